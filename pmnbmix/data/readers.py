@@ -1,0 +1,209 @@
+"""Counts from files. Reading never runs code from the file, and sizes are checked before use."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import Counts
+
+# An npz that unpacks to more than this is refused: 2 GiB hold 268 million counts.
+LARGEST_ARCHIVE = 2**31
+_TEXT_SUFFIXES = {".csv": ",", ".tsv": "\t"}
+
+
+def read_counts(
+    path: str | os.PathLike[str],
+    column: str | None = None,
+    exposure: str | None = None,
+    frequency: str | None = None,
+    name: str | None = None,
+) -> Counts:
+    """Read counts from a csv, tsv (also gzipped) or npz file.
+
+    Parameters
+    ----------
+    path : path-like
+        File whose suffix is .csv, .tsv, .csv.gz, .tsv.gz or .npz. A text file needs a header line.
+    column : str, optional
+        Column (npz: array) with the counts. May be left out where the file has only one.
+    exposure : str, optional
+        Column with the exposure of each row, on the natural scale.
+    frequency : str, optional
+        Column that says how often each row was seen.
+    name : str, optional
+        What is counted; the name of the column where absent.
+
+    Returns
+    -------
+    Counts
+
+    Raises
+    ------
+    ValueError
+        Where the file is missing, unreadable or of another kind, where it lacks a column (the
+        text lists those that exist), and for every reason of `Counts`.
+    TypeError
+        Where a column does not hold numbers.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise ValueError(f"{file}: there is no such file. Check the path; it is relative to here.")
+    if not file.is_file():
+        raise ValueError(f"{file}: this is not a file. Pass a .csv, .tsv or .npz file.")
+    wanted = {"values": column, "exposure": exposure, "frequency": frequency}
+    try:
+        columns = _read_archive(file, wanted) if file.suffix == ".npz" else _read_text(file, wanted)
+        return Counts(
+            columns["values"][1],
+            exposure=columns["exposure"][1] if exposure is not None else None,
+            frequency=columns["frequency"][1] if frequency is not None else None,
+            name=name or columns["values"][0],
+        )
+    except TypeError as error:
+        raise TypeError(f"{file}: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(f"{file}: the file cannot be read ({reason}). Check its rights.") from None
+
+
+def _choose(wanted: dict[str, str | None], existing: list[str]) -> dict[str, str]:
+    """Match the wanted columns with those that exist."""
+    listed = ", ".join(repr(name) for name in existing) or "none"
+    chosen = {}
+    for role, name in wanted.items():
+        if name is None:
+            if role != "values":
+                continue
+            if len(existing) != 1:
+                raise ValueError(
+                    f"it has {len(existing)} columns, so the one with the counts must be named. "
+                    f"Existing columns: {listed}. Pass column=NAME (command line: --column NAME)."
+                )
+            name = existing[0]
+        if name not in existing:
+            raise ValueError(f"there is no column {name!r}. Existing columns: {listed}.")
+        chosen[role] = name
+    return chosen
+
+
+def _read_text(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[str, NDArray[Any]]]:
+    import pandas as pd
+
+    suffix = "".join(file.suffixes[-2:]) if file.suffix == ".gz" else file.suffix
+    separator = _TEXT_SUFFIXES.get(suffix.removesuffix(".gz"))
+    if separator is None:
+        raise ValueError(
+            f"files ending in {suffix!r} cannot be read; expected .csv, .tsv (also .gz) or .npz."
+        )
+    try:
+        header = pd.read_csv(file, sep=separator, nrows=0)
+        existing = [str(name) for name in header.columns]
+        if existing and all(_is_number(name) for name in existing):
+            raise ValueError(
+                f"the first line ({separator.join(existing)}) holds numbers where the names of "
+                "the columns are expected. Add a header line, for example: count"
+            )
+        chosen = _choose(wanted, existing)
+        frame = pd.read_csv(
+            file, sep=separator, usecols=sorted(set(chosen.values())), low_memory=False
+        )
+    except pd.errors.EmptyDataError:
+        raise ValueError("the file is empty; expected a header line and one row a count.") from None
+    except UnicodeDecodeError:
+        raise ValueError("the file is not UTF-8 text; save it as UTF-8 csv.") from None
+    except pd.errors.ParserError as error:
+        raise ValueError(f"the table cannot be parsed ({error}).") from None
+    except (EOFError, zlib.error):
+        raise ValueError("the compressed file is damaged; copy it again.") from None
+    return {role: (name, _numeric(frame[name], name, role)) for role, name in chosen.items()}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _numeric(series: Any, name: str, role: str) -> NDArray[Any]:
+    """One column as numbers; a cell that is none is an error that names its row."""
+    import pandas as pd
+
+    if series.empty:
+        return np.empty(0)
+    column = f"column {name!r} ({role})"
+    if pd.api.types.is_bool_dtype(series.dtype):
+        raise TypeError(f"{column} holds true and false where numbers are expected.")
+    missing = np.flatnonzero(series.isna().to_numpy())
+    if missing.size:
+        raise ValueError(
+            f"{column} has {missing.size} empty or missing cells, the first in data row "
+            f"{missing[0] + 1}. Drop or fill these rows first."
+        )
+    if pd.api.types.is_numeric_dtype(series.dtype):
+        return np.asarray(series)
+    numbers = pd.to_numeric(series, errors="coerce")
+    bad = int(np.flatnonzero(numbers.isna().to_numpy())[0]) if numbers.isna().any() else 0
+    raise TypeError(
+        f"{column} must hold numbers; data row {bad + 1} has {str(series.iloc[bad])!r}. "
+        "Mend or drop that row, or name another column."
+    )
+
+
+def _read_archive(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[str, NDArray[Any]]]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = {
+                info.filename.removesuffix(".npy"): info
+                for info in archive.infolist()
+                if info.filename.endswith(".npy")
+            }
+            chosen = _choose(wanted, list(members))
+            return {
+                role: (name, _read_member(archive, members[name], name))
+                for role, name in chosen.items()
+            }
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"it is not a whole npz archive ({error}). Save it again.") from None
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:
+    """One array, after its header was held against the size of the member.
+
+    A header may claim any shape; numpy would allocate that much before it reads a byte.
+    """
+    if info.file_size > LARGEST_ARCHIVE:
+        raise ValueError(
+            f"array {name!r} unpacks to {info.file_size} bytes; at most {LARGEST_ARCHIVE} are read."
+        )
+    with archive.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"array {name!r} has npy version {version}; expected 1.0 or 2.0.")
+        if dtype.hasobject:
+            raise TypeError(
+                f"array {name!r} holds Python objects, which are never loaded because that can "
+                "run code. Save it as integers."
+            )
+        claimed = int(np.prod([int(extent) for extent in shape], dtype=object)) * dtype.itemsize
+        if claimed > info.file_size:
+            raise ValueError(
+                f"array {name!r} claims {claimed} bytes but the archive holds {info.file_size}. "
+                "The file is damaged; save it again."
+            )
+    with archive.open(info) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))

@@ -1,0 +1,57 @@
+"""Fixtures that every folder of tests shares.
+
+Sampling is done once per session; tests judge the draws in Monte Carlo standard errors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# numba looks for changes only in the file of a compiled function, not in those it calls; a cache
+# named after the content of all sources is never stale.
+_digest = hashlib.sha256()
+for _source in sorted((ROOT / "pmnbmix").rglob("*.py")):
+    _digest.update(_source.read_bytes())
+os.environ.setdefault(
+    "NUMBA_CACHE_DIR", str(ROOT / ".pytest_cache" / f"numba-{_digest.hexdigest()[:16]}")
+)
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pmnbmix as nb  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Folder of reference data that lies beside the project in some places."""
+    folder = ROOT.parent / "shared" / "reference"
+    if not folder.is_dir():
+        pytest.skip(f"the reference data are not at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def crab():
+    return nb.load_dataset("crab_satellites")
+
+
+@pytest.fixture(scope="session")
+def crab_choice(crab):
+    """The whole job on crab_satellites for 1, 2 and 3 components."""
+    return nb.choose_components(crab, 3, random_seed=1, watch=lambda title, done, total: None)
+
+
+@pytest.fixture(scope="session")
+def doctor_visits():
+    return nb.load_dataset("doctor_visits")
+
+
+@pytest.fixture(scope="session")
+def doctor_tree(doctor_visits):
+    """Posterior of 20,190 counts: too many for a log likelihood of every single one."""
+    return nb.sample(doctor_visits, nb.MixtureSpec(2), random_seed=1, progressbar=False)

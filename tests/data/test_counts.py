@@ -1,0 +1,123 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import pmnbmix as nb
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from([0.5, 1.0, 2.25]), st.integers(0, 4)), min_size=1
+).filter(lambda rows: any(frequency for _, _, frequency in rows))
+
+
+@given(ROWS)
+def test_table_expands_back_to_every_single_observation(rows):
+    values, exposure, frequency = (list(column) for column in zip(*rows, strict=True))
+    counts = nb.Counts(values, exposure, frequency)
+
+    expanded = counts.expanded_inverse()
+    assert counts.n == sum(frequency) == expanded.size
+    np.testing.assert_array_equal(counts.table.values[expanded], np.repeat(values, frequency))
+    np.testing.assert_array_equal(counts.table.exposure[expanded], np.repeat(exposure, frequency))
+    np.testing.assert_array_equal(counts.table.frequency, np.bincount(expanded))
+
+
+@given(ROWS)
+def test_unique_rows_are_unique_and_ascending(rows):
+    values, exposure, frequency = (list(column) for column in zip(*rows, strict=True))
+    table = nb.Counts(values, exposure, frequency).table
+    pairs = list(zip(table.values, table.exposure, strict=True))
+    assert pairs == sorted(set(pairs))
+    assert (table.frequency > 0).all()
+
+
+def test_rows_never_seen_belong_to_no_unique_row():
+    counts = nb.Counts([3, 5, 3], frequency=[1, 0, 2])
+    np.testing.assert_array_equal(counts.inverse, [0, -1, 0])
+    assert (counts.n, counts.n_unique) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0, 1, 2],
+        (0, 1, 2),
+        np.array([0.0, 1.0, 2.0]),
+        np.array([0, 1, 2], dtype=np.uint8),
+        pd.Series([0, 1, 2], dtype="Int64"),
+        pd.Series([0, 1, 2], dtype=object),
+        np.ma.masked_array([0, 1, 2], mask=False),
+    ],
+)
+def test_numbers_in_any_container_are_counts(values):
+    np.testing.assert_array_equal(nb.Counts(values).values, [0, 1, 2])
+
+
+def test_arrays_cannot_be_changed_from_outside():
+    source = np.array([1, 2, 3])
+    counts = nb.Counts(source)
+    source[0] = 99
+    assert counts.values[0] == 1
+    with pytest.raises(ValueError, match="read-only"):
+        counts.values[0] = 99
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "texts"),
+    [
+        ({"values": [3, -1, -2]}, ValueError, ["0 or above", "2 entries", "-1 at index 1"]),
+        ({"values": [1, 2.5]}, ValueError, ["whole numbers", "2.5 at index 1"]),
+        ({"values": [1.0, np.nan]}, ValueError, ["finite", "nan at index 1", "Drop"]),
+        ({"values": [np.inf]}, ValueError, ["finite", "inf at index 0"]),
+        ({"values": [None, 1]}, ValueError, ["missing", "index 0"]),
+        ({"values": pd.Series([1, pd.NA], dtype="Int64")}, ValueError, ["missing", "index 1"]),
+        ({"values": np.ma.masked_array([1, 2], [False, True])}, ValueError, ["masked", "index 1"]),
+        ({"values": ["1", "2"]}, TypeError, ["strings", "'1'"]),
+        ({"values": [1, "x"]}, TypeError, ["strings"]),
+        ({"values": pd.Series([1, "x"], dtype=object)}, TypeError, ["'x'", "index 1"]),
+        ({"values": [True, False]}, TypeError, ["booleans"]),
+        ({"values": pd.Series([1, True], dtype=object)}, TypeError, ["True", "bool"]),
+        ({"values": [1 + 2j]}, TypeError, ["complex"]),
+        ({"values": np.array(["2020-01-01"], dtype="datetime64[D]")}, TypeError, ["datetime64"]),
+        ({"values": []}, ValueError, ["empty"]),
+        ({"values": 5}, ValueError, ["one dimension", "()"]),
+        ({"values": [[1], [2]]}, ValueError, ["one dimension", "(2, 1)", "ravel"]),
+        ({"values": [[1], [2, 3]]}, ValueError, ["different lengths"]),
+        ({"values": [2**60]}, ValueError, ["2**53", str(2**60)]),
+        ({"values": [2**70]}, ValueError, ["2**53"]),
+        ({"values": [1, 2], "exposure": [1.0]}, ValueError, ["exposure has 1", "values has 2"]),
+        ({"values": [1], "exposure": [0.0]}, ValueError, ["above 0", "0.0 at index 0"]),
+        ({"values": [1], "exposure": [-1.0]}, ValueError, ["above 0", "-1.0", "logarithm"]),
+        ({"values": [1], "exposure": [np.nan]}, ValueError, ["exposure", "finite"]),
+        ({"values": [1], "exposure": [np.inf]}, ValueError, ["exposure", "finite"]),
+        ({"values": [1], "exposure": ["a"]}, TypeError, ["exposure", "strings"]),
+        ({"values": [1], "frequency": [-1]}, ValueError, ["frequency", "0 or above"]),
+        ({"values": [1], "frequency": [0.5]}, ValueError, ["frequency", "whole numbers"]),
+        ({"values": [1], "frequency": [0]}, ValueError, ["every frequency is 0"]),
+        ({"values": [1, 2], "frequency": [1]}, ValueError, ["frequency has 1"]),
+        ({"values": [1, 2], "frequency": [2**53, 2**53]}, ValueError, ["2**53"]),
+        ({"values": [1], "name": ""}, TypeError, ["name"]),
+        ({"values": [1], "name": 3}, TypeError, ["name"]),
+    ],
+)
+def test_bad_input_is_named_with_its_place_and_the_next_step(arguments, error, texts):
+    with pytest.raises(error) as caught:
+        nb.Counts(**arguments)
+    for text in texts:
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("molecules", "molecules"),
+        ("a/b", "a_b"),
+        ("Zähler (n)", "Zähler__n"),
+        ("frequency", "frequency_count"),
+        ("draw", "draw_count"),
+        ("/", "count"),
+    ],
+)
+def test_any_name_can_stand_for_a_variable(name, variable):
+    assert nb.Counts([1], name=name).variable == variable

@@ -1,0 +1,129 @@
+import gzip
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+import pmnbmix as nb
+
+TABLE = "count,size_factor,times,label\n3,0.5,1,a\n0,1.5,2,b\n7,2.5,0,c\n"
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text(TABLE)
+    return path
+
+
+def test_columns_of_a_csv(table):
+    counts = nb.read_counts(table, column="count", exposure="size_factor", frequency="times")
+    np.testing.assert_array_equal(counts.values, [3, 0, 7])
+    np.testing.assert_array_equal(counts.exposure, [0.5, 1.5, 2.5])
+    np.testing.assert_array_equal(counts.frequency, [1, 2, 0])
+    assert counts.name == "count"
+
+
+def test_one_column_needs_no_name(tmp_path):
+    path = tmp_path / "one.tsv"
+    path.write_text("molecules\n5\n6\n\n")
+    counts = nb.read_counts(path)
+    np.testing.assert_array_equal(counts.values, [5, 6])
+    assert counts.name == "molecules"
+
+
+def test_gzip(tmp_path):
+    path = tmp_path / "cells.csv.gz"
+    path.write_bytes(gzip.compress(TABLE.encode()))
+    np.testing.assert_array_equal(nb.read_counts(path, "count").values, [3, 0, 7])
+
+
+def test_arrays_of_an_npz(tmp_path):
+    path = tmp_path / "cells.npz"
+    np.savez_compressed(path, x=[3, 0], s=[0.5, 1.5])
+    counts = nb.read_counts(path, column="x", exposure="s", name="molecules")
+    np.testing.assert_array_equal(counts.exposure, [0.5, 1.5])
+    assert counts.name == "molecules"
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "error", "texts"),
+    [
+        (TABLE, "counts", ValueError, ["no column 'counts'", "'count'", "'size_factor'"]),
+        (TABLE, None, ValueError, ["4 columns", "column=NAME", "--column"]),
+        (TABLE, "label", TypeError, ["'label'", "data row 1", "'a'"]),
+        ("count\n1\n\nx\n", "count", TypeError, ["'x'"]),
+        ("count,b\n1,1\n,2\n", "count", ValueError, ["missing", "data row 2"]),
+        ("count\n1\n-4\n", "count", ValueError, ["0 or above", "-4"]),
+        ("count\n1\n2.5\n", "count", ValueError, ["whole numbers"]),
+        ("flag\nTrue\nFalse\n", "flag", TypeError, ["true and false"]),
+        ("3\n4\n5\n", None, ValueError, ["first line", "header"]),
+        ("count\n", "count", ValueError, ["empty"]),
+        ("", "count", ValueError, ["empty"]),
+        ('a,b\n1,2\n"3,4\n', "a", ValueError, ["parsed"]),
+    ],
+)
+def test_bad_text_is_named_with_file_and_place(tmp_path, text, column, error, texts):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(error) as caught:
+        nb.read_counts(path, column)
+    assert str(caught.value).startswith(str(path))
+    for part in texts:
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("a.csv", b"\xff\xfe\x00count\n1\n", "UTF-8"),
+        ("a.xlsx", b"PK", ".xlsx"),
+        ("a.csv.gz", gzip.compress(TABLE.encode() * 500)[:60], "damaged"),
+        ("a.csv.gz", b"not gzip", "cannot be read"),
+        ("a.npz", b"not a zip", "npz"),
+    ],
+)
+def test_unreadable_files(tmp_path, name, content, text):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=text):
+        nb.read_counts(path, "count")
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(ValueError, match="no such file"):
+        nb.read_counts(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="not a file"):
+        nb.read_counts(tmp_path)
+
+
+def _npz(path, header):
+    """An archive whose array x has this header and four bytes of content."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, header)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", stream.getvalue() + b"\0\0\0\0")
+
+
+def test_python_objects_in_an_npz_are_never_loaded(tmp_path):
+    path = tmp_path / "objects.npz"
+    np.savez(path, x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(TypeError, match="run code"):
+        nb.read_counts(path, "x")
+
+
+def test_an_array_that_claims_more_than_the_file_holds(tmp_path):
+    path = tmp_path / "huge.npz"
+    _npz(path, {"descr": "<i8", "fortran_order": False, "shape": (10**15,)})
+    with pytest.raises(ValueError, match="claims"):
+        nb.read_counts(path, "x")
+
+
+def test_truncated_npz(tmp_path):
+    whole = tmp_path / "whole.npz"
+    np.savez_compressed(whole, x=np.arange(10_000))
+    path = tmp_path / "half.npz"
+    path.write_bytes(whole.read_bytes()[:-2000])
+    with pytest.raises(ValueError, match="npz"):
+        nb.read_counts(path, "x")
