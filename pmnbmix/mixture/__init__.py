@@ -1,0 +1,1 @@
+"""The mixture of negative binomials: its parameters, priors and exact density."""

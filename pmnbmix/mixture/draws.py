@@ -1,0 +1,128 @@
+"""Draws of mixture parameters as arrays, whichever sampler made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import CountTable
+from pmnbmix.mixture import density
+from pmnbmix.mixture.permute import gather
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Floats = NDArray[np.float64]
+
+# Responsibilities of all draws are made in blocks of rows that take at most this much memory.
+_BLOCK_BYTES = 100_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Draws of weights, means and dispersions, each (n_chains, n_draws, n_components)."""
+
+    weights: Floats
+    means: Floats
+    dispersions: Floats
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return int(self.means.shape[-1])
+
+    @property
+    def n_samples(self) -> int:
+        """Number of draws in all chains together."""
+        return int(self.means.shape[0] * self.means.shape[1])
+
+    def permuted(self, order: NDArray[np.intp]) -> Draws:
+        """Permute the components of each draw by ``order`` (chain, draw, k)."""
+        return Draws(
+            *(gather(array, order) for array in (self.weights, self.means, self.dispersions))
+        )
+
+    def log_density(self, table: CountTable) -> Floats:
+        """Log density of every row under every draw, (n_chains, n_draws, n_unique)."""
+        rows = density.draws_table(table.values, table.exposure, *self._flat())
+        return rows.reshape(*self.means.shape[:2], -1)
+
+    def responsibility_blocks(self, table: CountTable) -> Iterator[tuple[slice, Floats]]:
+        """Responsibilities (n_samples, rows, n_components), a block of rows at a time."""
+        log_weights, means, inv_disps = self._flat()
+        per_row = 8 * means.size
+        step = max(1, _BLOCK_BYTES // per_row)
+        for first in range(0, table.values.size, step):
+            rows = slice(first, first + step)
+            yield (
+                rows,
+                density.draws_responsibilities(
+                    table.values[rows], table.exposure[rows], log_weights, means, inv_disps
+                ),
+            )
+
+    def _flat(self) -> tuple[Floats, Floats, Floats]:
+        k = self.n_components
+        with np.errstate(divide="ignore", over="ignore"):
+            return (
+                np.ascontiguousarray(np.log(self.weights).reshape(-1, k)),
+                np.ascontiguousarray(self.means.reshape(-1, k)),
+                np.ascontiguousarray((1.0 / self.dispersions).reshape(-1, k)),
+            )
+
+
+def read_draws(tree: xr.DataTree) -> Draws:
+    """Read the draws from the ``posterior`` group of a tree.
+
+    Raises
+    ------
+    TypeError
+        Where ``tree`` is no DataTree.
+    ValueError
+        Where the group, a variable or a dimension is missing.
+    """
+    import xarray as xr
+
+    if not isinstance(tree, xr.DataTree):
+        raise TypeError(
+            f"expected an xarray.DataTree, as sample() returns; got {type(tree).__name__}."
+        )
+    group(tree, "posterior", "sample()")
+    posterior = tree["posterior"].to_dataset()
+    arrays = []
+    for name in ("weights", "means", "dispersions"):
+        if name not in posterior:
+            raise ValueError(
+                f"the posterior has no variable {name!r}; it has {list(posterior.data_vars)}. "
+                "Rename its variables to weights, means and dispersions."
+            )
+        variable = posterior[name]
+        wanted = ("chain", "draw", "mixture_component")
+        if set(variable.dims) != set(wanted):
+            raise ValueError(
+                f"posterior variable {name!r} has dimensions {variable.dims}; expected {wanted}."
+            )
+        arrays.append(np.asarray(variable.transpose(*wanted).values, dtype=np.float64))
+    return Draws(*arrays)
+
+
+def read_table(tree: xr.DataTree) -> CountTable:
+    """Read the unique rows from the ``unique_rows`` group of a tree."""
+    rows = group(tree, "unique_rows", "sample()").to_dataset()
+    return CountTable(
+        *(np.asarray(rows[name].values, np.float64) for name in ("value", "exposure", "frequency"))
+    )
+
+
+def group(tree: xr.DataTree, name: str, maker: str) -> xr.DataTree:
+    """Return a group of a tree, or raise a ValueError that says which call makes it."""
+    if name not in tree.children:
+        raise ValueError(
+            f"the tree has no group {name!r}; it has {list(tree.children)}. "
+            f"{maker} makes that group."
+        )
+    return tree.children[name]

@@ -1,0 +1,321 @@
+"""Parameters of a mixture of negative binomials, and the only place that converts them.
+
+The same three numbers have contradicting names elsewhere; with mean m = exposure * mean and
+variance m + dispersion m^2:
+
+===============================  =========================  ======================================
+package                          mean                       what it writes
+===============================  =========================  ======================================
+pmnbmix                          ``means``                  ``dispersions``; ``inv_disps`` = 1 / it
+Stan ``neg_binomial_2``          mu                         phi = inv_disps
+PyMC, PreliZ, Bambi              mu                         alpha = inv_disps
+statsmodels NB2                  exp(x'beta)                alpha = dispersions
+edgeR, DESeq2, glmGamPoi         mu                         dispersion = dispersions
+scipy ``nbinom``, R ``rnbinom``  n (1 - p) / p              n = inv_disps, p = n / (n + mean)
+===============================  =========================  ======================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pmnbmix.data.counts import as_exposure, as_values
+from pmnbmix.mixture import density
+from pmnbmix.mixture.permute import canonical_order
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureParams:
+    """Weights, means and dispersions of a mixture of negative binomials.
+
+    Parameters
+    ----------
+    weights : array_like, shape (n_components,)
+        Mixing proportions, non-negative, summing to 1.
+    means : array_like, shape (n_components,)
+        Expected count of each component per unit of exposure, 0 or above.
+    dispersions : array_like, shape (n_components,)
+        Variance of a component is m + dispersion m^2; 0 is a Poisson component.
+
+    Raises
+    ------
+    TypeError
+        Where an argument does not hold numbers.
+    ValueError
+        Where shapes differ, weights are negative or do not sum to 1 within 1e-9, or means or
+        dispersions are negative or not finite.
+    """
+
+    weights: Floats
+    means: Floats
+    dispersions: Floats
+
+    def __init__(self, weights: ArrayLike, means: ArrayLike, dispersions: ArrayLike) -> None:
+        arrays = {"weights": weights, "means": means, "dispersions": dispersions}
+        checked = {name: _floats(name, array) for name, array in arrays.items()}
+        sizes = {name: array.size for name, array in checked.items()}
+        if len(set(sizes.values())) != 1:
+            raise ValueError(
+                f"weights, means and dispersions must have one entry a component; got {sizes}."
+            )
+        total = checked["weights"].sum()
+        if abs(total - 1.0) > 1e-9:
+            raise ValueError(
+                f"weights must sum to 1; they sum to {float(total)!r}. Divide them by their sum."
+            )
+        for name, array in checked.items():
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return self.weights.size
+
+    @property
+    def inv_disps(self) -> Floats:
+        """Inverse dispersions, (n_components,); inf is Poisson."""
+        with np.errstate(divide="ignore", over="ignore"):
+            return 1.0 / self.dispersions
+
+    @property
+    def log_weights(self) -> Floats:
+        """Logarithms of the weights, (n_components,); minus infinity for an empty component."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.weights)
+
+    def permuted(self, order: ArrayLike) -> MixtureParams:
+        """Reorder the components: the new component j is the old component ``order[j]``.
+
+        Raises
+        ------
+        ValueError
+            Where ``order`` is not a permutation of 0 to n_components - 1.
+        """
+        index = np.asarray(order)
+        if index.shape != (self.n_components,) or not np.array_equal(
+            np.sort(index), np.arange(self.n_components)
+        ):
+            raise ValueError(
+                f"order must be a permutation of 0 to {self.n_components - 1}; got {order!r}."
+            )
+        return MixtureParams(self.weights[index], self.means[index], self.dispersions[index])
+
+    def sorted(self) -> MixtureParams:
+        """Reorder the components by mean, then weight."""
+        return self.permuted(canonical_order(self.weights, self.means))
+
+    def component_logpmf(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
+        """Log density of counts under each component, without its weight.
+
+        Parameters
+        ----------
+        values : array_like, shape (n,)
+            Counts.
+        exposure : array_like, shape (n,), or float, optional
+            Exposure of each count; 1 where absent.
+
+        Returns
+        -------
+        ndarray, shape (n, n_components)
+            In nats; minus infinity where a component cannot produce the count.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For the same reasons as `Counts`.
+
+        Notes
+        -----
+        Relative error below 1e-14 for counts of 0 to 1e9 and inverse dispersions from 1e-6 to
+        infinity; the formula is given in `pmnbmix.mixture.density`.
+        """
+        return density.component_table(*_rows(values, exposure), self.means, self.inv_disps)
+
+    def logpmf(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
+        """Log density of counts under the mixture, (n,) in nats; see `component_logpmf`."""
+        return density.mixture_table(
+            *_rows(values, exposure), self.log_weights, self.means, self.inv_disps
+        )
+
+    def responsibilities(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
+        """Probability of each component given the count, (n, n_components); rows sum to 1.
+
+        Raises
+        ------
+        ValueError
+            Where a count has probability 0 under every component, besides the reasons of `Counts`.
+        """
+        rows = _rows(values, exposure)
+        table = density.responsibilities_table(*rows, self.log_weights, self.means, self.inv_disps)
+        impossible = np.flatnonzero(np.isnan(table[:, 0]))
+        if impossible.size:
+            raise ValueError(
+                f"the count {rows[0][impossible[0]]:.0f} at index {impossible[0]} has probability "
+                "0 under every component (all means are 0), so it belongs to none. "
+                "Use parameters fitted to counts of this kind."
+            )
+        return table
+
+    def cdf(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
+        """Probability that a count is at most each of ``values``, under the mixture, (n,)."""
+        return self.component_cdf(values, exposure) @ self.weights
+
+    def component_cdf(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
+        """Probability that a count is at most each of ``values``, per component, (n, k)."""
+        x, scale = _rows(values, exposure)
+        return density.component_cdf(x[:, None], scale[:, None] * self.means, self.inv_disps)
+
+    def sample(
+        self,
+        n: int,
+        random_seed: int | np.random.Generator | None = None,
+        exposure: ArrayLike | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw counts: first the component, then its gamma rate, then the Poisson count.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        random_seed : int or numpy.random.Generator, optional
+        exposure : array_like, shape (n,), or float, optional
+            Exposure of each count; 1 where absent.
+
+        Returns
+        -------
+        values : ndarray of int, shape (n,)
+        labels : ndarray of int, shape (n,)
+            Component that each count came from.
+
+        Raises
+        ------
+        ValueError
+            Where ``n`` is below 1 or a rate is too large for a count.
+        """
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
+            raise ValueError(f"n must be a whole number of 1 or above; got {n!r}.")
+        scale = as_exposure(exposure, int(n))
+        rng = np.random.default_rng(random_seed)
+        labels = rng.choice(self.n_components, size=int(n), p=self.weights / self.weights.sum())
+        rate = self.means[labels].copy()
+        spread = self.dispersions[labels] > 0
+        inv_disp = self.inv_disps[labels][spread]
+        finite = np.isfinite(inv_disp)
+        index = np.flatnonzero(spread)[finite]
+        rate[index] *= rng.gamma(inv_disp[finite]) / inv_disp[finite]
+        expected = scale * rate
+        if expected.max() > 2.0**52:
+            raise ValueError(
+                f"an expected count of {expected.max():.4g} cannot be drawn; at most 2**52. "
+                "Use smaller means or exposures."
+            )
+        return rng.poisson(expected).astype(np.int64), labels.astype(np.int64)
+
+    def to_scipy(self) -> dict[str, Floats]:
+        """Parameters n and p of `scipy.stats.nbinom` at exposure 1 (n = inf for Poisson)."""
+        inv_disps = self.inv_disps
+        with np.errstate(invalid="ignore"):
+            success = np.where(np.isinf(inv_disps), 1.0, inv_disps / (inv_disps + self.means))
+        return {"weights": self.weights, "n": inv_disps, "p": success}
+
+    def to_pymc(self) -> dict[str, Floats]:
+        """Parameters mu and alpha of `pymc.NegativeBinomial` at exposure 1."""
+        return {"weights": self.weights, "mu": self.means, "alpha": self.inv_disps}
+
+    def to_stan(self) -> dict[str, Floats]:
+        """Parameters mu and phi of Stan's ``neg_binomial_2`` at exposure 1."""
+        return {"weights": self.weights, "mu": self.means, "phi": self.inv_disps}
+
+    def to_statsmodels(self) -> dict[str, Floats]:
+        """Mean mu and parameter alpha of statsmodels' NB2 at exposure 1."""
+        return {"weights": self.weights, "mu": self.means, "alpha": self.dispersions}
+
+    def to_edger(self) -> dict[str, Floats]:
+        """Mean mu and dispersion of edgeR, DESeq2 and glmGamPoi at exposure 1."""
+        return {"weights": self.weights, "mu": self.means, "dispersion": self.dispersions}
+
+    @classmethod
+    def from_scipy(cls, weights: ArrayLike, n: ArrayLike, p: ArrayLike) -> MixtureParams:
+        """Parameters from n and p of `scipy.stats.nbinom`.
+
+        Raises
+        ------
+        ValueError
+            Where n is not positive and finite or p is outside (0, 1]; a Poisson component has no
+            mean in this form.
+        """
+        if np.isinf(np.asarray(n, dtype=np.float64)).any():
+            raise ValueError(
+                "n = inf is a Poisson component, whose mean n and p do not tell; use "
+                "MixtureParams(weights, means, dispersions) with dispersion 0."
+            )
+        number, success = _floats("n", n), _floats("p", p)
+        if (number <= 0).any() or (success <= 0).any() or (success > 1).any():
+            raise ValueError(
+                f"n must be above 0 and p above 0 and at most 1; got n={n!r}, p={p!r}."
+            )
+        return cls(weights, number * (1.0 - success) / success, 1.0 / number)
+
+    @classmethod
+    def from_pymc(cls, weights: ArrayLike, mu: ArrayLike, alpha: ArrayLike) -> MixtureParams:
+        """Parameters from mu and alpha of `pymc.NegativeBinomial` (alpha = inf is Poisson)."""
+        return cls(weights, mu, _inverse("alpha", alpha))
+
+    @classmethod
+    def from_stan(cls, weights: ArrayLike, mu: ArrayLike, phi: ArrayLike) -> MixtureParams:
+        """Parameters from mu and phi of Stan's ``neg_binomial_2`` (phi = inf is Poisson)."""
+        return cls(weights, mu, _inverse("phi", phi))
+
+    @classmethod
+    def from_statsmodels(cls, weights: ArrayLike, mu: ArrayLike, alpha: ArrayLike) -> MixtureParams:
+        """Parameters from the mean and alpha of statsmodels' NB2."""
+        return cls(weights, mu, alpha)
+
+    @classmethod
+    def from_edger(cls, weights: ArrayLike, mu: ArrayLike, dispersion: ArrayLike) -> MixtureParams:
+        """Parameters from the mean and dispersion of edgeR, DESeq2 and glmGamPoi."""
+        return cls(weights, mu, dispersion)
+
+    def __repr__(self) -> str:
+        rows = [
+            f"{name}={np.array2string(getattr(self, name), precision=6, separator=', ')}"
+            for name in ("weights", "means", "dispersions")
+        ]
+        return f"MixtureParams({', '.join(rows)})"
+
+
+def _rows(values: ArrayLike, exposure: ArrayLike | None) -> tuple[Floats, Floats]:
+    checked = as_values(values)
+    return checked.astype(np.float64), as_exposure(exposure, checked.size)
+
+
+def _floats(name: str, array: ArrayLike) -> Floats:
+    """A new one-dimensional array of finite non-negative floats."""
+    raw: NDArray[Any] = np.atleast_1d(np.asarray(array))
+    if raw.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be numbers; got {array!r}.")
+    if raw.ndim != 1 or raw.size == 0:
+        raise ValueError(f"{name} must have shape (n_components,); got {raw.shape}.")
+    out = raw.astype(np.float64)
+    wrong = np.flatnonzero(~np.isfinite(out) | (out < 0))
+    if wrong.size:
+        raise ValueError(
+            f"{name} must be finite and 0 or above; got {float(out[wrong[0]])!r} for component "
+            f"{wrong[0]}."
+        )
+    return out
+
+
+def _inverse(name: str, array: ArrayLike) -> Floats:
+    """Dispersions from inverse dispersions, where inf means exactly 0."""
+    out = np.atleast_1d(np.asarray(array, dtype=np.float64))
+    if np.isnan(out).any() or (out <= 0).any():
+        raise ValueError(f"{name} must be above 0 (inf for a Poisson component); got {array!r}.")
+    return 1.0 / out

@@ -1,0 +1,143 @@
+"""Special functions that keep the negative binomial exact from strong overdispersion to Poisson.
+
+The textbook formula subtracts log gamma functions that agree in almost every digit once the
+inverse dispersion is large. The functions here are what is left after that subtraction was done
+on paper: remainders of Stirling's series and of ``log1p``, each computed to full precision.
+Series coefficients: NIST Digital Library of Mathematical Functions, sections 5.11 and 5.15,
+https://dlmf.nist.gov/5.11.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pmnbmix.mixture.compiled import compiled
+
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+# From here on five to eight terms of the asymptotic series reach the last bit.
+_SERIES_FROM = 15.0
+
+# B_2k / (2k (2k - 1)): log gamma
+_STIRLING = np.array([1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360])
+# digamma(z) - log(z) + 1/(2z), a polynomial in 1/z^2 without constant term
+_DIGAMMA = np.array([-1 / 12, 1 / 120, -1 / 252, 1 / 240, -1 / 132, 691 / 32760])
+# trigamma(z) - 1/z - 1/(2z^2) times z, a polynomial in 1/z^2 without constant term
+_TRIGAMMA = np.array([1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730])
+
+
+@compiled
+def log1pmx(t: float) -> float:
+    """``log(1 + t) - t`` for t > -1, without cancellation near 0.
+
+    With y = t / (2 + t), log(1 + t) is 2 atanh(y), and 2y - t is exactly -t y.
+    """
+    if t < -0.3 or t > 0.4:
+        return math.log1p(t) - t
+    y = t / (2.0 + t)
+    square = y * y
+    # |y| < 0.18: the term y^26 is below 1e-19
+    series = 0.0
+    for j in range(25, 1, -2):
+        series = series * square + 1.0 / j
+    return 2.0 * y * square * series - t * y
+
+
+@compiled
+def log_ratio_excess(ratio: float, t: float) -> float:
+    """``log(ratio) - t`` where ratio = 1 + t.
+
+    Both are passed because the caller knows each of them to full relative precision: near 1 the
+    difference t decides, far from 1 the ratio does.
+    """
+    if t < -0.3 or t > 0.4:
+        return math.log(ratio) - t
+    return log1pmx(t)
+
+
+@compiled
+def stirling_remainder(z: float) -> float:
+    """``lgamma(z) - ((z - 1/2) log z - z + log(2 pi) / 2)`` for z > 0."""
+    if z < _SERIES_FROM:
+        return math.lgamma(z) - (z - 0.5) * math.log(z) + z - HALF_LOG_TWO_PI
+    inverse = 1.0 / z
+    square = inverse * inverse
+    series = 0.0
+    for j in range(_STIRLING.size - 1, -1, -1):
+        series = series * square + _STIRLING[j]
+    return series * inverse
+
+
+@compiled
+def _polynomial(coefficients: np.ndarray, u: float) -> float:
+    """Polynomial in u without constant term."""
+    value = 0.0
+    for j in range(coefficients.size - 1, -1, -1):
+        value = value * u + coefficients[j]
+    return value * u
+
+
+@compiled
+def _divided_difference(coefficients: np.ndarray, u: float, v: float) -> float:
+    """``(p(u) - p(v)) / (u - v)`` of a polynomial without constant term, by synthetic division."""
+    quotient = 0.0
+    value = 0.0
+    for j in range(coefficients.size - 1, -1, -1):
+        value = value * u + coefficients[j]
+        quotient = quotient * v + value
+    return quotient
+
+
+@compiled
+def digamma_excess(z: float) -> float:
+    """``digamma(z) - log(z)`` for z > 0."""
+    if z >= _SERIES_FROM:
+        inverse = 1.0 / z
+        return _polynomial(_DIGAMMA, inverse * inverse) - 0.5 * inverse
+    steps = math.ceil(_SERIES_FROM - z)
+    total = 0.0
+    for j in range(steps):
+        total += 1.0 / (z + j)
+    inverse = 1.0 / (z + steps)
+    shifted = _polynomial(_DIGAMMA, inverse * inverse) - 0.5 * inverse
+    return math.log1p(steps / z) + shifted - total
+
+
+@compiled
+def _trigamma_excess(z: float) -> float:
+    """``trigamma(z) - 1/z`` for z > 0."""
+    steps = math.ceil(_SERIES_FROM - z) if z < _SERIES_FROM else 0
+    total = 0.0
+    for j in range(steps):
+        total += 1.0 / ((z + j) * (z + j))
+    inverse = 1.0 / (z + steps)
+    series = inverse * (_polynomial(_TRIGAMMA, inverse * inverse) + 0.5 * inverse)
+    return total + series - steps / (z * (z + steps))
+
+
+@compiled
+def digamma_gap(r: float, x: float, excess: float) -> float:
+    """``digamma(r + x) - digamma(r) - log((r + x) / r)`` for r > 0, x >= 0.
+
+    ``excess`` is `digamma_excess` of r, which many x share. For large r both sides of the
+    subtraction agree to x/r; the divided difference carries that factor out exactly.
+    """
+    if r < _SERIES_FROM:
+        return digamma_excess(r + x) - excess
+    u, v = 1.0 / (r + x), 1.0 / r
+    quotient = _divided_difference(_DIGAMMA, u * u, v * v)
+    return -x * u * v * ((u + v) * quotient - 0.5)
+
+
+@compiled
+def trigamma_gap(r: float, x: float) -> float:
+    """``trigamma(r + x) - trigamma(r) - 1/(r + x) + 1/r`` for r > 0, x >= 0."""
+    if r < _SERIES_FROM:
+        return _trigamma_excess(r + x) - _trigamma_excess(r)
+    u, v = 1.0 / (r + x), 1.0 / r
+    # u p(u^2) - v p(v^2) = (u - v) p(u^2) + v (u^2 - v^2) quotient
+    quotient = _divided_difference(_TRIGAMMA, u * u, v * v)
+    series = _polynomial(_TRIGAMMA, u * u) + v * (u + v) * quotient
+    return -x * u * v * (series + 0.5 * (u + v))

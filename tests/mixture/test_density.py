@@ -1,0 +1,176 @@
+"""The density and its derivatives against 80-digit arithmetic, in every corner."""
+
+import itertools
+
+import mpmath
+import numpy as np
+import pytest
+from scipy import stats
+
+from pmnbmix.mixture import density
+from pmnbmix.mixture.special import (
+    digamma_excess,
+    digamma_gap,
+    log1pmx,
+    stirling_remainder,
+    trigamma_gap,
+)
+
+COUNTS = [0, 1, 2, 5, 14, 15, 16, 100, 10**4, 10**6, 10**9]
+MEANS = [1e-8, 1e-4, 0.01, 0.5, 3.0, 20.0, 500.0, 1e4, 1e6, 1e9]
+INV_DISPS = [1e-6, 1e-3, 0.1, 1.0, 3.7, 14.9, 15.1, 100.0, 1e4, 1e6, 1e8, 1e10, 1e12, 1e15]
+GRID = list(itertools.product(COUNTS, MEANS, INV_DISPS))
+
+
+@pytest.fixture(autouse=True)
+def _digits():
+    with mpmath.workdps(80):
+        yield
+
+
+def exact(x, m, r):
+    """Log density and its derivatives in log mean and log dispersion, with their ingredients."""
+    x, m, r = mpmath.mpf(x), mpmath.mpf(m), mpmath.mpf(r)
+    value = mpmath.loggamma(x + r) - mpmath.loggamma(r) - mpmath.loggamma(x + 1)
+    value += -r * mpmath.log1p(m / r) + x * mpmath.log(m / (r + m))
+    gap = mpmath.digamma(x + r) - mpmath.digamma(r) - mpmath.log((r + x) / r)
+    ratio = mpmath.log((r + x) / (r + m)) - (x - m) / (r + m)
+    curved = mpmath.psi(1, x + r) - mpmath.psi(1, r) - 1 / (r + x) + 1 / r
+    square = (x - m) ** 2 / ((r + x) * (r + m) ** 2)
+    return {
+        "value": value,
+        "by_mean": r * (x - m) / (r + m),
+        "by_dispersion": -r * (gap + ratio),
+        "by_dispersion_twice": r * (gap + ratio) + r**2 * (curved + square),
+        "first_size": r * (abs(gap) + abs(ratio)),
+        "second_size": r * (abs(gap) + abs(ratio)) + r**2 * (abs(curved) + abs(square)),
+    }
+
+
+def error(found, expected, size=1):
+    return float(abs(found - expected) / max(size, abs(expected)))
+
+
+def test_log_density_is_exact_to_the_thirteenth_digit():
+    worst = max(
+        (error(density.component_log_density(float(x), m, r), exact(x, m, r)["value"]), x, m, r)
+        for x, m, r in GRID
+    )
+    assert worst[0] < 1e-13, worst
+
+
+def test_derivatives_are_exact_and_never_of_the_wrong_sign():
+    for x, m, r in GRID:
+        expected = exact(x, m, r)
+        by_mean, by_dispersion = density.component_gradient(float(x), m, r)
+        assert abs(by_mean - expected["by_mean"]) <= 1e-13 * abs(expected["by_mean"]), (x, m, r)
+        assert error(by_dispersion, expected["by_dispersion"]) < 1e-13, (x, m, r)
+        assert np.sign(by_dispersion) == mpmath.sign(expected["by_dispersion"]), (x, m, r)
+
+
+def test_second_derivatives_are_exact_relative_to_their_parts():
+    for x, m, r in GRID:
+        expected = exact(x, m, r)
+        mean_mean, mean_dispersion, twice = density.component_hessian(float(x), m, r)
+        x_, m_, r_ = mpmath.mpf(x), mpmath.mpf(m), mpmath.mpf(r)
+        assert error(mean_mean, -r_ * m_ * (r_ + x_) / (r_ + m_) ** 2, 1e-300) < 1e-13
+        cross = -r_ * (x_ - m_) * m_ / (r_ + m_) ** 2
+        assert abs(mean_dispersion - cross) <= 1e-13 * abs(cross)
+        gap = abs(twice - expected["by_dispersion_twice"])
+        assert gap <= 1e-13 * expected["second_size"] + mpmath.mpf("1e-300"), (x, m, r)
+
+
+def test_shared_terms_equal_the_single_functions():
+    for x, m, r in GRID:
+        together = density.component_terms(
+            float(x),
+            density.count_constant(float(x)),
+            m,
+            r,
+            stirling_remainder(r),
+            digamma_excess(r),
+        )
+        alone = (
+            density.component_log_density(float(x), m, r),
+            *density.component_gradient(float(x), m, r),
+        )
+        np.testing.assert_allclose(together, alone, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("x", [0, 1, 3, 40, 10**6])
+@pytest.mark.parametrize("m", [1e-6, 0.7, 25.0, 1e6])
+def test_infinite_inverse_dispersion_is_poisson(x, m):
+    expected = x * mpmath.log(m) - m - mpmath.loggamma(x + 1)
+    found = density.component_log_density(float(x), m, np.inf)
+    assert error(found, expected) < 1e-14
+    assert density.component_gradient(float(x), m, np.inf) == (x - m, 0.0)
+    assert density.component_hessian(float(x), m, np.inf) == (-m, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("x", [0, 1, 3, 40])
+def test_the_density_runs_smoothly_into_poisson(x):
+    limit = density.component_log_density(float(x), 7.0, np.inf)
+    slope = density.poisson_dispersion_score(float(x), 7.0)
+    for dispersion in (1e-5, 1e-7, 1e-9):
+        near = density.component_log_density(float(x), 7.0, 1 / dispersion)
+        # what is left is of second order in the dispersion
+        assert abs(near - limit - slope * dispersion) < 1e4 * dispersion**2 + 1e-14
+
+
+def test_mean_zero_is_a_point_mass():
+    assert density.component_log_density(0.0, 0.0, 2.0) == 0.0
+    assert density.component_log_density(3.0, 0.0, 2.0) == -np.inf
+
+
+@pytest.mark.parametrize("z", [1e-6, 0.3, 1.0, 7.5, 14.99, 15.0, 15.01, 300.0, 1e8, 1e15])
+def test_special_functions(z):
+    exact_z = mpmath.mpf(z)
+    stirling = mpmath.loggamma(exact_z) - (exact_z - 0.5) * mpmath.log(exact_z) + exact_z
+    assert error(stirling_remainder(z), stirling - mpmath.log(2 * mpmath.pi) / 2) < 1e-14
+    excess = mpmath.digamma(exact_z) - mpmath.log(exact_z)
+    assert error(digamma_excess(z), excess, abs(excess)) < 1e-13
+    for x in (1.0, 50.0, 1e9):
+        other = exact_z + x
+        gap = mpmath.digamma(other) - mpmath.digamma(exact_z) - mpmath.log(other / exact_z)
+        assert error(digamma_gap(z, x, digamma_excess(z)), gap, abs(gap)) < 1e-12
+        curved = mpmath.psi(1, other) - mpmath.psi(1, exact_z) - 1 / other + 1 / exact_z
+        assert error(trigamma_gap(z, x), curved, abs(curved)) < 1e-12
+
+
+@pytest.mark.parametrize("t", [-0.999, -0.31, -0.29, -1e-5, 0.0, 1e-12, 0.01, 0.39, 0.41, 50.0])
+def test_log1pmx(t):
+    exact_t = mpmath.mpf(t)
+    expected = mpmath.log1p(exact_t) - exact_t
+    assert error(log1pmx(t), expected, abs(expected) or 1) < 1e-14
+
+
+@pytest.mark.parametrize("inv_disp", [1e-4, 0.5, 3.0, 1e4, 1e11, 1e13, np.inf])
+@pytest.mark.parametrize("mean", [1e-4, 0.5, 30.0])
+def test_distribution_function_is_the_sum_of_the_density(mean, inv_disp):
+    values = np.arange(0, 60, dtype=float)
+    table = density.component_table(values, np.ones(60), np.array([mean]), np.array([inv_disp]))
+    found = density.component_cdf(values, np.array(mean), np.array(inv_disp))
+    np.testing.assert_allclose(found, np.cumsum(np.exp(table[:, 0])), rtol=1e-9)
+
+
+def test_distribution_function_at_its_edges():
+    found = density.component_cdf(np.array([-1.0, 0.0, 4.0]), np.array(0.0), np.array(2.0))
+    np.testing.assert_array_equal(found, [0.0, 1.0, 1.0])
+
+
+def test_ordinary_values_equal_scipy():
+    values = np.arange(40, dtype=float)
+    table = density.component_table(
+        values, np.full(40, 1.5), np.array([0.4, 8.0]), np.array([0.7, 4.0])
+    )
+    for k, (mean, inv_disp) in enumerate([(0.6, 0.7), (12.0, 4.0)]):
+        expected = stats.nbinom.logpmf(values, inv_disp, inv_disp / (inv_disp + mean))
+        np.testing.assert_allclose(table[:, k], expected, rtol=1e-10)
+
+
+def test_an_impossible_row_has_no_responsibilities():
+    arrays = (np.log([0.5, 0.5]), np.zeros(2), np.ones(2))
+    table = density.responsibilities_table(np.array([0.0, 2.0]), np.ones(2), *arrays)
+    np.testing.assert_array_equal(table[0], [0.5, 0.5])
+    assert np.isnan(table[1]).all()
+    assert density.log_sum_exp(np.array([-np.inf, -np.inf])) == -np.inf

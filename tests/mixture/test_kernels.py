@@ -1,0 +1,117 @@
+"""Sums over the table against slow, independent arithmetic."""
+
+import mpmath
+import numpy as np
+import pytest
+from scipy import stats
+
+from pmnbmix.data.counts import Counts
+from pmnbmix.mixture import kernels
+from pmnbmix.mixture.spec import MixtureSpec
+
+COUNTS = Counts(
+    [0, 1, 2, 7, 30, 400], exposure=[0.5, 1.0, 3.0, 0.1, 1.0, 20.0], frequency=[9, 4, 1, 2, 1, 3]
+)
+POINTS = {
+    1: [[0.0], [0.7], [-0.4]],
+    2: [[0.3, -0.5], [-0.2, 2.1], [1.2, -3.0]],
+    3: [[0.3, -0.5, 1.0], [-0.2, 2.1, 4.0], [1.2, -3.0, -9.0]],
+}
+
+
+def slow_log_likelihood(coordinates):
+    """The log likelihood in logits, log means and log dispersions, with 40 digits."""
+    k = len(coordinates) // 3
+    logits, means, dispersions = (coordinates[i * k : (i + 1) * k] for i in range(3))
+    normaliser = mpmath.log(sum(mpmath.exp(entry) for entry in logits))
+    table, total = COUNTS.table, mpmath.mpf(0)
+    for x, s, times in zip(table.values, table.exposure, table.frequency, strict=True):
+        density = mpmath.mpf(0)
+        for j in range(k):
+            m, r = s * mpmath.exp(means[j]), mpmath.exp(-dispersions[j])
+            term = mpmath.loggamma(x + r) - mpmath.loggamma(r) - mpmath.loggamma(x + 1)
+            term += r * mpmath.log(r / (r + m)) + x * mpmath.log(m / (r + m))
+            density += mpmath.exp(logits[j] - normaliser + term)
+        total += times * mpmath.log(density)
+    return total
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_log_likelihood_gradient_and_hessian(k):
+    point = np.array(POINTS[k])
+    log_weights = point[0] - np.logaddexp.reduce(point[0])
+    table = COUNTS.table
+    value, gradient, hessian = kernels.marginal_derivatives(
+        table.values,
+        table.exposure,
+        table.frequency,
+        log_weights,
+        np.exp(point[1]),
+        np.exp(-point[2]),
+    )
+    with mpmath.workdps(40):
+        flat = [mpmath.mpf(entry) for entry in point.ravel()]
+        np.testing.assert_allclose(value, float(slow_log_likelihood(flat)), rtol=1e-13)
+
+        def along(i, j):
+            orders = [0] * (3 * k)
+            orders[i] += 1
+            if j is not None:
+                orders[j] += 1
+            return float(
+                mpmath.diff(lambda *c: slow_log_likelihood(list(c)), tuple(flat), tuple(orders))
+            )
+
+        first = [along(i, None) for i in range(3 * k)]
+        np.testing.assert_allclose(gradient, first, rtol=1e-9, atol=1e-9)
+        for i, j in [(0, 0), (0, k), (k, k), (k, 2 * k), (2 * k, 2 * k), (k - 1, 3 * k - 1)]:
+            np.testing.assert_allclose(hessian[i, j], along(i, j), rtol=1e-7, atol=1e-7)
+    np.testing.assert_array_equal(hessian, hessian.T)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_log_posterior_is_likelihood_priors_and_jacobian(k):
+    spec = MixtureSpec(k).resolve(COUNTS)
+    rng = np.random.default_rng(k)
+    offsets = []
+    for _ in range(5):
+        packed = rng.normal(0.0, 1.5, 3 * k - 1)
+        logits = np.append(packed[: k - 1], 0.0)
+        weights = np.exp(logits - np.logaddexp.reduce(logits))
+        gradient = np.empty(packed.size)
+        found = kernels.log_posterior(
+            packed, gradient, *kernels.table_arrays(COUNTS.table), spec.sampling_numbers()
+        )
+        with mpmath.workdps(40):
+            coordinates = [mpmath.mpf(entry) for entry in [*logits, *packed[k - 1 :]]]
+            expected = float(slow_log_likelihood(coordinates))
+        # Dirichlet(2) has exponent 1, the Jacobian of the log ratios one more
+        expected += 2.0 * np.log(weights).sum()
+        expected += stats.norm.logpdf(packed[k - 1 : 2 * k - 1], spec.log_means.loc, 2).sum()
+        expected += stats.norm.logpdf(packed[2 * k - 1 :], 0, 2).sum()
+        offsets.append(found - expected)
+    # the normalising constants of the priors are left out
+    np.testing.assert_allclose(offsets, offsets[0], atol=1e-9)
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_gradient_of_the_log_posterior(k):
+    prior = MixtureSpec(k).resolve(COUNTS).sampling_numbers()
+    arrays = kernels.table_arrays(COUNTS.table)
+    packed = np.random.default_rng(k).normal(0.0, 1.0, 3 * k - 1)
+    gradient, unused = np.empty(packed.size), np.empty(packed.size)
+    kernels.log_posterior(packed, gradient, *arrays, prior)
+    for i in range(packed.size):
+        step = np.zeros(packed.size)
+        step[i] = 1e-5
+        above = kernels.log_posterior(packed + step, unused, *arrays, prior)
+        below = kernels.log_posterior(packed - step, unused, *arrays, prior)
+        np.testing.assert_allclose(gradient[i], (above - below) / 2e-5, rtol=1e-6, atol=1e-6)
+
+
+def test_parameters_too_extreme_for_a_number_have_no_density():
+    prior = MixtureSpec(1).resolve(COUNTS).sampling_numbers()
+    arrays, gradient = kernels.table_arrays(COUNTS.table), np.empty(2)
+    for packed in ([800.0, 0.0], [-800.0, 0.0], [0.0, 800.0], [0.0, -800.0]):
+        value = kernels.log_posterior(np.array(packed), gradient, *arrays, prior)
+        assert value == -np.inf
