@@ -1,0 +1,1 @@
+"""Point estimates: maximum likelihood by EM, and the posterior mode by penalised EM."""

@@ -1,0 +1,259 @@
+"""EM iterations on the count table, compiled.
+
+The M step sets the weights in closed form and takes one safeguarded Newton step for the mean and
+dispersion of each component, which is a generalised EM: it needs no more iterations than a full
+maximisation and never lowers the objective (Dempster, Laird and Rubin 1977, J. R. Stat. Soc. B 39,
+1-38, doi:10.1111/j.2517-6161.1977.tb01600.x). Where all exposures are equal and means have no
+prior, the weighted mean of the counts is the exact maximiser for every dispersion.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.mixture.compiled import compiled
+from pmnbmix.mixture.density import (
+    component_gradient,
+    component_hessian,
+    component_log_density,
+    component_table,
+    log_sum_exp,
+)
+from pmnbmix.point.objective import Objective
+
+Floats = NDArray[np.float64]
+
+# Within EM the dispersion stays in this range of logs; Newton decides whether it is exactly 0.
+_LOWEST_LOG_DISPERSION = math.log(1e-12)
+_HIGHEST_LOG_DISPERSION = math.log(1e8)
+_LONGEST_STEP = 2.0
+_HALVINGS = 20
+
+
+def run_em(
+    objective: Objective, start: Floats, max_iter: int, tolerance: float
+) -> tuple[Floats, Floats, Floats]:
+    """Run EM from a point.
+
+    Parameters
+    ----------
+    objective : Objective
+    start : ndarray, shape (3, k)
+    max_iter : int
+    tolerance : float
+        Stop where one iteration gains less than this many nats.
+
+    Returns
+    -------
+    point : ndarray, shape (3, k)
+    likelihood_path, density_path : ndarray, shape (n_iter + 1,)
+        Log likelihood, and log likelihood plus log prior, before each iteration and at the end.
+    """
+    table = objective.table
+    one_exposure = bool((table.exposure == table.exposure[0]).all())
+    point, likelihood_path, penalised_path = _iterate(
+        table.values,
+        table.exposure,
+        table.frequency,
+        start,
+        objective.prior_numbers,
+        objective.equal_weights,
+        one_exposure,
+        max_iter,
+        tolerance,
+    )
+    return point, likelihood_path, penalised_path + objective.constant
+
+
+@compiled
+def _log_prior(mean: float, dispersion: float, prior: np.ndarray) -> float:
+    """Log prior of one component, without constants; a flat prior is 0 even at minus infinity."""
+    total = 0.0
+    if prior[2] > 0.0:
+        total -= 0.5 * prior[2] * (mean - prior[1]) ** 2
+    if prior[4] > 0.0:
+        total -= 0.5 * prior[4] * (dispersion - prior[3]) ** 2
+    return total
+
+
+@compiled
+def _expected_density(
+    values: np.ndarray,
+    exposure: np.ndarray,
+    mass: np.ndarray,
+    mean: float,
+    dispersion: float,
+    prior: np.ndarray,
+    column: np.ndarray,
+) -> float:
+    """Expected complete-data log density of one component; its log densities go into ``column``."""
+    total = _log_prior(mean, dispersion, prior)
+    level, inv_disp = math.exp(mean), math.exp(-dispersion)
+    for u in range(values.size):
+        column[u] = component_log_density(values[u], exposure[u] * level, inv_disp)
+        if mass[u] > 0.0:
+            total += mass[u] * column[u]
+    return total
+
+
+@compiled
+def _newton_step(
+    values: np.ndarray,
+    exposure: np.ndarray,
+    mass: np.ndarray,
+    mean: float,
+    dispersion: float,
+    prior: np.ndarray,
+    fixed_mean: bool,
+) -> tuple[float, float]:
+    """Ascent step in (log mean, log dispersion), at most ``_LONGEST_STEP`` long in either."""
+    level, inv_disp = math.exp(mean), math.exp(-dispersion)
+    by_mean = prior[2] * (prior[1] - mean)
+    by_dispersion = prior[4] * (prior[3] - dispersion)
+    mean_mean, mean_dispersion, dispersion_dispersion = -prior[2], 0.0, -prior[4]
+    for u in range(values.size):
+        if mass[u] > 0.0:
+            m = exposure[u] * level
+            first = component_gradient(values[u], m, inv_disp)
+            second = component_hessian(values[u], m, inv_disp)
+            by_mean += mass[u] * first[0]
+            by_dispersion += mass[u] * first[1]
+            mean_mean += mass[u] * second[0]
+            mean_dispersion += mass[u] * second[1]
+            dispersion_dispersion += mass[u] * second[2]
+    determinant = mean_mean * dispersion_dispersion - mean_dispersion * mean_dispersion
+    step_mean = 0.0
+    if not fixed_mean and mean_mean < 0.0 and determinant > 0.0:
+        step_mean = (
+            mean_dispersion * by_dispersion - dispersion_dispersion * by_mean
+        ) / determinant
+        step_dispersion = (mean_dispersion * by_mean - mean_mean * by_dispersion) / determinant
+    else:
+        if not fixed_mean and mean_mean < 0.0:
+            step_mean = -by_mean / mean_mean
+        if dispersion_dispersion < 0.0:
+            step_dispersion = -by_dispersion / dispersion_dispersion
+        else:
+            step_dispersion = math.copysign(1.0, by_dispersion) if by_dispersion != 0.0 else 0.0
+    longest = max(abs(step_mean), abs(step_dispersion))
+    if longest > _LONGEST_STEP:
+        step_mean *= _LONGEST_STEP / longest
+        step_dispersion *= _LONGEST_STEP / longest
+    return step_mean, step_dispersion
+
+
+@compiled
+def _improve_component(
+    values: np.ndarray,
+    exposure: np.ndarray,
+    mass: np.ndarray,
+    mean: float,
+    dispersion: float,
+    prior: np.ndarray,
+    one_exposure: bool,
+    column: np.ndarray,
+) -> tuple[float, float]:
+    """One step for the mean and dispersion of a component that never lowers its objective."""
+    fixed_mean = one_exposure and prior[2] == 0.0
+    if fixed_mean:
+        # the weighted mean maximises over the mean whatever the dispersion is
+        counted = np.dot(mass, values)
+        if counted == 0.0:
+            _expected_density(values, exposure, mass, -math.inf, dispersion, prior, column)
+            return -math.inf, dispersion
+        mean = math.log(counted / np.dot(mass, exposure))
+    if math.isinf(mean):
+        return mean, dispersion
+    before = _expected_density(values, exposure, mass, mean, dispersion, prior, column)
+    step_mean, step_dispersion = _newton_step(
+        values, exposure, mass, mean, dispersion, prior, fixed_mean
+    )
+    trial = np.empty_like(column)
+    for _ in range(_HALVINGS):
+        new_dispersion = dispersion + step_dispersion
+        if prior[4] == 0.0:
+            new_dispersion = min(
+                max(new_dispersion, _LOWEST_LOG_DISPERSION), _HIGHEST_LOG_DISPERSION
+            )
+        after = _expected_density(
+            values, exposure, mass, mean + step_mean, new_dispersion, prior, trial
+        )
+        if after >= before:
+            column[:] = trial
+            return mean + step_mean, new_dispersion
+        step_mean *= 0.5
+        step_dispersion *= 0.5
+    return mean, dispersion
+
+
+@compiled
+def _iterate(
+    values: np.ndarray,
+    exposure: np.ndarray,
+    frequency: np.ndarray,
+    start: np.ndarray,
+    prior: np.ndarray,
+    equal_weights: bool,
+    one_exposure: bool,
+    max_iter: int,
+    tolerance: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    k = start.shape[1]
+    point = start.copy()
+    if prior[4] == 0.0:
+        point[2] = np.minimum(np.maximum(point[2], _LOWEST_LOG_DISPERSION), _HIGHEST_LOG_DISPERSION)
+    table = component_table(values, exposure, np.exp(point[1]), np.exp(-point[2]))
+    mass = np.empty((k, values.size))
+    terms = np.empty(k)
+    column = np.empty(values.size)
+    likelihood_path = np.empty(max_iter + 1)
+    density_path = np.empty(max_iter + 1)
+    n = frequency.sum()
+    best = point.copy()
+    done = 0
+    for iteration in range(max_iter + 1):
+        total = 0.0
+        for u in range(values.size):
+            for j in range(k):
+                terms[j] = point[0, j] + table[u, j]
+            row = log_sum_exp(terms)
+            total += frequency[u] * row
+            for j in range(k):
+                mass[j, u] = frequency[u] * math.exp(terms[j] - row)
+        penalised = total
+        if prior[0] > 0.0:
+            penalised += prior[0] * point[0].sum()
+        for j in range(k):
+            penalised += _log_prior(point[1, j], point[2, j], prior)
+        if iteration > 0 and not penalised >= density_path[iteration - 1]:
+            # no gain above rounding is left (or no finite one): keep the last point
+            break
+        likelihood_path[iteration] = total
+        density_path[iteration] = penalised
+        best[:] = point
+        done = iteration
+        if iteration > 0 and penalised - density_path[iteration - 1] < tolerance:
+            break
+        if iteration == max_iter:
+            break
+        for j in range(k):
+            share = mass[j].sum()
+            if not equal_weights:
+                point[0, j] = math.log((share + prior[0]) / (n + k * prior[0]))
+            if share > 0.0:
+                column[:] = table[:, j]
+                point[1, j], point[2, j] = _improve_component(
+                    values,
+                    exposure,
+                    mass[j],
+                    point[1, j],
+                    point[2, j],
+                    prior,
+                    one_exposure,
+                    column,
+                )
+                table[:, j] = column
+    return best, likelihood_path[: done + 1], density_path[: done + 1]

@@ -1,0 +1,197 @@
+"""`fit_em` and `fit_map`: from counts to a point estimate with everything that was found."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import Counts
+from pmnbmix.mixture.params import MixtureParams
+from pmnbmix.mixture.spec import MixtureSpec, check_n_components
+from pmnbmix.point.objective import (
+    Objective,
+    likelihood_objective,
+    pack_point,
+    prior_objective,
+    unpack_point,
+)
+from pmnbmix.point.optima import Optimum, find_optima
+from pmnbmix.point.result import PointFit
+from pmnbmix.point.starts import start_pool
+
+Floats = NDArray[np.float64]
+
+
+def fit_em(
+    counts: Counts,
+    n_components: int = 2,
+    *,
+    mixing: Literal["estimated", "equal"] = "estimated",
+    start: MixtureParams | None = None,
+    max_iter: int = 200,
+    random_seed: int | np.random.Generator | None = None,
+) -> PointFit:
+    """Fit by maximum likelihood: EM from a pool of starts, each finished by Newton.
+
+    Parameters
+    ----------
+    counts : Counts
+    n_components : int
+        1 or above.
+    mixing : {"estimated", "equal"}
+        "equal" fixes the weights at 1 / n_components.
+    start : MixtureParams, optional
+        A start of your own, added to the pool.
+    max_iter : int
+        Limit on the Newton steps from each start.
+    random_seed : int or numpy.random.Generator, optional
+
+    Returns
+    -------
+    PointFit
+        The best optimum found; ``optima`` lists the others.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of the wrong kind or out of range, and a start under which some count is
+        impossible.
+
+    Notes
+    -----
+    Edges of the parameter space are values: dispersion 0 is a Poisson component, mean 0 a point
+    mass at zero. ``status`` says where the estimate lies.
+
+    References
+    ----------
+    .. [1] A. P. Dempster, N. M. Laird, D. B. Rubin (1977), J. R. Stat. Soc. B 39, 1-38,
+       https://doi.org/10.1111/j.2517-6161.1977.tb01600.x
+    .. [2] C. Biernacki, G. Celeux, G. Govaert (2003), Choosing starting values for the EM
+       algorithm, Comput. Stat. Data Anal. 41, 561-575,
+       https://doi.org/10.1016/S0167-9473(02)00163-9
+    """
+    _check_counts(counts)
+    n_components = check_n_components(n_components)
+    if mixing not in ("estimated", "equal"):
+        raise ValueError(f'mixing must be "estimated" or "equal"; got {mixing!r}.')
+    objective = likelihood_objective(counts, n_components, mixing == "equal")
+    optima = _search(objective, start, max_iter, random_seed)
+    return _result("em", counts, None, mixing, objective, optima)
+
+
+def fit_map(
+    counts: Counts,
+    spec: MixtureSpec,
+    *,
+    start: MixtureParams | None = None,
+    max_iter: int = 200,
+    random_seed: int | np.random.Generator | None = None,
+) -> PointFit:
+    """Maximise the posterior density by penalised EM, with the starts and the finish of `fit_em`.
+
+    The density is that of (weights on the simplex, log means, log dispersions), without Jacobians:
+    the random variables of `build_model`, so that ``pm.find_MAP`` has the same objective.
+
+    Parameters
+    ----------
+    counts : Counts
+    spec : MixtureSpec
+        Resolved against the counts if it is not yet.
+    start, max_iter, random_seed
+        As in `fit_em`.
+
+    Returns
+    -------
+    PointFit
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fit_em`, and where the Dirichlet concentration is below 1: the density then rises
+        without bound towards an empty component and has no maximum.
+    """
+    _check_counts(counts)
+    if not isinstance(spec, MixtureSpec):
+        raise TypeError(
+            f"spec must be a MixtureSpec; got {spec!r}. Try MixtureSpec(n_components=2)."
+        )
+    if spec.n_components > 1 and spec.weights.concentration < 1:
+        raise ValueError(
+            f"a Dirichlet concentration of {spec.weights.concentration} has no MAP: the density "
+            "rises without bound towards an empty component. Use 1 or above, or sample()."
+        )
+    resolved = spec.resolve(counts)
+    objective = prior_objective(counts, resolved, sampling_density=False)
+    optima = _search(objective, start, max_iter, random_seed)
+    return _result("map", counts, resolved, "estimated", objective, optima)
+
+
+def _check_counts(counts: object) -> None:
+    if not isinstance(counts, Counts):
+        raise TypeError(
+            f"counts must be a Counts; got {type(counts).__name__}. Wrap the column: "
+            "Counts(values)."
+        )
+
+
+def _search(
+    objective: Objective,
+    start: MixtureParams | None,
+    max_iter: int,
+    random_seed: int | np.random.Generator | None,
+) -> list[Optimum]:
+    if isinstance(max_iter, bool) or not isinstance(max_iter, int | np.integer) or max_iter < 1:
+        raise ValueError(f"max_iter must be a whole number of 1 or above; got {max_iter!r}.")
+    rng = np.random.default_rng(random_seed)
+    pool = start_pool(objective.table, objective.n_components, rng)
+    if start is not None:
+        pool.append(("user", _own_start(objective, start)))
+    if objective.equal_weights:
+        for _, point in pool:
+            point[0] = -math.log(objective.n_components)
+    return find_optima(objective, pool, int(max_iter))
+
+
+def _own_start(objective: Objective, start: MixtureParams) -> Floats:
+    if not isinstance(start, MixtureParams):
+        raise TypeError(f"start must be a MixtureParams; got {start!r}.")
+    if start.n_components != objective.n_components:
+        raise ValueError(
+            f"start has {start.n_components} components but {objective.n_components} are fitted."
+        )
+    point = pack_point(start)
+    if not np.isfinite(objective.value(point)):
+        raise ValueError(
+            f"start {start!r} gives some count probability 0, or lies where the prior has no "
+            "density. Start from means, weights and dispersions above 0."
+        )
+    return point
+
+
+def _result(
+    method: Literal["em", "map"],
+    counts: Counts,
+    spec: MixtureSpec | None,
+    mixing: Literal["estimated", "equal"],
+    objective: Objective,
+    optima: list[Optimum],
+) -> PointFit:
+    best = optima[0]
+    return PointFit(
+        method=method,
+        params=unpack_point(best.point),
+        counts=counts,
+        spec=spec,
+        mixing=mixing,
+        log_likelihood=best.log_likelihood,
+        log_density=best.log_density,
+        log_likelihood_path=best.likelihood_path,
+        log_density_path=best.density_path,
+        status=best.status,
+        statuses=best.statuses,
+        _optima=tuple(optima),
+        _objective=objective,
+    )

@@ -1,0 +1,220 @@
+"""Every optimum that the starts lead to, and a plain word on each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.mixture import density
+from pmnbmix.mixture.permute import canonical_order
+from pmnbmix.point.em import run_em
+from pmnbmix.point.newton import Climb, climb, escape
+from pmnbmix.point.objective import Objective, inv_disps
+
+Floats = NDArray[np.float64]
+
+EM_ITERATIONS = 15
+_EM_TOLERANCE = 1e-8
+# Two points are one optimum where values and fitted log densities agree to this many nats.
+_SAME = 1e-3
+
+
+class Status(StrEnum):
+    """What kind of point an estimate is; `sentence` says it in words."""
+
+    CONVERGED = "converged"
+    POISSON_LIMIT = "poisson-limit"
+    POINT_MASS = "point-mass"
+    FEW_OBSERVATIONS = "few-observations"
+    DUPLICATE_COMPONENTS = "duplicate-components"
+    EMPTY_COMPONENT = "empty-component"
+    SADDLE = "saddle"
+    MAX_ITER = "max-iter"
+
+    @property
+    def sentence(self) -> str:
+        """What the status means for the user."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Status.CONVERGED: "The fit is at an optimum inside the parameter space.",
+    Status.POISSON_LIMIT: (
+        "At least one component has dispersion 0: its counts vary no more than Poisson counts, and "
+        "the data bound its dispersion from above only."
+    ),
+    Status.POINT_MASS: "At least one component has mean 0: it produces zeros and nothing else.",
+    Status.FEW_OBSERVATIONS: (
+        "At least one component holds fewer than three observations; it may describe an accident."
+    ),
+    Status.DUPLICATE_COMPONENTS: (
+        "Two components are the same distribution; fewer components fit as well, and the weights "
+        "of the two are not determined."
+    ),
+    Status.EMPTY_COMPONENT: (
+        "At least one component has weight 0; fewer components fit as well, and its mean and "
+        "dispersion mean nothing."
+    ),
+    Status.SADDLE: "The point is a saddle: the density rises from it in some direction.",
+    Status.MAX_ITER: "The iterations ran out before an optimum was reached; raise max_iter.",
+}
+# The word for a fit with several is the last of these that holds.
+_SEVERITY = tuple(Status)
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """A distinct stationary point.
+
+    Attributes
+    ----------
+    point : ndarray, shape (3, k)
+        Log weights, log means, log dispersions; components sorted by mean, then weight.
+    log_likelihood, log_density : float
+        Log likelihood, and log likelihood plus log prior, in nats.
+    times_reached : int
+        How many starts ended here.
+    statuses : tuple of Status
+    likelihood_path, density_path : ndarray
+        From the first start that ended here to this point, one entry an iteration.
+    family : str
+        Family of that start.
+    """
+
+    point: Floats
+    log_likelihood: float
+    log_density: float
+    times_reached: int
+    statuses: tuple[Status, ...]
+    likelihood_path: Floats
+    density_path: Floats
+    family: str
+
+    @property
+    def status(self) -> Status:
+        """The most serious of the statuses."""
+        return max(self.statuses, key=_SEVERITY.index)
+
+
+def find_optima(
+    objective: Objective, starts: list[tuple[str, Floats]], max_iter: int
+) -> list[Optimum]:
+    """Run EM and Newton from every start; merge what is the same distribution.
+
+    Parameters
+    ----------
+    objective : Objective
+    starts : list of (str, ndarray of shape (3, k))
+    max_iter : int
+        Limit on the Newton steps from each start.
+
+    Returns
+    -------
+    list of Optimum
+        Highest log density first.
+    """
+    found: list[Optimum] = []
+    for family, start in starts:
+        point, likelihood_path, density_path = run_em(
+            objective, start, EM_ITERATIONS, _EM_TOLERANCE
+        )
+        arrived = climb(objective, point, max_iter)
+        paths = _extend(likelihood_path, density_path, arrived)
+        _record(found, objective, arrived, *paths, family)
+        above = escape(objective, arrived)
+        if above is not None:
+            _record(found, objective, above, *_extend(*paths, above), family)
+    return sorted(found, key=lambda optimum: -optimum.log_density)
+
+
+def _extend(likelihood_path: Floats, density_path: Floats, arrived: Climb) -> tuple[Floats, Floats]:
+    """Both paths with the steps of a climb, but for steps that gain less than rounding loses."""
+    kept = arrived.path >= np.maximum.accumulate(np.append(density_path[-1], arrived.path))[1:]
+    return (
+        np.append(likelihood_path, arrived.likelihood_path[kept]),
+        np.append(density_path, arrived.path[kept]),
+    )
+
+
+def _record(
+    found: list[Optimum],
+    objective: Objective,
+    arrived: Climb,
+    likelihood_path: Floats,
+    density_path: Floats,
+    family: str,
+) -> None:
+    """Add a point to those found, or count it where it is already there."""
+    order = canonical_order(np.exp(arrived.point[0]), np.exp(arrived.point[1]))
+    point = arrived.point[:, order]
+    new = Optimum(
+        point=point,
+        log_likelihood=arrived.value - objective.log_prior(point),
+        log_density=arrived.value,
+        times_reached=1,
+        statuses=judge(objective, point, arrived),
+        likelihood_path=likelihood_path,
+        density_path=density_path,
+        family=family,
+    )
+    rows = _fitted_log_density(objective, point)
+    for index, other in enumerate(found):
+        if abs(other.log_density - new.log_density) < _SAME and _alike(
+            rows, _fitted_log_density(objective, other.point)
+        ):
+            better = new if new.log_density > other.log_density else other
+            found[index] = replace(better, times_reached=other.times_reached + 1)
+            return
+    found.append(new)
+
+
+def _fitted_log_density(objective: Objective, point: Floats) -> Floats:
+    table = objective.table
+    return density.mixture_table(
+        table.values, table.exposure, point[0], np.exp(point[1]), inv_disps(point)
+    )
+
+
+def _alike(rows: Floats, others: Floats) -> bool:
+    return bool(np.abs(rows - others).max() < _SAME)
+
+
+def judge(objective: Objective, point: Floats, arrived: Climb) -> tuple[Status, ...]:
+    """Every status that holds at a point."""
+    table = objective.table
+    means = np.exp(point[1])
+    held = density.responsibilities_table(
+        table.values, table.exposure, point[0], means, inv_disps(point)
+    )
+    mass = table.frequency @ held
+    occupied = np.isfinite(point[0])
+    checks = {
+        Status.MAX_ITER: not arrived.converged,
+        Status.SADDLE: arrived.uphill is not None,
+        Status.EMPTY_COMPONENT: bool((~occupied).any()),
+        Status.DUPLICATE_COMPONENTS: _has_duplicates(point[:, occupied]),
+        Status.FEW_OBSERVATIONS: bool((mass[occupied] < min(2.5, 0.5 * table.n)).any()),
+        Status.POINT_MASS: bool((occupied & (means == 0)).any()),
+        Status.POISSON_LIMIT: bool((occupied & (means > 0) & np.isneginf(point[2])).any()),
+    }
+    held_ones = tuple(status for status in Status if checks.get(status, False))
+    return held_ones or (Status.CONVERGED,)
+
+
+def _has_duplicates(point: Floats) -> bool:
+    """Whether two components are the same distribution to about a percent."""
+    means = np.exp(point[1])
+    # dispersions matter only by the variance they add: m + dispersion m^2
+    spread = np.sqrt(means + np.exp(point[2]) * means**2)
+    for i in range(means.size):
+        for j in range(i):
+            width = max(spread[i], spread[j])
+            if (
+                abs(means[i] - means[j]) <= 0.01 * width
+                and abs(spread[i] - spread[j]) <= 0.01 * width
+            ):
+                return True
+    return False
