@@ -1,0 +1,1 @@
+"""Labels of components: relabelling of draws, and what can be trusted of them."""

@@ -1,0 +1,229 @@
+"""Relabelling: one permutation of the components for each draw, so that summaries make sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import CountTable
+from pmnbmix.mixture.draws import Draws, read_draws, read_table
+from pmnbmix.mixture.permute import best_permutations, gather, invert
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Floats = NDArray[np.float64]
+Order = NDArray[np.intp]
+Blocks = Callable[[], Iterable[tuple[slice, Floats]]]
+
+METHODS = ("stephens", "order")
+PARAMETERS = ("weights", "means", "dispersions")
+# Groups whose draws are those of the posterior, with the same labels.
+_LABELLED_GROUPS = ("posterior", "log_prior")
+# Responsibilities are kept between iterations up to this much memory and made again beyond it.
+_KEEP_BYTES = 500_000_000
+_MAX_ITER = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Relabelling:
+    """Permutations of draws.
+
+    Attributes
+    ----------
+    order : ndarray of int, shape (n_samples, k)
+        The new component j of draw s is the old component ``order[s, j]``.
+    cost : ndarray, shape (n_samples,)
+        Kullback-Leibler loss of each draw in nats, summed over the observations; 0 where the
+        method has no loss.
+    """
+
+    order: Order
+    cost: Floats
+
+    @property
+    def loss(self) -> float:
+        """Total cost."""
+        return float(self.cost.sum())
+
+
+def relabel(
+    tree: xr.DataTree,
+    method: Literal["stephens", "order"] = "stephens",
+    by: Literal["weights", "means", "dispersions"] | None = None,
+) -> xr.DataTree:
+    """Relabel the components of every draw.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As `sample` returns, relabelled before or not.
+    method : {"stephens", "order"}
+        "stephens" makes the responsibilities of the draws agree as well as they can; "order" sorts
+        every draw by one parameter, which is wrong where components differ in another.
+    by : {"weights", "means", "dispersions"}, optional
+        For "order": the parameter to sort by; "means" where absent.
+
+    Returns
+    -------
+    xarray.DataTree
+        A new tree. ``posterior`` (and ``log_prior``) have the new labels, in ascending order of
+        the median mean; ``relabelling`` has each draw's permutation, counted from the labels the
+        sampler gave, and its cost. What does not depend on labels is shared with the old tree.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For another method or parameter, or a tree without the groups that are needed.
+
+    References
+    ----------
+    .. [1] M. Stephens (2000), Dealing with label switching in mixture models, J. R. Stat. Soc. B
+       62, 795-809, https://doi.org/10.1111/1467-9868.00265
+    """
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+    if method != "order" and by is not None:
+        raise ValueError(f'by={by!r} belongs to method="order"; {method!r} has no such choice.')
+    if by is not None and by not in PARAMETERS:
+        raise ValueError(f"by must be one of {', '.join(PARAMETERS)}; got {by!r}.")
+    draws = read_draws(tree)
+    if method == "order":
+        found = _by_parameter(draws, by or "means")
+    else:
+        found = relabel_by_responsibilities(draws, read_table(tree))
+    return _apply(tree, draws, found, method if by is None else f"{method} by {by}")
+
+
+def relabel_by_responsibilities(draws: Draws, table: CountTable) -> Relabelling:
+    """Relabel by Stephens' algorithm on the unique rows; the best of several starts.
+
+    The loss is the Kullback-Leibler divergence of each draw's responsibilities from their mean over
+    relabelled draws. It has local minima, so the iteration starts from the labels as they are and
+    from the orders by each parameter.
+    """
+    k = draws.n_components
+    identity = np.tile(np.arange(k), (draws.n_samples, 1))
+    if k == 1:
+        return Relabelling(identity, np.zeros(draws.n_samples))
+    starts = [identity] + [_by_parameter(draws, name).order for name in PARAMETERS]
+    if 8 * draws.means.size * table.values.size <= _KEEP_BYTES:
+        kept = list(draws.responsibility_blocks(table))
+
+        def blocks() -> Iterable[tuple[slice, Floats]]:
+            return kept
+    else:
+
+        def blocks() -> Iterable[tuple[slice, Floats]]:
+            return draws.responsibility_blocks(table)
+
+    return min(
+        (stephens(blocks, table.frequency, start) for start in starts),
+        key=lambda found: found.loss,
+    )
+
+
+def stephens(blocks: Blocks, frequency: Floats, start: Order) -> Relabelling:
+    """Iterate Stephens' algorithm from one start.
+
+    Parameters
+    ----------
+    blocks : callable
+        Gives (rows, responsibilities (n_samples, n_rows, k)) pairs that cover all rows.
+    frequency : ndarray, shape (n_unique,)
+        How many observations each row stands for.
+    start : ndarray of int, shape (n_samples, k)
+
+    Returns
+    -------
+    Relabelling
+    """
+    order = start
+    n_samples, k = order.shape
+    negative_entropy = np.zeros((n_samples, k))
+    for rows, p in blocks():
+        weighted = np.where(p > 0, p, 1.0)
+        negative_entropy += np.einsum("sul,sul,u->sl", p, np.log(weighted), frequency[rows])
+    best = Relabelling(order, np.full(n_samples, np.inf))
+    for _ in range(_MAX_ITER):
+        cross = np.zeros((n_samples, k, k))
+        for rows, p in blocks():
+            mean = gather(p, order[:, None, :]).mean(axis=0)
+            # a mean of 0 makes any other responsibility infinitely costly; the log of the
+            # smallest number says so without 0 times infinity
+            log_mean = np.log(np.maximum(mean, np.finfo(np.float64).tiny))
+            weighted = log_mean * frequency[rows][:, None]
+            cross -= np.matmul(weighted.T[None], p)
+        new_order, cost = best_permutations(negative_entropy[:, None, :] + cross)
+        found = Relabelling(new_order, np.maximum(cost, 0.0))
+        if not found.loss < best.loss * (1.0 - 1e-12):
+            break
+        best = found
+        if np.array_equal(new_order, order):
+            break
+        order = new_order
+    return best
+
+
+def raw_draws(tree: xr.DataTree) -> tuple[Draws, Order]:
+    """Draws with the labels the sampler gave, and the permutation (chain, draw, k) since then."""
+    draws = read_draws(tree)
+    order = _past_order(tree, draws)
+    return draws.permuted(invert(order)), order
+
+
+def _past_order(tree: xr.DataTree, draws: Draws) -> Order:
+    if "relabelling" in tree.children:
+        past = tree["relabelling"].to_dataset()["permutation"]
+        return np.asarray(past.transpose("chain", "draw", "mixture_component").values, np.intp)
+    return np.broadcast_to(np.arange(draws.n_components), draws.means.shape)
+
+
+def _by_parameter(draws: Draws, name: str) -> Relabelling:
+    array = getattr(draws, name).reshape(-1, draws.n_components)
+    return Relabelling(np.argsort(array, axis=1, kind="stable"), np.zeros(array.shape[0]))
+
+
+def _apply(tree: xr.DataTree, draws: Draws, found: Relabelling, method: str) -> xr.DataTree:
+    import xarray as xr
+
+    shape = draws.means.shape
+    order = found.order.reshape(shape)
+    medians = np.median(draws.permuted(order).means, axis=(0, 1))
+    order = order[..., np.argsort(medians, kind="stable")]
+    new = tree.copy()
+    for name in _LABELLED_GROUPS:
+        if name in new.children:
+            new[name].dataset = _permute_dataset(new[name].to_dataset(), order)
+    coords = {
+        dim: coordinate
+        for dim, coordinate in new["posterior"].to_dataset().coords.items()
+        if dim in ("chain", "draw", "mixture_component")
+    }
+    dims = ("chain", "draw", "mixture_component")
+    new["relabelling"] = xr.DataTree(
+        xr.Dataset(
+            {
+                "permutation": (dims, gather(_past_order(tree, draws), order)),
+                "cost": (("chain", "draw"), found.cost.reshape(shape[:2])),
+            },
+            coords=coords,
+            attrs={"method": method},
+        )
+    )
+    return new
+
+
+def _permute_dataset(dataset: xr.Dataset, order: Order) -> xr.Dataset:
+    """Permute every variable that has draws and components."""
+    permuted = dataset.copy()
+    dims = ("chain", "draw", "mixture_component")
+    for name, variable in dataset.data_vars.items():
+        if set(variable.dims) == set(dims):
+            array = variable.transpose(*dims)
+            permuted[name] = array.copy(data=gather(np.asarray(array.values), order))
+    return permuted

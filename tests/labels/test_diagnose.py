@@ -1,0 +1,166 @@
+"""Findings on posteriors whose faults are known because they were built in."""
+
+import numpy as np
+import pytest
+
+import pmnbmix as nb
+from pmnbmix.mixture.draws import Draws
+from pmnbmix.posterior.tree import assemble
+
+TRUTH = nb.MixtureParams([0.4, 0.6], [2.0, 20.0], [0.3, 0.2])
+LOWER = nb.MixtureParams([0.85, 0.15], [9.0, 40.0], [0.8, 0.2])
+
+
+@pytest.fixture(scope="module")
+def counts():
+    return nb.Counts(TRUTH.sample(500, random_seed=2)[0])
+
+
+def scattered(centres, n_draws=500, spread=0.03, seed=0):
+    """Draws that scatter independently around one centre for each chain."""
+    rng = np.random.default_rng(seed)
+    shape = (len(centres), n_draws, centres[0].n_components)
+    centre = {
+        name: np.array([getattr(one, name) for one in centres])[:, None, :]
+        for name in ("weights", "means", "dispersions")
+    }
+    weights = centre["weights"] * np.exp(rng.normal(0, spread, shape))
+    return Draws(
+        weights / weights.sum(-1, keepdims=True),
+        centre["means"] * np.exp(rng.normal(0, spread, shape)),
+        centre["dispersions"] * np.exp(rng.normal(0, 3 * spread, shape)),
+    )
+
+
+def flipped(draws, where):
+    order = np.where(np.asarray(where)[..., None], [1, 0], [0, 1])
+    return draws.permuted(np.broadcast_to(order, draws.means.shape))
+
+
+def test_healthy(counts):
+    diagnosis = nb.diagnose(assemble(counts, scattered([TRUTH] * 4), {}))
+    assert diagnosis.density_ok
+    assert diagnosis.components_ok
+    assert diagnosis.findings == frozenset()
+    assert "both" not in diagnosis.summary[0]
+    assert "components can be reported" in str(diagnosis)
+
+
+def test_switching_between_chains_is_repaired(counts):
+    draws = flipped(scattered([TRUTH] * 4), np.array([True, False, True, False])[:, None])
+    diagnosis = nb.diagnose(assemble(counts, draws, {}))
+    assert diagnosis.findings == {"label-switching"}
+    assert diagnosis.density_ok
+    assert diagnosis.components_ok
+    assert diagnosis.table.loc["means[0]", "r_hat_raw"] > 1.5
+    assert diagnosis.table.loc["means[0]", "r_hat"] < 1.01
+    assert "between chains" in str(diagnosis)
+
+
+def test_switching_within_chains_is_repaired_and_seen_where_r_hat_is_blind(counts):
+    draws = scattered([TRUTH] * 4)
+    rng = np.random.default_rng(1)
+    draws = flipped(draws, rng.random(draws.means.shape[:2]) < 0.5)
+    diagnosis = nb.diagnose(assemble(counts, draws, {}))
+    assert diagnosis.findings == {"label-switching"}
+    assert diagnosis.components_ok
+    # labels drawn at random in every draw leave the raw r-hat at 1
+    assert diagnosis.table.loc["means[0]", "r_hat_raw"] < 1.01
+    assert "within chains" in str(diagnosis)
+
+
+def test_relabelled_before_or_not_makes_no_difference(counts):
+    draws = flipped(scattered([TRUTH] * 4), np.array([True, False, True, False])[:, None])
+    raw = assemble(counts, draws, {})
+    one, other = nb.diagnose(raw), nb.diagnose(nb.relabel(raw))
+    assert one.findings == other.findings
+    np.testing.assert_allclose(
+        one.table["r_hat_raw"].dropna(), other.table["r_hat_raw"].dropna(), rtol=1e-12
+    )
+
+
+def test_a_chain_in_another_mode(counts):
+    draws = scattered([TRUTH, TRUTH, TRUTH, LOWER])
+    diagnosis = nb.diagnose(assemble(counts, draws, {}))
+    assert not diagnosis.density_ok
+    assert not diagnosis.components_ok
+    assert "multimodal" in diagnosis.findings
+    assert "density gate failed" in diagnosis.summary[0]
+
+
+def test_modes_of_equal_likelihood_are_told_apart_by_their_rows():
+    """The sum over rows is the same in both modes; the density of a row is not."""
+    counts = nb.Counts([0, 10])
+    one = nb.MixtureParams([1.0], [2.0], [2.0])
+    target = one.logpmf([0, 10]).sum()
+    means = np.linspace(0.5, 60, 4000)
+    totals = np.array([nb.MixtureParams([1.0], [m], [2.0]).logpmf([0, 10]).sum() for m in means])
+    far = means[20 + np.argmin(np.abs(totals[means > 5] - target)) + (means <= 5).sum() - 20]
+    other = nb.MixtureParams([1.0], [far], [2.0])
+    assert abs(other.logpmf([0, 10]).sum() - target) < 0.05
+    draws = scattered([one, one, other, other], spread=0.01)
+    diagnosis = nb.diagnose(assemble(counts, draws, {}))
+    assert "multimodal" in diagnosis.findings
+    assert not diagnosis.density_ok
+
+
+def test_all_chains_in_a_lower_mode_need_the_optima(counts):
+    tree = assemble(counts, scattered([LOWER] * 4), {})
+    assert "lower-mode" not in nb.diagnose(tree).findings
+    em = nb.fit_em(counts, 2, random_seed=0)
+    for optima in (em, em.optima, em.to_datatree()):
+        assert "lower-mode" in nb.diagnose(tree, optima=optima).findings
+    healthy = assemble(counts, scattered([TRUTH] * 4), {})
+    assert "lower-mode" not in nb.diagnose(healthy, optima=em).findings
+    with pytest.raises(TypeError, match="optima"):
+        nb.diagnose(tree, optima=3)
+
+
+def test_too_short(counts):
+    rng = np.random.default_rng(0)
+    draws = scattered([TRUTH] * 4, n_draws=60)
+    drift = np.exp(np.cumsum(rng.normal(0, 0.03, (4, 60, 1)), axis=1))
+    drifting = Draws(draws.weights, draws.means * drift, draws.dispersions)
+    diagnosis = nb.diagnose(assemble(counts, drifting, {}))
+    assert not diagnosis.density_ok
+    assert "not-mixed" in diagnosis.findings
+
+
+def test_one_chain_cannot_show_convergence(counts):
+    diagnosis = nb.diagnose(assemble(counts, scattered([TRUTH]), {}))
+    assert not diagnosis.density_ok
+    assert "not-mixed" in diagnosis.findings
+    assert "One chain" in str(diagnosis)
+
+
+def test_components_that_cannot_be_told_apart(counts):
+    blurred = nb.MixtureParams([0.5, 0.5], [9.0, 11.0], [0.8, 0.8])
+    diagnosis = nb.diagnose(assemble(counts, scattered([blurred] * 4, spread=0.5), {}))
+    assert "weak-labels" in diagnosis.findings
+
+
+def test_empty_and_near_poisson_components(counts):
+    nearly = nb.MixtureParams([0.0005, 0.9995], [300.0, 12.0], [0.5, 1e-4])
+    diagnosis = nb.diagnose(assemble(counts, scattered([nearly] * 4), {}))
+    assert {"empty-component", "near-poisson"} <= diagnosis.findings
+
+
+def test_divergences(counts):
+    import xarray as xr
+
+    diverging = np.zeros((4, 500), dtype=bool)
+    diverging[0, :20] = True
+    stats = xr.Dataset({"diverging": (("chain", "draw"), diverging)})
+    diagnosis = nb.diagnose(assemble(counts, scattered([TRUTH] * 4), {"sample_stats": stats}))
+    assert diagnosis.findings == {"divergences"}
+    assert "20 of 2000" in str(diagnosis)
+
+
+def test_real_posteriors(crab_choice, doctor_tree):
+    for k, tree in crab_choice.trees.items():
+        diagnosis = nb.diagnose(tree, optima=crab_choice.em[k])
+        assert diagnosis.density_ok
+        assert "lower-mode" not in diagnosis.findings
+        assert len(diagnosis.summary) == len(diagnosis.findings) + 1
+    assert {"label-switching", "weak-labels"} <= nb.diagnose(crab_choice.trees[3]).findings
+    assert nb.diagnose(doctor_tree).components_ok
