@@ -1,0 +1,229 @@
+"""The samplers: nutpie on the compiled log density, and PyMC's own on the pm.Model."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import Counts
+from pmnbmix.mixture import kernels
+from pmnbmix.mixture.draws import Draws
+from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.progress import Advance
+
+Floats = NDArray[np.float64]
+_log = logging.getLogger(__name__)
+
+# Chains run side by side only where one gradient takes long enough: below, the threads spend
+# their time handing each other Python's lock and are three times slower than one after another.
+_PARALLEL_FROM = 4000
+_STATS = {
+    "logp": "lp",
+    "diverging": "diverging",
+    "n_steps": "n_steps",
+    "depth": "tree_depth",
+    "step_size": "step_size",
+    "energy": "energy",
+    "mean_tree_accept": "acceptance_rate",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Chains:
+    """What an engine returns: packed draws (chain, draw, 3k - 1) and its statistics."""
+
+    packed: Floats
+    stats: xr.Dataset
+    engine: str
+
+    def thinned(self, thin: int) -> Chains:
+        """Every ``thin``-th draw; a divergence in between is kept in its statistics."""
+        if thin == 1:
+            return self
+        blocks = self.stats.coarsen(draw=thin)
+        stats = self.stats.isel(draw=slice(thin - 1, None, thin)).copy()
+        stats["diverging"] = stats["diverging"].copy(data=blocks.max()["diverging"].values > 0)
+        stats["n_steps"] = stats["n_steps"].copy(data=blocks.sum()["n_steps"].values)
+        stats = stats.assign_coords(draw=np.arange(stats.sizes["draw"]))
+        return Chains(self.packed[:, thin - 1 :: thin], stats, self.engine)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one run of an engine."""
+
+    draws: int
+    tune: int
+    target_accept: float
+
+
+def run_nutpie(
+    counts: Counts,
+    spec: MixtureSpec,
+    starts: Floats,
+    seeds: list[int],
+    settings: Settings,
+    advance: Advance,
+) -> Chains:
+    """Run the compiled log density, one nutpie sampler a chain so that each has its own start."""
+    import nutpie
+
+    models = [_nutpie_model(counts, spec, start) for start in starts]
+    per_chain = settings.tune + settings.draws
+    done = [0] * len(models)
+
+    def watch(chain: int) -> Callable[[list[Any]], None]:
+        def update(progress: list[Any]) -> None:
+            done[chain] = int(progress[0].finished_draws)
+
+        return update
+
+    parallel = counts.n_unique * spec.n_components >= _PARALLEL_FROM
+    workers = min(len(models), (os.cpu_count() or 1) if parallel else 1)
+    waiting = list(range(len(models)))
+    running: dict[int, Any] = {}
+    traces: dict[int, xr.DataTree] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < workers:
+                chain = waiting.pop(0)
+                running[chain] = nutpie.sample(
+                    models[chain],
+                    draws=settings.draws,
+                    tune=settings.tune,
+                    chains=1,
+                    cores=1,
+                    seed=seeds[chain],
+                    save_warmup=False,
+                    progress_bar=False,
+                    progress_callback=watch(chain),
+                    target_accept=settings.target_accept,
+                    blocking=False,
+                )
+            for chain, sampler in list(running.items()):
+                # until a chain is complete, waiting for it ends in a TimeoutError
+                with contextlib.suppress(TimeoutError):
+                    traces[chain] = sampler.wait(timeout=0.02)
+                    del running[chain]
+                    done[chain] = per_chain
+            advance(sum(done), len(models) * per_chain)
+    except KeyboardInterrupt:
+        for sampler in running.values():
+            sampler.cancel()
+        if len(traces) < 2:
+            raise
+        _log.warning(
+            "interrupted: %d of %d chains were complete and are kept", len(traces), len(models)
+        )
+    kept = [traces[chain] for chain in sorted(traces)]
+    stats = xr.concat(
+        [trace["sample_stats"].to_dataset()[list(_STATS)] for trace in kept], dim="chain"
+    ).rename(_STATS)
+    return Chains(
+        packed=np.concatenate([trace["posterior"]["packed"].values for trace in kept]),
+        stats=stats.assign_coords(chain=np.arange(len(kept))),
+        engine=f"nutpie {version('nutpie')}",
+    )
+
+
+def _nutpie_model(counts: Counts, spec: MixtureSpec, start: Floats) -> Any:
+    from nutpie.compiled_pyfunc import from_pyfunc
+
+    arrays, prior = kernels.table_arrays(counts.table), spec.sampling_numbers()
+    size = start.size
+
+    def make_log_density() -> Callable[[Floats], tuple[float, Floats]]:
+        def log_density(packed: Floats) -> tuple[float, Floats]:
+            gradient = np.empty(size)
+            return kernels.log_posterior(packed, gradient, *arrays, prior), gradient
+
+        return log_density
+
+    def make_expand(seed: int, stream: int, chain: int) -> Callable[[Floats], dict[str, Floats]]:
+        return lambda packed: {"packed": np.asarray(packed)}
+
+    return from_pyfunc(
+        ndim=size,
+        make_logp_fn=make_log_density,
+        make_expand_fn=make_expand,
+        expanded_dtypes=[np.dtype("float64")],
+        expanded_shapes=[(size,)],
+        expanded_names=["packed"],
+        make_initial_point_fn=lambda seed: start,
+    )
+
+
+def run_pymc(
+    counts: Counts,
+    spec: MixtureSpec,
+    starts: Floats,
+    seeds: list[int],
+    settings: Settings,
+    advance: Advance,
+) -> Chains:
+    """Run the pm.Model by PyMC's own sampler, from the same starts."""
+    import pymc as pm
+
+    from pmnbmix.posterior.model import build_model
+
+    k = spec.n_components
+    initvals = []
+    for start in starts:
+        point = unpack(start[None, None])
+        values = {
+            "log_means": np.log(point.means[0, 0]),
+            "log_dispersions": np.log(point.dispersions[0, 0]),
+        }
+        if k > 1:
+            values["weights"] = point.weights[0, 0]
+        initvals.append(values)
+    trace = pm.sample(
+        settings.draws,
+        tune=settings.tune,
+        chains=len(starts),
+        cores=1,
+        nuts_sampler="pymc",
+        init="adapt_diag",
+        initvals=initvals,
+        random_seed=seeds,
+        model=build_model(counts, spec),
+        nuts={"target_accept": settings.target_accept},
+        progressbar=False,
+        compute_convergence_checks=False,
+    )
+    advance(1, 1)
+    posterior = trace["posterior"].to_dataset()
+    weights = posterior["weights"].values
+    packed = np.concatenate(
+        [
+            np.log(weights[..., :-1]) - np.log(weights[..., -1:]),
+            posterior["log_means"].values,
+            posterior["log_dispersions"].values,
+        ],
+        axis=-1,
+    )
+    stats = trace["sample_stats"].to_dataset()
+    kept = [name for name in _STATS.values() if name in stats]
+    return Chains(packed, stats[kept], f"pymc {version('pymc')}")
+
+
+def unpack(packed: Floats) -> Draws:
+    """Draws of the coordinates of NUTS (chain, draw, 3k - 1)."""
+    k = (packed.shape[-1] + 1) // 3
+    logits = np.concatenate([packed[..., : k - 1], np.zeros((*packed.shape[:-1], 1))], axis=-1)
+    logits -= logits.max(axis=-1, keepdims=True)
+    weights = np.exp(logits)
+    return Draws(
+        weights=weights / weights.sum(axis=-1, keepdims=True),
+        means=np.exp(packed[..., k - 1 : 2 * k - 1]),
+        dispersions=np.exp(packed[..., 2 * k - 1 :]),
+    )

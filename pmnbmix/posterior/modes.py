@@ -1,0 +1,160 @@
+"""Modes of the sampling density, and where chains start.
+
+The sampling density is that of (log ratios of the weights, log means, log dispersions), Jacobian
+included. A mixture often has several modes that are not permutations of each other; chains that
+all start in one of them would hide the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import Counts
+from pmnbmix.mixture import kernels
+from pmnbmix.mixture.params import MixtureParams
+from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.point.objective import Objective, prior_objective, unpack_point
+from pmnbmix.point.optima import find_optima
+from pmnbmix.point.starts import start_pool
+
+Floats = NDArray[np.float64]
+
+# Modes whose Laplace mass is within this many nats of the largest get chains.
+MATTERS_WITHIN = 10.0
+_MAX_ITER = 200
+# Starts are spread this many Laplace standard deviations wide: more than the posterior is.
+_OVERDISPERSION = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """A local maximum of the sampling density; all its label permutations count as one.
+
+    Attributes
+    ----------
+    packed : ndarray, shape (3k - 1,)
+        Log ratios of the first k - 1 weights to the last, log means, log dispersions.
+    params : MixtureParams
+    log_density : float
+        Log likelihood plus log density of the priors in these coordinates.
+    covariance : ndarray, shape (3k - 1, 3k - 1)
+        Inverse of the negative Hessian.
+    log_mass : float
+        Laplace approximation to the log of the probability around the mode, unnormalised.
+    times_reached : int
+        How many starts led here.
+    """
+
+    packed: Floats
+    params: MixtureParams
+    log_density: float
+    covariance: Floats
+    log_mass: float
+    times_reached: int
+
+
+def pack(point: Floats) -> Floats:
+    """Coordinates of NUTS (3k - 1,) of a point (3, k) of log weights, means and dispersions."""
+    return np.concatenate([point[0, :-1] - point[0, -1], point[1], point[2]])
+
+
+def find_modes(
+    counts: Counts, spec: MixtureSpec, random_seed: int | np.random.Generator | None = None
+) -> list[Mode]:
+    """Find the local maxima of the sampling density from the pool of starts.
+
+    Parameters
+    ----------
+    counts : Counts
+    spec : MixtureSpec
+        Resolved, with proper priors.
+    random_seed : int or numpy.random.Generator, optional
+
+    Returns
+    -------
+    list of Mode
+        Largest Laplace mass first; never empty.
+    """
+    objective = prior_objective(counts, spec, sampling_density=True)
+    rng = np.random.default_rng(random_seed)
+    optima = find_optima(objective, start_pool(counts.table, spec.n_components, rng), _MAX_ITER)
+    modes = []
+    for optimum in optima:
+        covariance = _covariance(objective, optimum.point)
+        if covariance is None:
+            continue
+        _, log_volume = np.linalg.slogdet(2.0 * np.pi * covariance)
+        modes.append(
+            Mode(
+                packed=pack(optimum.point),
+                params=unpack_point(optimum.point),
+                log_density=optimum.log_density,
+                covariance=covariance,
+                log_mass=optimum.log_density + 0.5 * float(log_volume),
+                times_reached=optimum.times_reached,
+            )
+        )
+    if not modes:
+        raise RuntimeError(
+            f"no local maximum of the posterior of {counts!r} with {spec.n_components} components "
+            "was found from any start. Use fewer components or tighter priors."
+        )
+    return sorted(modes, key=lambda mode: -mode.log_mass)
+
+
+def modes_that_matter(modes: list[Mode]) -> list[Mode]:
+    """Return the modes whose Laplace mass is within 10 nats of the largest."""
+    return [mode for mode in modes if mode.log_mass >= modes[0].log_mass - MATTERS_WITHIN]
+
+
+def spread_starts(
+    counts: Counts, spec: MixtureSpec, modes: list[Mode], chains: int, rng: np.random.Generator
+) -> tuple[Floats, NDArray[np.intp]]:
+    """Starting points of the chains, spread over the modes that matter, largest mass first.
+
+    Returns
+    -------
+    starts : ndarray, shape (chains, 3k - 1)
+    which : ndarray of int, shape (chains,)
+        Mode that each chain starts from.
+    """
+    mattering = modes_that_matter(modes)
+    which = np.arange(chains) % len(mattering)
+    return np.array([_jitter(counts, spec, mattering[i], rng) for i in which]), which
+
+
+def _jitter(counts: Counts, spec: MixtureSpec, mode: Mode, rng: np.random.Generator) -> Floats:
+    """Overdispersed draw around a mode, pulled in until it is no absurd place to start."""
+    arrays, prior = kernels.table_arrays(counts.table), spec.sampling_numbers()
+    gradient = np.empty(mode.packed.size)
+
+    def log_posterior(packed: Floats) -> float:
+        return float(kernels.log_posterior(packed, gradient, *arrays, prior))
+
+    at_mode = log_posterior(mode.packed)
+    step = _OVERDISPERSION * (
+        np.linalg.cholesky(mode.covariance) @ rng.standard_normal(mode.packed.size)
+    )
+    for _ in range(20):
+        if log_posterior(mode.packed + step) > at_mode - 10.0 - 2.0 * mode.packed.size:
+            return mode.packed + step
+        step *= 0.7
+    return mode.packed
+
+
+def _covariance(objective: Objective, point: Floats) -> Floats | None:
+    """Inverse of the negative Hessian in the coordinates of NUTS; None where it has none."""
+    if not np.isfinite(point).all():
+        return None
+    k = objective.n_components
+    _, _, hessian = objective.derivatives(point)
+    kept = np.delete(np.arange(3 * k), k - 1)
+    information = -hessian[np.ix_(kept, kept)]
+    try:
+        root = np.linalg.inv(np.linalg.cholesky(information))
+    except np.linalg.LinAlgError:
+        return None
+    return np.asarray(root.T @ root)

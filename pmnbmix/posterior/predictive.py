@@ -1,0 +1,168 @@
+"""Counts drawn from the prior and from the posterior, and the log prior of each draw."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy import special, stats
+
+from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.mixture.draws import Draws
+from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.posterior.tree import STORED_BYTES
+
+Floats = NDArray[np.float64]
+
+_PRIOR_DRAWS = 1000
+# Tables of predicted counts are made from this many single counts at most.
+_TABULATED = 5_000_000
+# A Poisson draw beyond this would not be exact in floating point.
+_LARGEST_RATE = 2.0**52
+
+
+def log_prior(draws: Draws, spec: MixtureSpec) -> xr.Dataset:
+    """Log prior density of each draw in (weights, log means, log dispersions).
+
+    Returns
+    -------
+    Dataset
+        ``weights`` (chain, draw); ``means``, ``dispersions`` (chain, draw, mixture_component).
+    """
+    n_chains, n_draws, k = draws.means.shape
+    concentration = spec.weights.concentration
+    constant = special.gammaln(k * concentration) - k * special.gammaln(concentration)
+    on_weights = constant + (concentration - 1.0) * np.log(draws.weights).sum(-1)
+    on_means = stats.norm.logpdf(
+        np.log(draws.means), float(spec.log_means.loc), spec.log_means.scale
+    )
+    on_dispersions = stats.norm.logpdf(
+        np.log(draws.dispersions), float(spec.log_dispersions.loc), spec.log_dispersions.scale
+    )
+    dims = ("chain", "draw", "mixture_component")
+    return xr.Dataset(
+        {
+            "weights": (dims[:2], on_weights),
+            "means": (dims, on_means),
+            "dispersions": (dims, on_dispersions),
+        },
+        coords={
+            "chain": np.arange(n_chains),
+            "draw": np.arange(n_draws),
+            "mixture_component": np.arange(k),
+        },
+    )
+
+
+def prior_draws(spec: MixtureSpec, n: int, rng: np.random.Generator) -> Draws:
+    """Draw parameters from the resolved priors, one chain of ``n``."""
+    k = spec.n_components
+    shape = (1, n, k)
+    return Draws(
+        weights=rng.dirichlet(np.full(k, spec.weights.concentration), size=(1, n)),
+        means=np.exp(rng.normal(float(spec.log_means.loc), spec.log_means.scale, shape)),
+        dispersions=np.exp(
+            rng.normal(float(spec.log_dispersions.loc), spec.log_dispersions.scale, shape)
+        ),
+    )
+
+
+def predict_counts(draws: Draws, exposure: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
+    """One count per draw and exposure, (n_chains, n_draws, n)."""
+    shape = (*draws.means.shape[:2], exposure.size)
+    edges = np.cumsum(draws.weights, axis=-1)
+    uniform = rng.random(shape)
+    labels = np.zeros(shape, dtype=np.int8)
+    for j in range(draws.n_components - 1):
+        labels += uniform > edges[..., j : j + 1]
+    means = np.take_along_axis(draws.means, labels.astype(np.intp), axis=-1)
+    with np.errstate(divide="ignore"):
+        inverse = 1.0 / draws.dispersions
+    inv_disps = np.take_along_axis(inverse, labels.astype(np.intp), axis=-1)
+    finite = np.isfinite(inv_disps)
+    rate = means * exposure
+    rate[finite] *= rng.standard_gamma(inv_disps[finite]) / inv_disps[finite]
+    return rng.poisson(np.minimum(rate, _LARGEST_RATE))
+
+
+def predictive_groups(
+    counts: Counts, spec: MixtureSpec, draws: Draws, rng: np.random.Generator
+) -> dict[str, xr.Dataset]:
+    """Groups prior, prior_predictive and posterior_predictive.
+
+    Predictions of many rows are kept as a table instead, ``posterior_predictive_table``: how often
+    each value came up in the predicted data set of each draw, the last value standing for itself
+    and all above.
+    """
+    prior = prior_draws(spec, _PRIOR_DRAWS, rng)
+    groups = {
+        "prior": xr.Dataset(
+            {
+                name: (("chain", "draw", "mixture_component"), getattr(prior, name))
+                for name in ("weights", "means", "dispersions")
+            },
+            coords={
+                "chain": [0],
+                "draw": np.arange(_PRIOR_DRAWS),
+                "mixture_component": np.arange(spec.n_components),
+            },
+        )
+    }
+    inverse = counts.expanded_inverse() if 8 * counts.n <= STORED_BYTES else None
+    for name, source in (("prior_predictive", prior), ("posterior_predictive", draws)):
+        if inverse is not None and 8 * counts.n * source.n_samples <= STORED_BYTES:
+            exposure = counts.table.exposure[inverse]
+            groups[name] = xr.Dataset(
+                {
+                    counts.variable: (
+                        ("chain", "draw", "obs"),
+                        predict_counts(source, exposure, rng),
+                    )
+                },
+                coords={
+                    "chain": np.arange(source.means.shape[0]),
+                    "draw": np.arange(source.means.shape[1]),
+                    "obs": np.arange(counts.n),
+                },
+            )
+        elif name == "posterior_predictive":
+            groups["posterior_predictive_table"] = _tabulated(counts, source, rng)
+    return groups
+
+
+def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dataset:
+    """How often each value is predicted in the data set of each draw.
+
+    With one exposure the frequencies are multinomial; else counts are drawn one by one, for as
+    many draws of each chain as the limit allows.
+    """
+    n_chains, n_draws, _ = draws.means.shape
+    table = counts.table
+    largest = int(min(2 * table.values.max() + 10, 10_000))
+    if (table.exposure == table.exposure[0]).all():
+        chosen = np.arange(n_draws)
+        values = np.arange(largest, dtype=np.float64)
+        every = CountTable(values, np.full(largest, table.exposure[0]), np.ones(largest))
+        density = np.exp(draws.log_density(every))
+        above = np.maximum(1.0 - density.sum(-1, keepdims=True), 0.0)
+        share = np.concatenate([density, above], axis=-1)
+        times = rng.multinomial(counts.n, share / share.sum(-1, keepdims=True))
+    else:
+        kept = int(np.clip(_TABULATED // (counts.n * n_chains), 5, n_draws))
+        chosen = np.linspace(0, n_draws - 1, kept).astype(np.intp)
+        exposure = np.repeat(table.exposure, table.frequency.astype(np.int64))
+        times = np.empty((n_chains, kept, largest + 1), dtype=np.int64)
+        for chain, i in np.ndindex(n_chains, kept):
+            one = Draws(
+                *(
+                    array[chain : chain + 1, chosen[i] : chosen[i] + 1]
+                    for array in (draws.weights, draws.means, draws.dispersions)
+                )
+            )
+            predicted = predict_counts(one, exposure, rng)[0, 0]
+            times[chain, i] = np.bincount(np.minimum(predicted, largest), minlength=largest + 1)
+    return xr.Dataset(
+        {"times": (("chain", "draw", "value"), times)},
+        coords={"chain": np.arange(n_chains), "draw": chosen, "value": np.arange(largest + 1)},
+        attrs={"of": counts.variable},
+    )

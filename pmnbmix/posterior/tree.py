@@ -1,0 +1,251 @@
+"""The DataTree that holds a posterior: how it is laid out, saved and loaded."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import Counts
+from pmnbmix.mixture.draws import Draws, group, read_draws, read_table
+
+Floats = NDArray[np.float64]
+
+# What is stored per observation without being asked for, and what is made on request, at most.
+STORED_BYTES = 100_000_000
+REQUESTED_BYTES = 1_000_000_000
+# A file that unpacks to more than this is refused.
+_LARGEST_FILE = 2**34
+_NEEDED_GROUPS = ("posterior", "unique_rows", "log_likelihood_unique")
+
+
+class MixtureTree(xr.DataTree):  # type: ignore[no-untyped-call]
+    """A DataTree that says which call to make where the log likelihood is too large to be kept.
+
+    ArviZ's ``loo``, ``compare`` and ``psense`` read ``tree.log_likelihood`` one value per
+    observation. Where that group was left out, a plain tree would answer "not found".
+    """
+
+    __slots__ = ()
+
+    @property
+    def log_likelihood(self) -> xr.DataTree:
+        """The group of log densities per observation."""
+        if "log_likelihood" in self.children:
+            return self.children["log_likelihood"]
+        if "log_likelihood_unique" not in self.children:
+            raise AttributeError("this tree has no log likelihood")
+        raise ValueError(
+            "log_likelihood was not stored, because one number per draw and observation takes "
+            f"{_expanded_bytes(self) / 1e6:.0f} MB. Call pmnbmix.loo(tree), which is exact on "
+            "repeated rows, or tree = pmnbmix.add_log_likelihood(tree) first."
+        )
+
+
+def assemble(counts: Counts, draws: Draws, groups: dict[str, xr.Dataset]) -> MixtureTree:
+    """Lay out draws and what belongs to them as a tree.
+
+    Parameters
+    ----------
+    counts : Counts
+    draws : Draws
+    groups : dict of str to Dataset
+        Further groups: sample_stats, log_prior, modes, prior, ...
+
+    Returns
+    -------
+    MixtureTree
+        With groups ``posterior``, ``log_likelihood_unique`` (a row each time it is distinct, with
+        its frequency as coordinate), ``unique_rows``, ``observed_data``, ``constant_data`` and,
+        below 100 MB, ``log_likelihood`` per observation.
+    """
+    n_chains, n_draws, k = draws.means.shape
+    sample = {"chain": np.arange(n_chains), "draw": np.arange(n_draws)}
+    dims = ("chain", "draw", "mixture_component")
+    posterior = xr.Dataset(
+        {name: (dims, getattr(draws, name)) for name in ("weights", "means", "dispersions")},
+        coords={**sample, "mixture_component": np.arange(k)},
+    )
+    table = counts.table
+    rows = np.arange(counts.n_unique)
+    unique = xr.Dataset(
+        {
+            "value": ("unique_row", table.values),
+            "exposure": ("unique_row", table.exposure),
+            "frequency": ("unique_row", table.frequency),
+        },
+        coords={"unique_row": rows},
+        attrs={"name": counts.name, "n": counts.n, "has_exposure": int(counts.has_exposure)},
+    )
+    log_density = xr.Dataset(
+        {counts.variable: (("chain", "draw", "unique_row"), draws.log_density(table))},
+        coords={**sample, "unique_row": rows, "frequency": ("unique_row", table.frequency)},
+    )
+    content = {
+        "posterior": posterior,
+        **groups,
+        "log_likelihood_unique": log_density,
+        "unique_rows": unique,
+    }
+    if 8 * counts.n <= STORED_BYTES:
+        inverse = counts.expanded_inverse()
+        obs = {"obs": np.arange(counts.n)}
+        unique["row_of_obs"] = ("obs", inverse)
+        content["observed_data"] = xr.Dataset(
+            {counts.variable: ("obs", table.values[inverse].astype(np.int64))}, coords=obs
+        )
+        content["constant_data"] = xr.Dataset(
+            {"exposure": ("obs", table.exposure[inverse])}, coords=obs
+        )
+    tree = MixtureTree.from_dict(content)
+    if _expanded_bytes(tree) <= STORED_BYTES:
+        tree = as_mixture_tree(_with_log_likelihood(tree))
+    return tree
+
+
+def as_mixture_tree(tree: xr.DataTree) -> MixtureTree:
+    """Return the tree itself if it is one already; xarray's operations give plain trees."""
+    if isinstance(tree, MixtureTree):
+        return tree
+    new = MixtureTree.from_dict({name: child.to_dataset() for name, child in tree.children.items()})
+    new.attrs.update(tree.attrs)
+    return new
+
+
+def add_log_likelihood(tree: xr.DataTree) -> xr.DataTree:
+    """Add the log likelihood of every single observation, for ArviZ's own functions.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As `sample` returns.
+
+    Returns
+    -------
+    xarray.DataTree
+        A new tree with the group ``log_likelihood``, dimensions (chain, draw, obs).
+
+    Raises
+    ------
+    ValueError
+        Where it would take more than 1 GB; `loo` gives the same number from the unique rows.
+    """
+    size = _expanded_bytes(tree)
+    if size > REQUESTED_BYTES:
+        raise ValueError(
+            f"the log likelihood of every observation takes {size / 1e9:.1f} GB, above the limit "
+            f"of {REQUESTED_BYTES / 1e9:.0f} GB. pmnbmix.loo(tree) gives ArviZ's result from the "
+            "unique rows."
+        )
+    return _with_log_likelihood(tree)
+
+
+def _with_log_likelihood(tree: xr.DataTree) -> xr.DataTree:
+    unique = group(tree, "log_likelihood_unique", "sample()").to_dataset()
+    inverse = group(tree, "unique_rows", "sample()").to_dataset()["row_of_obs"].values
+    name, rows = next(iter(unique.data_vars.items()))
+    rows = rows.transpose("chain", "draw", "unique_row")
+    new = tree.copy()
+    new["log_likelihood"] = xr.DataTree(
+        xr.Dataset(
+            {name: (("chain", "draw", "obs"), rows.values[:, :, inverse])},
+            coords={
+                "chain": unique["chain"].values,
+                "draw": unique["draw"].values,
+                "obs": np.arange(inverse.size),
+            },
+        )
+    )
+    return new
+
+
+def _expanded_bytes(tree: xr.DataTree) -> float:
+    rows = group(tree, "log_likelihood_unique", "sample()").to_dataset()
+    n = float(rows["frequency"].sum())
+    return 8.0 * n * rows.sizes["chain"] * rows.sizes["draw"]
+
+
+def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
+    """Save a tree as netCDF; a file of that name is replaced in one step, or not at all.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+    path : path-like
+        File name; .nc by custom.
+
+    Raises
+    ------
+    TypeError
+        Where ``tree`` is no DataTree.
+    ValueError
+        Where the folder does not exist or cannot be written to.
+    """
+    if not isinstance(tree, xr.DataTree):
+        raise TypeError(f"save needs an xarray.DataTree; got {type(tree).__name__}.")
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".saving-", suffix=".nc")
+    except OSError as error:
+        raise ValueError(
+            f"{target.parent}: cannot write there ({error.strerror}). Check that the folder exists."
+        ) from None
+    os.close(handle)
+    partial = Path(name)
+    try:
+        tree.to_netcdf(partial, engine="h5netcdf")
+        partial.chmod(0o644)
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str]) -> MixtureTree:
+    """Load a tree that `save` wrote. Nothing in the file is ever run.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    MixtureTree
+        In memory; the file is closed.
+
+    Raises
+    ------
+    ValueError
+        Where the file is missing, is no netCDF file of this package, or unpacks to over 16 GB.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"{file}: there is no such file. Check the path.")
+    try:
+        with xr.open_datatree(file, engine="h5netcdf") as opened:
+            if opened.nbytes > _LARGEST_FILE:
+                raise ValueError(
+                    f"it unpacks to {opened.nbytes / 1e9:.1f} GB; at most "
+                    f"{_LARGEST_FILE / 1e9:.0f} GB are loaded"
+                )
+            attributes = dict(opened.attrs)
+            content = {name: child.to_dataset().load() for name, child in opened.children.items()}
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{file}: this is not a readable netCDF file of draws ({error}). "
+            "Load what pmnbmix.save or a run has written."
+        ) from None
+    tree = MixtureTree.from_dict(content)
+    tree.attrs.update(attributes)
+    try:
+        for name in _NEEDED_GROUPS:
+            group(tree, name, "sample()")
+        draws, table = read_draws(tree), read_table(tree)
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{file}: this file holds no posterior of a mixture ({error})") from None
+    if draws.n_samples == 0 or table.values.size == 0:
+        raise ValueError(f"{file}: this file holds no draws or no counts.")
+    return tree

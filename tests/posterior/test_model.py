@@ -1,0 +1,64 @@
+import numpy as np
+import pymc as pm
+import pytest
+from scipy import stats
+
+import pmnbmix as nb
+
+EXPOSED = nb.Counts([0, 3, 5, 5, 40], exposure=[0.2, 1.0, 1.0, 2.0, 9.0], frequency=[3, 1, 2, 1, 1])
+PLAIN = nb.load_dataset("crab_satellites")
+
+
+@pytest.mark.parametrize("counts", [PLAIN, EXPOSED], ids=["plain", "exposed"])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_log_density_is_that_of_the_density_and_the_priors(counts, k):
+    spec = nb.MixtureSpec(k).resolve(counts)
+    model = nb.build_model(counts, spec)
+    names = [value.name for value in model.value_vars]
+    log_density = model.compile_logp(jacobian=False)
+    rng = np.random.default_rng(k)
+    for _ in range(20):
+        weights = rng.dirichlet(np.full(k, 2.0))
+        log_means = rng.normal(spec.log_means.loc, 2.0, k)
+        log_dispersions = rng.normal(0.0, 2.0, k)
+        point = {"log_means": log_means, "log_dispersions": log_dispersions}
+        expected = stats.norm.logpdf(log_means, spec.log_means.loc, 2.0).sum()
+        expected += stats.norm.logpdf(log_dispersions, 0.0, 2.0).sum()
+        if k > 1:
+            transformed = next(name for name in names if name.startswith("weights"))
+            weights_variable = model["weights"]
+            transform = model.rvs_to_transforms[weights_variable]
+            point[transformed] = transform.forward(weights, *weights_variable.owner.inputs).eval()
+            expected += stats.dirichlet.logpdf(weights, np.full(k, 2.0))
+        params = nb.MixtureParams(weights, np.exp(log_means), np.exp(log_dispersions))
+        rows = params.logpmf(counts.values, counts.exposure)
+        expected += rows @ counts.frequency
+        assert log_density(point) == pytest.approx(expected, rel=1e-8)
+
+
+def test_flat_priors_are_flat():
+    flat = nb.NormalPrior(0.0, float("inf"))
+    model = nb.build_model(PLAIN, nb.MixtureSpec(1, log_means=flat, log_dispersions=flat))
+    point = {"log_means": np.array([0.7]), "log_dispersions": np.array([0.1])}
+    expected = nb.MixtureParams([1.0], np.exp([0.7]), np.exp([0.1])).logpmf(PLAIN.values).sum()
+    assert model.compile_logp(jacobian=False)(point) == pytest.approx(expected, rel=1e-8)
+
+
+def test_prior_draws_have_the_shapes_of_the_model():
+    with nb.build_model(PLAIN, nb.MixtureSpec(2)), pytest.warns(UserWarning, match="Potentials"):
+        prior = pm.sample_prior_predictive(50, random_seed=1)["prior"]
+    assert prior["weights"].dims == ("chain", "draw", "mixture_component")
+    np.testing.assert_allclose(prior["weights"].sum("mixture_component"), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        (([1, 2], nb.MixtureSpec(2)), TypeError, "list"),
+        ((PLAIN, 2), TypeError, "int"),
+        ((PLAIN, nb.MixtureSpec(2), "stan"), ValueError, '"pymc"'),
+    ],
+)
+def test_bad_requests(arguments, error, text):
+    with pytest.raises(error, match=text):
+        nb.build_model(*arguments)

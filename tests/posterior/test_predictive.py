@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+import pmnbmix as nb
+from pmnbmix.mixture.draws import Draws
+from pmnbmix.posterior.predictive import log_prior, predict_counts, prior_draws
+
+
+def test_predicted_counts_have_the_moments_of_the_mixture():
+    params = nb.MixtureParams([0.3, 0.7], [2.0, 30.0], [0.5, 0.0])
+    repeated = Draws(
+        *(
+            np.broadcast_to(getattr(params, name), (2, 5000, 2))
+            for name in ("weights", "means", "dispersions")
+        )
+    )
+    exposure = np.array([1.0, 4.0])
+    counts = predict_counts(repeated, exposure, np.random.default_rng(0))
+    assert counts.shape == (2, 5000, 2)
+    for i, scale in enumerate(exposure):
+        means = scale * params.means
+        mean = params.weights @ means
+        second = params.weights @ (means + (1 + params.dispersions) * means**2)
+        sample = counts[..., i].ravel()
+        error = np.sqrt((second - mean**2) / sample.size)
+        assert abs(sample.mean() - mean) < 4 * error
+        assert sample.var() == pytest.approx(second - mean**2, rel=0.05)
+
+
+def test_log_prior_is_scipys(crab_choice, crab):
+    tree, spec = crab_choice.trees[3], nb.MixtureSpec(3).resolve(crab)
+    draw = tree["posterior"].to_dataset().isel(chain=2, draw=11)
+    found = tree["log_prior"].to_dataset().isel(chain=2, draw=11)
+    np.testing.assert_allclose(
+        found["weights"], stats.dirichlet.logpdf(draw["weights"].values, [2.0, 2.0, 2.0])
+    )
+    expected = stats.norm.logpdf(np.log(draw["means"]), spec.log_means.loc, 2.0)
+    np.testing.assert_allclose(found["means"], expected)
+    np.testing.assert_allclose(
+        found["dispersions"], stats.norm.logpdf(np.log(draw["dispersions"]), 0.0, 2.0)
+    )
+
+
+def test_prior_draws_follow_the_priors(crab):
+    spec = nb.MixtureSpec(2).resolve(crab)
+    draws = prior_draws(spec, 4000, np.random.default_rng(1))
+    for sample, law in (
+        (np.log(draws.means[0, :, 0]), stats.norm(spec.log_means.loc, 2.0)),
+        (np.log(draws.dispersions[0, :, 1]), stats.norm(0.0, 2.0)),
+        (draws.weights[0, :, 0], stats.beta(2.0, 2.0)),
+    ):
+        assert stats.kstest(sample, law.cdf).pvalue > 1e-3
+    assert log_prior(draws, spec)["weights"].shape == (1, 4000)
+
+
+def test_posterior_predictive_mean_is_that_of_the_posterior(crab_choice, crab):
+    tree = crab_choice.trees[2]
+    predicted = tree["posterior_predictive"][crab.name]
+    posterior = tree["posterior"].to_dataset()
+    expected = (posterior["weights"] * posterior["means"]).sum("mixture_component")
+    # one predicted data set scatters around its own mean by the spread of 173 counts
+    gap = (predicted.mean("obs") - expected).values
+    assert abs(gap.mean()) < 4 * gap.std() / np.sqrt(gap.size)
+
+
+def test_many_rows_are_predicted_as_tables(doctor_tree, doctor_visits):
+    table = doctor_tree["posterior_predictive_table"].to_dataset()
+    assert "posterior_predictive" not in doctor_tree.children
+    assert (table["times"].sum("value") == doctor_visits.n).all()
+    zeros = table["times"].sel(value=0).values.ravel()
+    observed = (doctor_visits.values == 0).sum()
+    assert abs(zeros.mean() - observed) < 4 * zeros.std()
+
+
+def test_tables_with_exposures_are_drawn_count_by_count():
+    rng = np.random.default_rng(0)
+    exposure = rng.lognormal(0, 0.5, 4000)
+    values, _ = nb.MixtureParams([1.0], [3.0], [0.2]).sample(4000, rng, exposure)
+    counts = nb.Counts(values, np.round(exposure, 1) + 0.1)
+    tree = nb.sample(
+        counts, nb.MixtureSpec(1), draws=900, tune=200, chains=4, random_seed=1, progressbar=False
+    )
+    table = tree["posterior_predictive_table"].to_dataset()
+    assert (table["times"].sum("value") == 4000).all()
+    mean = (table["times"] * table["value"]).sum("value") / 4000
+    assert float(mean.mean()) == pytest.approx(counts.values.mean(), rel=0.05)

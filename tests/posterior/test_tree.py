@@ -1,0 +1,183 @@
+import os
+import warnings
+
+import arviz as az
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+import pmnbmix as nb
+
+GROUPS = {
+    "posterior",
+    "sample_stats",
+    "log_likelihood_unique",
+    "log_likelihood",
+    "log_prior",
+    "prior",
+    "prior_predictive",
+    "posterior_predictive",
+    "observed_data",
+    "constant_data",
+    "unique_rows",
+    "modes",
+    "relabelling",
+}
+
+
+def test_groups_and_dimensions(crab_choice, crab):
+    tree = crab_choice.trees[2]
+    assert set(tree.children) == GROUPS
+    for name in ("weights", "means", "dispersions"):
+        assert tree["posterior"][name].dims == ("chain", "draw", "mixture_component")
+    assert tree["log_likelihood"][crab.name].dims == ("chain", "draw", "obs")
+    np.testing.assert_array_equal(tree["observed_data"][crab.name], crab.values)
+    rows = tree["log_likelihood_unique"].to_dataset()
+    assert rows["frequency"].sum() == crab.n
+    draw = tree["posterior"].to_dataset().isel(chain=1, draw=7)
+    params = nb.MixtureParams(draw["weights"], draw["means"], draw["dispersions"])
+    np.testing.assert_allclose(
+        tree["log_likelihood"][crab.name].isel(chain=1, draw=7),
+        params.logpmf(crab.values),
+        rtol=1e-12,
+    )
+
+
+class TestArviz:
+    """ArviZ's own functions are right on a tree as it comes, or say which call to make first."""
+
+    def test_summary_is_of_one_component_each(self, crab_choice):
+        summary = az.summary(crab_choice.trees[2], round_to="none")
+        means = summary.loc[["means[0]", "means[1]"], "mean"]
+        assert means.iloc[0] < means.iloc[1]
+        assert (summary["r_hat"] <= 1.01).all()
+
+    def test_loo_and_compare(self, crab_choice):
+        trees = {str(k): tree for k, tree in crab_choice.trees.items()}
+        for tree in trees.values():
+            assert az.loo(tree).elpd == pytest.approx(nb.loo(tree).elpd, abs=0.01)
+        table = az.compare(trees)
+        assert table.index[-1] == "1"
+
+    def test_plots(self, crab_choice):
+        import matplotlib.pyplot as plt
+
+        for plot in (az.plot_rank, az.plot_forest):
+            collection = plot(crab_choice.trees[2], backend="matplotlib")
+            figure = collection.viz["figure"].item()
+            assert any(ax.lines or ax.collections for ax in figure.axes)
+            plt.close("all")
+
+    def test_psense(self, crab_choice):
+        table = az.psense_summary(crab_choice.trees[2])
+        assert table[["prior", "likelihood"]].notna().all().all()
+
+    def test_without_single_log_likelihoods_the_error_names_the_call(self, doctor_tree):
+        assert "log_likelihood" not in doctor_tree.children
+        for function in (az.loo, az.psense_summary):
+            with pytest.raises(ValueError, match=r"pmnbmix\.loo.*add_log_likelihood"):
+                function(doctor_tree)
+        with pytest.raises(ValueError, match="model a") as caught:
+            az.compare({"a": doctor_tree, "b": doctor_tree})
+        assert "add_log_likelihood" in str(caught.value.__cause__)
+        assert np.isfinite(az.summary(doctor_tree)["r_hat"]).all()
+
+    def test_on_request_it_is_added_and_right(self, doctor_tree, doctor_visits):
+        few = doctor_tree.isel(draw=slice(0, 100))
+        whole = nb.add_log_likelihood(few)
+        array = whole["log_likelihood"][doctor_visits.name]
+        assert array.sizes["obs"] == doctor_visits.n
+        draw = few["posterior"].to_dataset().isel(chain=0, draw=3)
+        params = nb.MixtureParams(draw["weights"], draw["means"], draw["dispersions"])
+        np.testing.assert_allclose(
+            array.isel(chain=0, draw=3), params.logpmf(doctor_visits.values), rtol=1e-12
+        )
+
+    def test_too_much_is_refused(self):
+        counts = nb.Counts([0, 1], frequency=[3_000_000, 4_000_000])
+        tree = nb.sample(
+            counts, nb.MixtureSpec(1), draws=10, tune=50, chains=2, random_seed=1, progressbar=False
+        )
+        with pytest.raises(ValueError, match="1 GB"):
+            nb.add_log_likelihood(tree)
+        assert "posterior_predictive_table" in tree.children
+
+
+class TestFiles:
+    """Trees come back from files as they were; damaged and hostile files are refused."""
+
+    @pytest.fixture
+    def saved(self, crab_choice, tmp_path):
+        path = tmp_path / "tree.nc"
+        nb.save(crab_choice.trees[2], path)
+        return path
+
+    def test_save_and_load(self, crab_choice, saved):
+        tree, loaded = crab_choice.trees[2], nb.load(saved)
+        assert set(loaded.children) == set(tree.children)
+        for name in tree.children:
+            assert loaded[name].to_dataset().equals(tree[name].to_dataset()), name
+        assert loaded.attrs == tree.attrs
+        assert nb.diagnose(loaded).findings == nb.diagnose(tree).findings
+
+    def test_loaded_trees_name_the_call_too(self, doctor_tree, tmp_path):
+        nb.save(doctor_tree.isel(draw=slice(0, 500)), tmp_path / "d.nc")
+        with pytest.raises(ValueError, match="add_log_likelihood"):
+            az.loo(nb.load(tmp_path / "d.nc"))
+
+    def test_the_file_is_closed_and_replaced_whole(self, crab_choice, saved):
+        nb.load(saved)
+        nb.save(crab_choice.trees[1], saved)
+        assert nb.load(saved)["posterior"].sizes["mixture_component"] == 1
+        assert os.listdir(saved.parent) == ["tree.nc"]
+
+    def test_a_failed_save_leaves_the_old_file(self, crab_choice, saved):
+        broken = crab_choice.trees[2].copy()
+        broken["posterior"]["bad"] = ("chain", np.array([object()] * 4, dtype=object))
+        with pytest.raises((TypeError, ValueError)):
+            nb.save(broken, saved)
+        assert nb.load(saved)["posterior"].sizes["mixture_component"] == 2
+        assert os.listdir(saved.parent) == ["tree.nc"]
+
+    def test_truncated(self, saved):
+        saved.write_bytes(saved.read_bytes()[:5000])
+        with pytest.raises(ValueError, match="not a readable netCDF"):
+            nb.load(saved)
+
+    def test_not_netcdf(self, tmp_path):
+        (tmp_path / "a.nc").write_text("hello")
+        with pytest.raises(ValueError, match="not a readable netCDF"):
+            nb.load(tmp_path / "a.nc")
+        with pytest.raises(ValueError, match="no such file"):
+            nb.load(tmp_path / "b.nc")
+
+    def test_another_posterior(self, tmp_path):
+        other = xr.DataTree.from_dict({"posterior": xr.Dataset({"x": ("draw", [1.0])})})
+        other.to_netcdf(tmp_path / "other.nc", engine="h5netcdf")
+        with pytest.raises(ValueError, match="no posterior of a mixture"):
+            nb.load(tmp_path / "other.nc")
+
+    def test_a_missing_variable(self, saved):
+        with h5py.File(saved, "a") as file:
+            del file["posterior"]["weights"]
+        with pytest.raises(ValueError, match="weights"):
+            nb.load(saved)
+
+    def test_a_file_that_unpacks_to_too_much(self, tmp_path):
+        path = tmp_path / "bomb.nc"
+        with h5py.File(path, "w") as file:
+            file.create_group("posterior").create_dataset(
+                "x", shape=(10**10,), dtype="f8", chunks=(10**6,), compression="gzip"
+            )
+        assert path.stat().st_size < 10**6
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(ValueError, match="GB"):
+                nb.load(path)
+
+    def test_bad_requests(self, crab_choice, tmp_path):
+        with pytest.raises(TypeError, match="DataTree"):
+            nb.save({"a": 1}, tmp_path / "a.nc")
+        with pytest.raises(ValueError, match="cannot write there"):
+            nb.save(crab_choice.trees[1], tmp_path / "none" / "a.nc")
