@@ -1,0 +1,1 @@
+"""Evidence from fits: LOO, point estimates beside the posterior, and the rule for a choice."""

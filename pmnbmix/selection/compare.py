@@ -1,0 +1,160 @@
+"""EM, MAP and NUTS side by side, a row for each parameter."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.labels.diagnose import check_gates
+from pmnbmix.labels.relabel import relabel
+from pmnbmix.mixture.draws import Draws, read_draws
+from pmnbmix.mixture.permute import best_permutations
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+Floats = NDArray[np.float64]
+
+PARAMETERS = ("weights", "means", "dispersions")
+_INTERVAL = (0.025, 0.975)
+# A normal has an sd of a 3.92th of its central 95 % interval, a gamma hardly more.
+_HEAVY = 1.5
+# Differences count up to this many posterior standard deviations when components are matched.
+_CAP = 10.0
+
+
+def compare_estimates(
+    em: Any | None = None, map: Any | None = None, nuts: xr.DataTree | None = None
+) -> pd.DataFrame:
+    """Set point estimates and posterior beside each other.
+
+    Parameters
+    ----------
+    em, map : PointFit or DataTree, optional
+        Point estimates of the same counts with the same number of components.
+    nuts : xarray.DataTree, optional
+        A posterior, as `sample` returns. Any two of the three suffice, and one is allowed.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by parameter ("weights[0]", ...). ``em``, ``em_se``, ``map``: point estimates and
+        the Wald standard error. ``nuts_mean``, ``nuts_sd``, ``nuts_median``, ``nuts_lower``,
+        ``nuts_upper``: the posterior with its central 95 % interval. ``em_difference``,
+        ``map_difference``: point estimate minus posterior mean, in posterior standard deviations.
+        ``flag``: why a row is not to be trusted, with what to do; empty where it is.
+
+    Raises
+    ------
+    TypeError
+        Where an argument is neither a point fit nor a tree.
+    ValueError
+        Where nothing is given or the numbers of components differ.
+
+    Notes
+    -----
+    Components of the point estimates are matched with those of the posterior by the assignment of
+    least total difference, since sorting by mean pairs them wrongly where means are close.
+    """
+    import pandas as pd
+
+    trees = {
+        name: _as_tree(name, estimate)
+        for name, estimate in (("em", em), ("map", map), ("nuts", nuts))
+        if estimate is not None
+    }
+    if not trees:
+        raise ValueError("nothing to compare: pass at least one of em=, map= and nuts=.")
+    sizes = {name: read_draws(tree).n_components for name, tree in trees.items()}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"the numbers of components differ: {sizes}. Compare equal numbers.")
+    k = next(iter(sizes.values()))
+    index = pd.Index([f"{name}[{j}]" for name in PARAMETERS for j in range(k)], name="parameter")
+    table = pd.DataFrame(index=index)
+    flags = [[] for _ in index]  # type: list[list[str]]
+
+    centre = spread = None
+    if "nuts" in trees:
+        tree = trees["nuts"] if "relabelling" in trees["nuts"].children else relabel(trees["nuts"])
+        draws = _stacked(read_draws(tree))
+        centre, spread = draws.mean(axis=0), draws.std(axis=0, ddof=1)
+        for flag, heavy in zip(flags, _heavy_tails(draws, spread).ravel(), strict=True):
+            if heavy:
+                flag.append("heavy tail: mean and sd hang on few draws; use median and interval")
+        gates = check_gates(tree)
+        if not gates.components_ok:
+            for flag in flags:
+                flag.append(gates.sentence)
+    reference = centre
+    for name in ("em", "map"):
+        if name not in trees:
+            continue
+        values = _stacked(read_draws(trees[name]))[0]
+        order = np.arange(k) if reference is None else _match(values, reference, spread)
+        reference = values[:, order] if reference is None else reference
+        table[name] = values[:, order].ravel()
+        fit = trees[name]["fit"].to_dataset() if "fit" in trees[name].children else None
+        if fit is not None:
+            table[f"{name}_se"] = fit["standard_error"].values.reshape(3, k)[:, order].ravel()
+            for flag, text in zip(
+                flags, fit["flag"].values.reshape(3, k)[:, order].ravel(), strict=True
+            ):
+                if text:
+                    flag.append(f"{name}: {text}")
+    if centre is not None and spread is not None:
+        table["nuts_mean"], table["nuts_sd"] = centre.ravel(), spread.ravel()
+        table["nuts_median"] = np.median(draws, axis=0).ravel()
+        lower, upper = np.quantile(draws, _INTERVAL, axis=0)
+        table["nuts_lower"], table["nuts_upper"] = lower.ravel(), upper.ravel()
+        for name in ("em", "map"):
+            if name in table:
+                table[f"{name}_difference"] = _standardised(
+                    table[name].to_numpy() - centre.ravel(), spread.ravel()
+                )
+    table["flag"] = ["; ".join(dict.fromkeys(flag)) for flag in flags]
+    return table
+
+
+def _heavy_tails(draws: Floats, spread: Floats) -> NDArray[np.bool_]:
+    """Whether the sd is far wider than the central 95 % interval allows for, (3, k)."""
+    lower, upper = np.quantile(draws, _INTERVAL, axis=0)
+    return np.asarray(spread > _HEAVY * (upper - lower) / 3.92)
+
+
+def _as_tree(name: str, estimate: Any) -> xr.DataTree:
+    import xarray as xr
+
+    if isinstance(estimate, xr.DataTree):
+        return estimate
+    if hasattr(estimate, "to_datatree"):
+        tree: xr.DataTree = estimate.to_datatree()
+        return tree
+    raise TypeError(
+        f"{name} must be a point fit or an xarray.DataTree; got {type(estimate).__name__}."
+    )
+
+
+def _stacked(draws: Draws) -> Floats:
+    """Draws as one array (n_samples, 3, k)."""
+    arrays = (draws.weights, draws.means, draws.dispersions)
+    return np.stack([array.reshape(-1, draws.n_components) for array in arrays], axis=1)
+
+
+def _match(values: Floats, reference: Floats, spread: Floats | None) -> NDArray[np.intp]:
+    """Order of the components of ``values`` (3, k) that is nearest to the reference."""
+    scale = np.abs(reference) if spread is None else spread
+    difference = np.abs(values[:, None, :] - reference[:, :, None])
+    cost = np.minimum(_standardised(difference, scale[:, :, None]), _CAP).sum(axis=0)
+    order, _ = best_permutations(cost[None])
+    return np.asarray(order[0])
+
+
+def _standardised(difference: Floats, scale: Floats) -> Floats:
+    """Difference over scale; 0 where neither differs nor varies."""
+    scale = np.broadcast_to(scale, difference.shape)
+    out = np.copysign(np.inf, difference)
+    out[difference == 0] = 0.0
+    return np.divide(difference, scale, out=out, where=scale > 0)

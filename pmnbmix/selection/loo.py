@@ -1,0 +1,137 @@
+"""Leave-one-out cross-validation, exact on repeated rows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.labels.diagnose import check_gates
+from pmnbmix.mixture.draws import group
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Floats = NDArray[np.float64]
+
+
+def loo(tree: xr.DataTree, reff: float | None = None) -> Any:
+    """Estimate the expected log predictive density by Pareto-smoothed importance sampling.
+
+    Identical rows have identical log densities, so their terms are computed once and counted as
+    often as they were seen; the result is that of `arviz.loo` on all observations.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As `sample` returns.
+    reff : float, optional
+        Relative efficiency of the draws, effective over actual. By default from the ESS of the
+        density of the rows, which no permutation of labels changes (ArviZ takes it from the
+        parameters, which one does).
+
+    Returns
+    -------
+    arviz_stats.ELPDData
+        With one value per observation, as ``arviz.compare`` and ArviZ's plots need it. ``warning``
+        is set where a Pareto k is above ``good_k`` or the density gate fails; the latter also
+        raises a UserWarning.
+
+    Raises
+    ------
+    ValueError
+        Where the tree lacks the log density of its rows, or ``reff`` is not above 0.
+
+    References
+    ----------
+    .. [1] A. Vehtari, A. Gelman, J. Gabry (2017), Practical Bayesian model evaluation using
+       leave-one-out cross-validation and WAIC, Stat. Comput. 27, 1413-1432,
+       https://doi.org/10.1007/s11222-016-9696-4
+    .. [2] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry (2024), Pareto smoothed importance
+       sampling, J. Mach. Learn. Res. 25(72), 1-58, https://jmlr.org/papers/v25/19-556.html
+    """
+    import arviz as az
+    import xarray as xr
+    from arviz_stats.utils import ELPDDataLOO
+    from scipy.special import logsumexp
+
+    unique = group(tree, "log_likelihood_unique", "sample()").to_dataset()
+    name, variable = next(iter(unique.data_vars.items()))
+    variable = variable.transpose("chain", "draw", "unique_row")
+    frequency = np.asarray(unique["frequency"].values)
+    if reff is None:
+        reff = relative_efficiency(variable.values, frequency)
+    elif not reff > 0:
+        raise ValueError(f"reff must be above 0; got {reff!r}. Leave it out to have it computed.")
+    gates = check_gates(tree)
+    if not gates.density_ok:
+        warnings.warn(f"LOO of a posterior that failed its gate. {gates.sentence}", stacklevel=2)
+
+    rows = xr.DataTree.from_dict(
+        {
+            "posterior": tree["posterior"].to_dataset(),
+            "log_likelihood": xr.Dataset({name: variable.drop_vars("frequency")}),
+        }
+    )
+    with warnings.catch_warnings():
+        # the flag is in the result; ArviZ would say it once more, for unique rows
+        warnings.simplefilter("ignore", UserWarning)
+        per_row = az.loo(rows, pointwise=True, reff=reff)
+    inverse = _row_of_observation(tree, frequency)
+    elpd_i = np.asarray(per_row.elpd_i.values)[inverse]
+    log_density = logsumexp(variable.values, axis=(0, 1)) - np.log(variable[..., 0].size)
+    total = float(frequency @ np.asarray(per_row.elpd_i.values))
+    obs = {"obs": np.arange(inverse.size)}
+    return ELPDDataLOO(
+        elpd=total,
+        se=float(np.sqrt(inverse.size) * elpd_i.std(ddof=1)) if inverse.size > 1 else 0.0,
+        p=float(frequency @ log_density) - total,
+        n_samples=per_row.n_samples,
+        n_data_points=inverse.size,
+        scale="log",
+        warning=bool(per_row.warning or not gates.density_ok),
+        good_k=per_row.good_k,
+        elpd_i=xr.DataArray(elpd_i, dims="obs", coords=obs, name=name),
+        pareto_k=xr.DataArray(
+            np.asarray(per_row.pareto_k.values)[inverse], dims="obs", coords=obs, name=name
+        ),
+    )
+
+
+def relative_efficiency(log_density: Floats, frequency: Floats) -> float:
+    """Mean over observations of ESS over number of draws, for the density of each row.
+
+    Parameters
+    ----------
+    log_density : ndarray, shape (chain, draw, n_unique)
+    frequency : ndarray, shape (n_unique,)
+
+    Returns
+    -------
+    float
+        1 for a single chain, as in ArviZ.
+    """
+    import arviz as az
+    import xarray as xr
+
+    n_chains, n_draws, _ = log_density.shape
+    if n_chains == 1:
+        return 1.0
+    scaled = np.exp(log_density - log_density.max(axis=(0, 1)))
+    changing = (scaled != scaled[:1, :1]).any(axis=(0, 1))
+    efficiency = np.ones(frequency.size)
+    if changing.any():
+        data = xr.Dataset({"density": (("chain", "draw", "row"), scaled[:, :, changing])})
+        ess = az.ess(data, method="mean")["density"].values
+        efficiency[changing] = ess / (n_chains * n_draws)
+    return float(frequency @ efficiency / frequency.sum())
+
+
+def _row_of_observation(tree: xr.DataTree, frequency: Floats) -> NDArray[np.int64]:
+    """Unique row of each observation; in the order of the rows where the counts' was not kept."""
+    rows = group(tree, "unique_rows", "sample()").to_dataset()
+    if "row_of_obs" in rows:
+        return np.asarray(rows["row_of_obs"].values, dtype=np.int64)
+    return np.repeat(np.arange(frequency.size), frequency.astype(np.int64))

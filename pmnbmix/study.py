@@ -1,0 +1,304 @@
+"""The whole walk from counts to a choice of the number of components."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from pmnbmix.data.counts import Counts
+from pmnbmix.labels.diagnose import Diagnosis, diagnose
+from pmnbmix.mixture.spec import MixtureSpec, check_n_components
+from pmnbmix.point.fit import fit_em, fit_map
+from pmnbmix.point.result import PointFit
+from pmnbmix.posterior.inference import sample
+from pmnbmix.progress import Advance
+from pmnbmix.selection.compare import compare_estimates
+from pmnbmix.selection.loo import loo
+from pmnbmix.selection.rule import judge_components
+
+_log = logging.getLogger(__name__)
+
+# Called with a stage in words ("2 components: NUTS") and with (done, total) draws of it.
+Watch = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Everything about one number of components.
+
+    Attributes
+    ----------
+    em, map : PointFit
+    tree : xarray.DataTree
+        The posterior, relabelled.
+    diagnosis : Diagnosis
+    elpd : ELPDData
+    estimates : pandas.DataFrame
+        EM, MAP and NUTS side by side, from `compare_estimates`.
+    """
+
+    em: PointFit
+    map: PointFit
+    tree: xr.DataTree = field(repr=False)
+    diagnosis: Diagnosis
+    elpd: Any = field(repr=False)
+    estimates: pd.DataFrame = field(repr=False)
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return self.em.n_components
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A choice of the number of components with its evidence.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        Indexed by number of components: log_likelihood, aic, bic, icl (of EM; smaller is better),
+        elpd, elpd_se, p_loo, high_k (observations whose Pareto k is too large), elpd_diff and
+        diff_se (to the best; below 0 is worse), stacking_weight, density_ok, components_ok,
+        plausible, n_modes. A number whose posterior failed the density gate stays in the table and
+        is not ranked.
+    plausible : frozenset of int
+        Numbers not clearly worse than the best: behind by at most 4 elpd or at most 2 standard
+        errors of the difference.
+    chosen : int or None
+        The smallest plausible number.
+    reasons : tuple of str
+        Why, number by number, and which criteria disagree.
+    fits : dict of int to Fitted
+    """
+
+    counts: Counts
+    table: pd.DataFrame = field(repr=False)
+    plausible: frozenset[int]
+    chosen: int | None
+    reasons: tuple[str, ...]
+    fits: dict[int, Fitted] = field(repr=False)
+
+    @property
+    def trees(self) -> dict[int, xr.DataTree]:
+        """Posterior of each number of components."""
+        return {k: fitted.tree for k, fitted in self.fits.items()}
+
+    @property
+    def em(self) -> dict[int, PointFit]:
+        """Maximum likelihood fit of each number of components."""
+        return {k: fitted.em for k, fitted in self.fits.items()}
+
+    @property
+    def map(self) -> dict[int, PointFit]:
+        """Maximum a posteriori fit of each number of components."""
+        return {k: fitted.map for k, fitted in self.fits.items()}
+
+    @property
+    def diagnoses(self) -> dict[int, Diagnosis]:
+        """Verdict on the posterior of each number of components."""
+        return {k: fitted.diagnosis for k, fitted in self.fits.items()}
+
+
+def fit_all(
+    counts: Counts,
+    spec: MixtureSpec,
+    *,
+    draws: int = 1000,
+    chains: int = 4,
+    random_seed: int | np.random.Generator | None = None,
+    watch: Watch | None = None,
+) -> Fitted:
+    """Fit one number of components by EM, MAP and NUTS, and compare and check the three.
+
+    Parameters
+    ----------
+    counts : Counts
+    spec : MixtureSpec
+    draws, chains : int
+        As in `sample`.
+    random_seed : int or numpy.random.Generator, optional
+    watch : callable, optional
+        Told of each stage and its progress; where absent, `sample` shows its own bar.
+
+    Returns
+    -------
+    Fitted
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fit_em`, `fit_map` and `sample`.
+    """
+    rng = np.random.default_rng(random_seed)
+    name = f"K={spec.n_components}"
+
+    def stage(title: str) -> Advance | None:
+        if watch is None:
+            return None
+        watch(title, 0, 1)
+        return lambda done, total: watch(title, done, total)
+
+    stage(f"{name}: EM and MAP")
+    em = fit_em(counts, spec.n_components, random_seed=rng)
+    map_ = fit_map(counts, spec, random_seed=rng)
+    tree = sample(
+        counts,
+        spec,
+        draws=draws,
+        chains=chains,
+        random_seed=rng,
+        on_draw=stage(f"{name}: NUTS"),
+    )
+    stage(f"{name}: checks and LOO")
+    diagnosis = diagnose(tree, optima=em)
+    return Fitted(
+        em=em,
+        map=map_,
+        tree=tree,
+        diagnosis=diagnosis,
+        elpd=_loo_quietly(tree, diagnosis),
+        estimates=compare_estimates(em=em, map=map_, nuts=tree),
+    )
+
+
+def choose_components(
+    counts: Counts,
+    max_components: int = 4,
+    *,
+    spec: MixtureSpec | None = None,
+    draws: int = 1000,
+    chains: int = 4,
+    random_seed: int | np.random.Generator | None = None,
+    watch: Watch | None = None,
+    on_fitted: Callable[[Fitted], None] | None = None,
+) -> Choice:
+    """Choose how many components are needed to predict counts, by LOO behind a gate.
+
+    Parameters
+    ----------
+    counts : Counts
+    max_components : int
+        1 to this many components are fitted.
+    spec : MixtureSpec, optional
+        Priors; its number of components is ignored. Default priors where absent. They are resolved
+        once, so that every number of components has the same.
+    draws, chains : int
+        As in `sample`.
+    random_seed : int or numpy.random.Generator, optional
+    watch : callable, optional
+        Told of each stage and its progress.
+    on_fitted : callable, optional
+        Given the result for each number of components as it comes.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `fit_all`, and where ``max_components`` is no integer of 1 or above.
+    KeyboardInterrupt
+        Where interrupted before the first number of components is finished; later, the choice is
+        made among those finished, and its reasons say so.
+
+    References
+    ----------
+    .. [1] A. Vehtari, A. Gelman, J. Gabry (2017), Stat. Comput. 27, 1413-1432,
+       https://doi.org/10.1007/s11222-016-9696-4
+    """
+    max_components = check_n_components(max_components)
+    rng = np.random.default_rng(random_seed)
+    resolved = (spec or MixtureSpec()).resolve(counts)
+    fits: dict[int, Fitted] = {}
+    interrupted = ""
+    for k in range(1, max_components + 1):
+        try:
+            fits[k] = fit_all(
+                counts,
+                resolved.with_components(k),
+                draws=draws,
+                chains=chains,
+                random_seed=rng,
+                watch=watch,
+            )
+        except KeyboardInterrupt:
+            if not fits:
+                raise
+            interrupted = f"Interrupted: only up to {k - 1} of {max_components} were assessed."
+            _log.warning(interrupted)
+            break
+        if on_fitted is not None:
+            on_fitted(fits[k])
+    return make_choice(counts, fits, interrupted)
+
+
+def make_choice(counts: Counts, fits: dict[int, Fitted], note: str = "") -> Choice:
+    """Choose among numbers of components that were fitted."""
+    table = _evidence(fits)
+    verdict = judge_components(table)
+    table["plausible"] = [k in verdict.plausible for k in table.index]
+    return Choice(
+        counts=counts,
+        table=table,
+        plausible=verdict.plausible,
+        chosen=verdict.chosen,
+        reasons=(*verdict.reasons, note) if note else verdict.reasons,
+        fits=fits,
+    )
+
+
+def _evidence(fits: dict[int, Fitted]) -> pd.DataFrame:
+    """Table of every criterion, ranked among the numbers that passed the density gate."""
+    rows = {}
+    for k, fitted in fits.items():
+        rows[k] = {
+            "log_likelihood": fitted.em.log_likelihood,
+            "aic": fitted.em.aic,
+            "bic": fitted.em.bic,
+            "icl": fitted.em.icl,
+            "elpd": fitted.elpd.elpd,
+            "elpd_se": fitted.elpd.se,
+            "p_loo": fitted.elpd.p,
+            "high_k": int((fitted.elpd.pareto_k > fitted.elpd.good_k).sum()),
+            "elpd_diff": np.nan,
+            "diff_se": np.nan,
+            "stacking_weight": np.nan,
+            "density_ok": fitted.diagnosis.density_ok,
+            "components_ok": fitted.diagnosis.components_ok,
+            "n_modes": fitted.tree["modes"].sizes["mode"],
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.index.name = "n_components"
+    gated = {k: fits[k].elpd for k in fits if fits[k].diagnosis.density_ok}
+    if len(gated) == 1:
+        table.loc[next(iter(gated)), ["elpd_diff", "diff_se", "stacking_weight"]] = [0.0, 0.0, 1.0]
+    elif gated:
+        import arviz as az
+
+        ranked = az.compare({str(k): elpd for k, elpd in gated.items()}, round_to="none")
+        for k in gated:
+            row = ranked.loc[str(k)]
+            table.loc[k, ["elpd_diff", "diff_se", "stacking_weight"]] = [
+                row["elpd_diff"],
+                row["dse"],
+                row["weight"],
+            ]
+    return table
+
+
+def _loo_quietly(tree: xr.DataTree, diagnosis: Diagnosis) -> Any:
+    """LOO; where the gate failed the diagnosis already says so."""
+    import warnings
+
+    with warnings.catch_warnings():
+        if not diagnosis.density_ok:
+            warnings.simplefilter("ignore", UserWarning)
+        return loo(tree)

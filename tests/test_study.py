@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+import pmnbmix as nb
+from pmnbmix.mixture.draws import Draws
+from pmnbmix.posterior.tree import assemble
+from pmnbmix.study import Fitted, make_choice
+
+
+def test_two_components_are_chosen_for_the_crabs(crab_choice):
+    assert 2 in crab_choice.plausible
+    assert crab_choice.chosen == 2
+    assert list(crab_choice.table.index) == [1, 2, 3]
+    assert crab_choice.table["density_ok"].all()
+    assert not crab_choice.table.loc[1, "plausible"]
+    assert "2 components are needed to predict these counts" in crab_choice.reasons[0]
+    assert any("ICL" in reason for reason in crab_choice.reasons)
+
+
+def test_table_holds_the_figures_of_its_parts(crab_choice):
+    for k, row in crab_choice.table.iterrows():
+        fitted = crab_choice.fits[k]
+        assert row["log_likelihood"] == fitted.em.log_likelihood
+        assert row["bic"] == fitted.em.bic
+        assert row["elpd"] == nb.loo(fitted.tree).elpd
+        assert row["n_modes"] == fitted.tree["modes"].sizes["mode"]
+    best = crab_choice.table["elpd"].idxmax()
+    difference = crab_choice.table["elpd"] - crab_choice.table.loc[best, "elpd"]
+    np.testing.assert_allclose(crab_choice.table["elpd_diff"], difference, atol=1e-9)
+    assert crab_choice.table["stacking_weight"].sum() == pytest.approx(1.0)
+
+
+def test_every_number_has_the_same_priors(crab_choice):
+    specs = {fit.spec.with_components(1) for fit in crab_choice.map.values()}
+    assert len(specs) == 1
+    assert next(iter(specs)).is_resolved
+
+
+def test_a_chain_put_into_a_wrong_mode_makes_the_gate_refuse_that_number(crab_choice, crab):
+    fitted = crab_choice.fits[2]
+    posterior = fitted.tree["posterior"].to_dataset()
+    arrays = {name: posterior[name].values.copy() for name in ("weights", "means", "dispersions")}
+    # one component for everything: 15 nats below
+    arrays["means"][3] = [2.8, 3.0]
+    arrays["dispersions"][3] = [1.3, 1.3]
+    stuck = assemble(crab, Draws(**arrays), {"modes": fitted.tree["modes"].to_dataset()})
+    diagnosis = nb.diagnose(stuck)
+    refused = Fitted(fitted.em, fitted.map, stuck, diagnosis, fitted.elpd, fitted.estimates)
+    choice = make_choice(crab, {**crab_choice.fits, 2: refused})
+    assert not choice.table.loc[2, "density_ok"]
+    assert np.isnan(choice.table.loc[2, "elpd_diff"])
+    assert 2 not in choice.plausible
+    assert choice.chosen == 3
+    assert any(reason.startswith("2 components: not assessed") for reason in choice.reasons)
+
+
+def test_interrupted_keeps_what_is_finished(crab):
+    def interrupt(title, done, total):
+        if title.startswith("K=2"):
+            raise KeyboardInterrupt
+
+    choice = nb.choose_components(crab, 3, draws=300, random_seed=0, watch=interrupt)
+    assert list(choice.fits) == [1]
+    assert choice.chosen == 1
+    assert "Interrupted" in choice.reasons[-1]
+
+
+def test_interrupted_before_anything_is_finished(crab):
+    def interrupt(title, done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nb.choose_components(crab, 2, random_seed=0, watch=interrupt)
+
+
+def test_results_come_one_by_one(crab):
+    seen = []
+    choice = nb.choose_components(
+        crab,
+        1,
+        draws=200,
+        random_seed=0,
+        watch=lambda title, done, total: None,
+        on_fitted=lambda fitted: seen.append(fitted.n_components),
+    )
+    assert seen == [1]
+    assert choice.table.loc[1, "elpd_diff"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("max_components", "error"), [(0, ValueError), (2.5, TypeError), (True, TypeError)]
+)
+def test_bad_requests(crab, max_components, error):
+    with pytest.raises(error, match="n_components"):
+        nb.choose_components(crab, max_components)
