@@ -1,0 +1,55 @@
+from .data.counts import Counts as Counts
+from .data.datasets import list_datasets as list_datasets
+from .data.datasets import load_dataset as load_dataset
+from .data.datasets import simulate_droplets as simulate_droplets
+from .data.readers import read_counts as read_counts
+from .labels.diagnose import Diagnosis as Diagnosis
+from .labels.diagnose import diagnose as diagnose
+from .labels.relabel import relabel as relabel
+from .mixture.params import MixtureParams as MixtureParams
+from .mixture.spec import DirichletPrior as DirichletPrior
+from .mixture.spec import MixtureSpec as MixtureSpec
+from .mixture.spec import NormalPrior as NormalPrior
+from .point.fit import fit_em as fit_em
+from .point.fit import fit_map as fit_map
+from .point.optima import Status as Status
+from .point.result import PointFit as PointFit
+from .posterior.inference import sample as sample
+from .posterior.model import build_model as build_model
+from .posterior.tree import add_log_likelihood as add_log_likelihood
+from .posterior.tree import load as load
+from .posterior.tree import save as save
+from .present import plots as plots
+from .selection.compare import compare_estimates as compare_estimates
+from .selection.loo import loo as loo
+from .study import Choice as Choice
+from .study import choose_components as choose_components
+
+__all__ = [
+    "Choice",
+    "Counts",
+    "Diagnosis",
+    "DirichletPrior",
+    "MixtureParams",
+    "MixtureSpec",
+    "NormalPrior",
+    "PointFit",
+    "Status",
+    "add_log_likelihood",
+    "build_model",
+    "choose_components",
+    "compare_estimates",
+    "diagnose",
+    "fit_em",
+    "fit_map",
+    "list_datasets",
+    "load",
+    "load_dataset",
+    "loo",
+    "plots",
+    "read_counts",
+    "relabel",
+    "sample",
+    "save",
+    "simulate_droplets",
+]

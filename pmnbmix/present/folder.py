@@ -1,0 +1,184 @@
+"""The folder that a run leaves behind; it appears complete or not at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pmnbmix.posterior.tree import save
+from pmnbmix.study import Choice, Fitted
+
+_log = logging.getLogger(__name__)
+
+RECORD = "run.json"
+_VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray", "pandas")
+_DPI = 130
+
+
+def free_folder(name: str) -> Path:
+    """Folder of this name, or with the first free number behind it."""
+    folder, number = Path(name), 2
+    while folder.exists():
+        folder, number = Path(f"{name}-{number}"), number + 1
+    return folder
+
+
+def check_target(folder: Path, force: bool) -> None:
+    """Check that a run may be written to a folder.
+
+    Raises
+    ------
+    ValueError
+        Where the folder exists and ``force`` is false, where it is not a run (then it is never
+        replaced), or where its parent is missing or cannot be written to.
+    """
+    if folder.exists():
+        if not (folder / RECORD).is_file():
+            raise ValueError(
+                f"{folder} exists and is not the folder of a run, so it is left alone. "
+                "Name another with --out."
+            )
+        if not force:
+            raise ValueError(
+                f"{folder} holds an earlier run. Name another folder with --out, or replace it "
+                "with --force."
+            )
+    parent = folder.absolute().parent
+    if not parent.is_dir():
+        raise ValueError(f"{parent}: there is no such folder. Create it, or name another --out.")
+    if not os.access(parent, os.W_OK):
+        raise ValueError(f"{parent}: this folder cannot be written to. Name another --out.")
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the place of ``folder`` where the block succeeds."""
+    partial = Path(tempfile.mkdtemp(prefix=".pmnbmix-", dir=folder.absolute().parent))
+    try:
+        partial.chmod(0o755)
+        yield partial
+        old = None
+        if folder.exists():
+            old = partial.with_name(partial.name + "-old")
+            folder.rename(old)
+        partial.rename(folder)
+        if old is not None:
+            shutil.rmtree(old)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_fitted(folder: Path, fitted: Fitted) -> None:
+    """Write trees and tables of one number of components."""
+    k = fitted.n_components
+    save(fitted.tree, folder / f"posterior_K{k}.nc")
+    save(fitted.em.to_datatree(), folder / f"em_K{k}.nc")
+    save(fitted.map.to_datatree(), folder / f"map_K{k}.nc")
+    fitted.estimates.to_csv(folder / f"estimates_K{k}.csv")
+    fitted.em.optima.to_csv(folder / f"optima_K{k}.csv", index=False)
+    fitted.diagnosis.table.to_csv(folder / f"diagnosis_K{k}.csv")
+
+
+def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> None:
+    """Write everything of a run of ``fit``: trees, tables, three figures and the record."""
+    from pmnbmix.present import plots
+
+    write_fitted(folder, fitted)
+    _figures(
+        {
+            "fit.png": lambda: plots.plot_fit(fitted.tree).figure,
+            "estimates.png": lambda: plots.plot_estimates(fitted.tree, fitted.estimates)[0].figure,
+            "chains.png": lambda: plots.plot_chains(fitted.tree)[0].figure,
+        },
+        folder,
+    )
+    _record(folder, fitted.em.counts, settings, {"fit": _summary(fitted)})
+
+
+def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> None:
+    """Write everything of a run of ``choose``; figures show the chosen number of components."""
+    from pmnbmix.present import plots
+
+    for fitted in choice.fits.values():
+        write_fitted(folder, fitted)
+    choice.table.to_csv(folder / "choice.csv")
+    shown = choice.fits[choice.chosen if choice.chosen is not None else max(choice.fits)]
+    _figures(
+        {
+            "fit.png": lambda: plots.plot_fit(shown.tree).figure,
+            "estimates.png": lambda: plots.plot_estimates(shown.tree, shown.estimates)[0].figure,
+            "elpd.png": lambda: plots.plot_elpd(choice).figure,
+        },
+        folder,
+    )
+    _record(
+        folder,
+        choice.counts,
+        settings,
+        {
+            "chosen": choice.chosen,
+            "plausible": sorted(choice.plausible),
+            "reasons": list(choice.reasons),
+            "fits": {str(k): _summary(fitted) for k, fitted in choice.fits.items()},
+        },
+    )
+
+
+def _figures(makers: dict[str, Any], folder: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    for name, make in makers.items():
+        figure = make()
+        figure.savefig(folder / name, dpi=_DPI)
+        plt.close(figure)
+
+
+def _summary(fitted: Fitted) -> dict[str, Any]:
+    diagnosis = fitted.diagnosis
+    return {
+        "em": {"log_likelihood": fitted.em.log_likelihood, "status": str(fitted.em.status)},
+        "map": {"log_density": fitted.map.log_density, "status": str(fitted.map.status)},
+        "density_ok": diagnosis.density_ok,
+        "components_ok": diagnosis.components_ok,
+        "findings": sorted(diagnosis.findings),
+        "summary": list(diagnosis.summary),
+        "sampling": {name: _plain(value) for name, value in fitted.tree.attrs.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _record(folder: Path, counts: Any, settings: dict[str, Any], result: dict[str, Any]) -> None:
+    versions = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            _log.info("%s is not installed, so its version is not recorded", name)
+    record = {
+        "settings": settings,
+        "counts": {
+            "name": counts.name,
+            "n": counts.n,
+            "n_unique": counts.n_unique,
+            "has_exposure": counts.has_exposure,
+        },
+        "result": result,
+        "versions": versions,
+    }
+    text = json.dumps(record, indent=2, ensure_ascii=False)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,128 @@
+"""Results as tables and sentences on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from pmnbmix.data.counts import Counts
+    from pmnbmix.labels.diagnose import Diagnosis
+    from pmnbmix.study import Choice, Fitted
+
+
+def output_console() -> Console:
+    """Console on standard output."""
+    from rich.console import Console
+
+    # a table written to a file or a pipe is not cut at 80 columns
+    return Console() if sys.stdout.isatty() else Console(width=100)
+
+
+def print_heading(console: Console, counts: Counts) -> None:
+    """Print what was read; names from files are text, never markup."""
+    console.print(repr(counts), style="bold", markup=False, highlight=False)
+
+
+def print_folder(console: Console, folder: Path) -> None:
+    """Print where the results are."""
+    console.print(f"\nWritten to {folder}", style="bold", markup=False, highlight=False)
+
+
+def print_choice(console: Console, choice: Choice) -> None:
+    """Print the evidence on each number of components, the reasons and the chosen fit."""
+    import pandas as pd
+
+    def figures(name: str) -> pd.Series:
+        return choice.table[name].map(lambda number: f"{number:.1f}" if pd.notna(number) else "-")
+
+    shown = pd.DataFrame(
+        {
+            "elpd": figures("elpd"),
+            "se": figures("elpd_se"),
+            "diff": figures("elpd_diff"),
+            "diff se": figures("diff_se"),
+            "p": figures("p_loo"),
+            "high k": choice.table["high_k"],
+            "BIC": figures("bic"),
+            "ICL": figures("icl"),
+            "gates": [_gates(choice.fits[k].diagnosis) for k in choice.table.index],
+            "verdict": [_standing(choice, k) for k in choice.table.index],
+        }
+    )
+    shown.index.name = "K"
+    _print_table(console, shown, "How many components (K)", highlight=choice.chosen)
+    for reason in choice.reasons:
+        console.print(f"- {reason}", highlight=False)
+    for k, fitted in choice.fits.items():
+        if k == choice.chosen or (choice.chosen is None and k == max(choice.fits)):
+            print_fitted(console, fitted)
+        else:
+            _print_summary(console, fitted)
+
+
+def print_fitted(console: Console, fitted: Fitted) -> None:
+    """Print EM, MAP and posterior side by side, and a word on labels and convergence."""
+    estimates = fitted.estimates
+    columns = {
+        "em": "EM",
+        "em_se": "se",
+        "map": "MAP",
+        "nuts_mean": "NUTS",
+        "nuts_sd": "sd",
+        "nuts_lower": "2.5 %",
+        "nuts_upper": "97.5 %",
+        "em_difference": "(EM - NUTS) / sd",
+    }
+    shown = estimates[list(columns)].map(lambda number: f"{number:.3g}").rename(columns=columns)
+    _print_table(console, shown, f"\n{_components(fitted)}: EM, MAP and posterior")
+    notes = list(
+        dict.fromkeys(f"{name}: {flag}" for name, flag in estimates["flag"].items() if flag)
+    )
+    console.print(f"EM: {fitted.em.status.sentence}", highlight=False)
+    for note in notes:
+        console.print(f"- {note}", highlight=False)
+    _print_summary(console, fitted)
+
+
+def _print_summary(console: Console, fitted: Fitted) -> None:
+    console.print(f"[bold]{_components(fitted)}, labels and convergence[/bold]", highlight=False)
+    for sentence in fitted.diagnosis.summary:
+        console.print(f"- {sentence}", highlight=False)
+
+
+def _components(fitted: Fitted) -> str:
+    return f"{fitted.n_components} component{'s' if fitted.n_components > 1 else ''}"
+
+
+def _gates(diagnosis: Diagnosis) -> str:
+    if diagnosis.components_ok:
+        return "both"
+    return "density" if diagnosis.density_ok else "failed"
+
+
+def _standing(choice: Choice, k: int) -> str:
+    if k == choice.chosen:
+        return "chosen"
+    if k in choice.plausible:
+        return "plausible"
+    return "ruled out" if choice.diagnoses[k].density_ok else "not assessed"
+
+
+def _print_table(
+    console: Console, frame: pd.DataFrame, title: str, highlight: int | None = None
+) -> None:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    table.add_column(str(frame.index.name).replace("_", " "))
+    for name in frame.columns:
+        table.add_column(str(name).replace("_", " "), justify="right")
+    for label, row in frame.iterrows():
+        style = "bold" if highlight is not None and label == highlight else None
+        table.add_row(str(label), *(str(cell) for cell in row), style=style)
+    console.print(table)

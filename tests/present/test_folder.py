@@ -1,0 +1,95 @@
+import json
+
+import pandas as pd
+import pytest
+
+import pmnbmix as nb
+from pmnbmix.present.folder import building, check_target, free_folder, write_choice_run
+
+
+@pytest.fixture(scope="module")
+def run(crab_choice, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "crab"
+    with building(folder) as partial:
+        write_choice_run(partial, crab_choice, {"command": "choose", "seed": 1})
+    return folder
+
+
+def test_everything_is_there_and_can_be_read_back(run, crab_choice):
+    names = {path.name for path in run.iterdir()}
+    for k in (1, 2, 3):
+        for part in ("posterior", "em", "map"):
+            assert f"{part}_K{k}.nc" in names
+        for part in ("estimates", "optima", "diagnosis"):
+            assert f"{part}_K{k}.csv" in names
+    assert {"choice.csv", "run.json", "fit.png", "estimates.png", "elpd.png"} <= names
+    tree = nb.load(run / "posterior_K2.nc")
+    assert nb.loo(tree).elpd == pytest.approx(crab_choice.table.loc[2, "elpd"])
+    table = pd.read_csv(run / "choice.csv", index_col="n_components")
+    assert table["plausible"].tolist() == crab_choice.table["plausible"].tolist()
+
+
+def test_record_says_what_was_done_with_what(run):
+    record = json.loads((run / "run.json").read_text())
+    assert record["settings"] == {"command": "choose", "seed": 1}
+    assert record["counts"] == {
+        "name": "crab_satellites",
+        "n": 173,
+        "n_unique": 15,
+        "has_exposure": False,
+    }
+    assert record["result"]["chosen"] == 2
+    assert record["result"]["fits"]["2"]["density_ok"] is True
+    assert {"pmnbmix", "pymc", "numpy", "python"} <= set(record["versions"])
+
+
+def test_figures_are_pictures_of_some_size(run):
+    for name in ("fit.png", "estimates.png", "elpd.png"):
+        content = (run / name).read_bytes()
+        assert content.startswith(b"\x89PNG")
+        assert len(content) > 10_000
+
+
+def test_a_folder_appears_complete_or_not_at_all(tmp_path):
+    def fail():
+        with building(tmp_path / "run") as partial:
+            (partial / "half").write_text("written")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    with building(tmp_path / "run") as partial:
+        (partial / "run.json").write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_an_earlier_run_is_replaced_in_one_step(tmp_path):
+    target = tmp_path / "run"
+    for text in ("old", "new"):
+        with building(target) as partial:
+            (partial / "run.json").write_text(text)
+    assert (target / "run.json").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_only_runs_are_ever_replaced(tmp_path):
+    precious = tmp_path / "photos"
+    precious.mkdir()
+    with pytest.raises(ValueError, match="not the folder of a run"):
+        check_target(precious, force=True)
+    (precious / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="--force"):
+        check_target(precious, force=False)
+    check_target(precious, force=True)
+    check_target(tmp_path / "new", force=False)
+    with pytest.raises(ValueError, match="no such folder"):
+        check_target(tmp_path / "none" / "run", force=False)
+
+
+def test_the_first_free_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert free_folder("run").name == "run"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run-2").mkdir()
+    assert free_folder("run").name == "run-3"

@@ -1,0 +1,106 @@
+"""What figures say, read back from their axes; how they look is judged by eye."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import pmnbmix as nb
+from pmnbmix.posterior.tree import assemble
+from tests.labels.test_diagnose import scattered
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    yield
+    plt.close("all")
+
+
+def lines(ax):
+    return {line.get_label(): line for line in ax.get_lines()}
+
+
+def test_fit_shows_observed_and_expected_frequencies(crab_choice, crab):
+    ax = nb.plots.plot_fit(crab_choice.trees[2])
+    bars = [patch.get_height() for patch in ax.patches]
+    np.testing.assert_array_equal(bars, np.bincount(crab.values))
+    drawn = lines(ax)
+    mixture = drawn["mixture"].get_ydata()
+    parts = drawn["component 0"].get_ydata() + drawn["component 1"].get_ydata()
+    np.testing.assert_allclose(mixture, parts)
+    assert mixture.sum() == pytest.approx(173, abs=2)
+    predicted = crab_choice.trees[2]["posterior_predictive"][crab.name].values
+    np.testing.assert_allclose(mixture[0], (predicted == 0).sum(-1).mean(), rtol=0.05)
+
+
+def test_fit_bins_large_counts_and_averages_exposures():
+    rng = np.random.default_rng(0)
+    exposure = rng.lognormal(0.0, 0.6, 900)
+    params = nb.MixtureParams([0.5, 0.5], [20.0, 900.0], [0.2, 0.1])
+    counts = nb.Counts(params.sample(900, rng, exposure)[0], exposure)
+    tree = assemble(counts, scattered([params] * 2, n_draws=50), {})
+    ax = nb.plots.plot_fit(tree)
+    assert ax.get_xscale() == "symlog"
+    assert "averaged over exposures" in ax.get_title()
+    mixture = lines(ax)["mixture"].get_ydata()
+    # all observations lie in the bins, and the expectation nearly so
+    assert mixture.sum() == pytest.approx(900, rel=0.02)
+    observed = ax.patches[0].get_data().values
+    assert observed.sum() == 900
+    assert np.abs(mixture - observed).sum() < 0.35 * 900
+
+
+def test_figures_are_drawn_where_one_asks(crab_choice):
+    _, ax = plt.subplots()
+    assert nb.plots.plot_fit(crab_choice.trees[2], ax=ax) is ax
+    assert nb.plots.plot_elpd(crab_choice, ax=ax) is ax
+    _, axes = plt.subplots(1, 3)
+    fitted = crab_choice.fits[2]
+    assert nb.plots.plot_estimates(fitted.tree, fitted.estimates, axes=axes) is axes
+    _, four = plt.subplots(4, 1)
+    assert nb.plots.plot_chains(fitted.tree, axes=four) is four
+
+
+def test_estimates_carry_their_marks(crab_choice):
+    fitted = crab_choice.fits[2]
+    axes = nb.plots.plot_estimates(fitted.tree, fitted.estimates)
+    marks = {
+        round(float(line.get_xdata()[0]), 4)
+        for line in axes[1].get_lines()
+        if line.get_marker() in ("^", "o")
+    }
+    expected = {
+        round(float(fitted.estimates.loc[f"means[{j}]", method]), 4)
+        for j in range(2)
+        for method in ("em", "map")
+    }
+    assert marks == expected
+    # the Poisson limit cannot stand on a log axis: it is marked at its left edge
+    assert any(line.get_marker() == "<" for line in axes[2].get_lines())
+
+
+def test_one_component_has_no_weight_to_draw(crab_choice):
+    fitted = crab_choice.fits[1]
+    axes = nb.plots.plot_estimates(fitted.tree, fitted.estimates)
+    assert "weight 1" in axes[0].texts[0].get_text()
+
+
+def test_elpd_marks_chosen_and_refused(crab_choice):
+    import dataclasses
+
+    ax = nb.plots.plot_elpd(crab_choice)
+    assert "chosen: 2" in ax.get_legend_handles_labels()[1]
+    table = crab_choice.table.copy()
+    table.loc[3, ["density_ok", "plausible"]] = False
+    ax = nb.plots.plot_elpd(dataclasses.replace(crab_choice, table=table))
+    assert "not assessed: chains disagree" in ax.get_legend_handles_labels()[1]
+    table["density_ok"] = False
+    none = dataclasses.replace(crab_choice, table=table, chosen=None)
+    assert len(nb.plots.plot_elpd(none).get_lines()) == 1
+
+
+def test_chains_are_laid_side_by_side(crab_choice):
+    axes = nb.plots.plot_chains(crab_choice.trees[2])
+    assert [line.get_xdata().size for line in axes[1].get_lines()[:2]] == [4000, 4000]
+    assert axes[2].get_yscale() == "log"
+    labels = [label.get_text() for label in axes[3].get_xticklabels()]
+    assert labels == ["chain 0", "chain 1", "chain 2", "chain 3"]
