@@ -1,0 +1,37 @@
+"""The example in the README runs, and prints what the README shows, to the digits that count."""
+
+import contextlib
+import io
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(language):
+    return re.search(rf"```{language}\n(.*?)```", README, re.DOTALL).group(1)
+
+
+def test_example_prints_what_it_shows():
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream):
+        exec(compile(block("python"), "README.md", "exec"), {})
+    words, shown = stream.getvalue().split(), block("text").split()
+    assert len(words) == len(shown)
+    for found, expected in zip(words, shown, strict=True):
+        try:
+            number = float(expected.rstrip(".,"))
+        except ValueError:
+            assert found == expected
+        else:
+            # another machine rounds differently, and chains then take another course
+            assert float(found.rstrip(".,")) == pytest.approx(number, rel=0.35, abs=0.06)
+
+
+def test_commands_are_those_of_the_project():
+    assert "uv run pmnbmix demo" in README
+    assert "uv run pytest" in README
+    assert "uv run pytest" in (ROOT / ".ci" / "run").read_text()
