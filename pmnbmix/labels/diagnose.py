@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import CountTable
-from pmnbmix.labels.relabel import PARAMETERS, raw_draws, relabel_by_responsibilities
+from pmnbmix.labels.relabel import raw_draws, relabel_by_responsibilities
 from pmnbmix.mixture.draws import Draws, group, read_draws, read_table
+from pmnbmix.mixture.params import PARAMETERS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import CountTable
 from pmnbmix.mixture.draws import Draws, read_draws, read_table
+from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import best_permutations, gather, invert
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ Order = NDArray[np.intp]
 Blocks = Callable[[], Iterable[tuple[slice, Floats]]]
 
 METHODS = ("stephens", "order")
-PARAMETERS = ("weights", "means", "dispersions")
 # Groups whose draws are those of the posterior, with the same labels.
 _LABELLED_GROUPS = ("posterior", "log_prior")
 # Responsibilities are kept between iterations up to this much memory and made again beyond it.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import CountTable
 from pmnbmix.mixture import density
+from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import gather
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def read_draws(tree: xr.DataTree) -> Draws:
     group(tree, "posterior", "sample()")
     posterior = tree["posterior"].to_dataset()
     arrays = []
-    for name in ("weights", "means", "dispersions"):
+    for name in PARAMETERS:
         if name not in posterior:
             raise ValueError(
                 f"the posterior has no variable {name!r}; it has {list(posterior.data_vars)}. "

@@ -29,6 +29,9 @@ from pmnbmix.mixture.permute import canonical_order
 
 Floats = NDArray[np.float64]
 
+# What a mixture consists of, in the order of every table.
+PARAMETERS = ("weights", "means", "dispersions")
+
 
 @dataclass(frozen=True, eq=False)
 class MixtureParams:

@@ -16,8 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from pmnbmix.data.counts import Counts
+
+Floats = NDArray[np.float64]
+HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
 def check_n_components(n_components: object) -> int:
@@ -64,6 +68,14 @@ class DirichletPrior:
         _check_number("concentration", self.concentration, positive=True)
         object.__setattr__(self, "concentration", float(self.concentration))
 
+    def log_density(self, weights: Floats) -> Floats:
+        """Log density on the simplex of weights (..., k), with its constant."""
+        k = weights.shape[-1]
+        constant = special.gammaln(k * self.concentration) - k * special.gammaln(self.concentration)
+        with np.errstate(divide="ignore"):
+            total = special.xlogy(self.concentration - 1.0, weights).sum(axis=-1)
+        return np.asarray(constant + total)
+
 
 @dataclass(frozen=True)
 class NormalPrior:
@@ -87,6 +99,13 @@ class NormalPrior:
             object.__setattr__(self, "loc", float(self.loc))
         _check_number("scale", self.scale, positive=True, infinite=True)
         object.__setattr__(self, "scale", float(self.scale))
+
+    def log_density(self, values: Floats) -> Floats:
+        """Log density of logarithms (...), with its constant; 0 where the prior is flat."""
+        if self.is_flat:
+            return np.zeros(np.shape(values))
+        deviation = (values - float(self.loc)) / self.scale
+        return np.asarray(-0.5 * deviation**2 - HALF_LOG_TWO_PI - math.log(self.scale))
 
     @property
     def is_flat(self) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.mixture import density, kernels
@@ -119,10 +119,11 @@ def prior_objective(counts: Counts, spec: MixtureSpec, sampling_density: bool) -
     k = spec.n_components
     mean_loc, dispersion_loc = float(spec.log_means.loc), float(spec.log_dispersions.loc)
     concentration = spec.weights.concentration
-    constant = float(special.gammaln(k * concentration) - k * special.gammaln(concentration))
-    for prior in (spec.log_means, spec.log_dispersions):
-        if not prior.is_flat:
-            constant += k * float(stats.norm.logpdf(0.0, scale=prior.scale))
+    # at the centre of every prior, where only the constants are left
+    centre = np.full(k, 1.0 / k)
+    constant = float(spec.weights.log_density(centre)) + (concentration - 1.0) * k * math.log(k)
+    constant += k * float(spec.log_means.log_density(np.array(mean_loc)))
+    constant += k * float(spec.log_dispersions.log_density(np.array(dispersion_loc)))
     return Objective(
         counts.table,
         k,

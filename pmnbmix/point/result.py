@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.params import MixtureParams
+from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import Optimum, Status
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Floats = NDArray[np.float64]
-PARAMETERS = ("weights", "means", "dispersions")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import DIVERGENCE_LIMIT, Gates, check_gates
 from pmnbmix.labels.relabel import relabel
+from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.engines import Chains, Settings, run_nutpie, run_pymc, unpack
 from pmnbmix.posterior.modes import Mode, find_modes, modes_that_matter, spread_starts
@@ -222,7 +223,7 @@ def _mode_table(modes: list[Mode], which: NDArray[np.intp]) -> xr.Dataset:
                     ("mode", "mixture_component"),
                     np.array([getattr(mode.params, name) for mode in modes]),
                 )
-                for name in ("weights", "means", "dispersions")
+                for name in PARAMETERS
             },
             "log_density": ("mode", [mode.log_density for mode in modes]),
             "log_mass": ("mode", [mode.log_mass for mode in modes]),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.mixture.draws import Draws
+from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.tree import STORED_BYTES
 
@@ -30,21 +30,12 @@ def log_prior(draws: Draws, spec: MixtureSpec) -> xr.Dataset:
         ``weights`` (chain, draw); ``means``, ``dispersions`` (chain, draw, mixture_component).
     """
     n_chains, n_draws, k = draws.means.shape
-    concentration = spec.weights.concentration
-    constant = special.gammaln(k * concentration) - k * special.gammaln(concentration)
-    on_weights = constant + (concentration - 1.0) * np.log(draws.weights).sum(-1)
-    on_means = stats.norm.logpdf(
-        np.log(draws.means), float(spec.log_means.loc), spec.log_means.scale
-    )
-    on_dispersions = stats.norm.logpdf(
-        np.log(draws.dispersions), float(spec.log_dispersions.loc), spec.log_dispersions.scale
-    )
     dims = ("chain", "draw", "mixture_component")
     return xr.Dataset(
         {
-            "weights": (dims[:2], on_weights),
-            "means": (dims, on_means),
-            "dispersions": (dims, on_dispersions),
+            "weights": (dims[:2], spec.weights.log_density(draws.weights)),
+            "means": (dims, spec.log_means.log_density(np.log(draws.means))),
+            "dispersions": (dims, spec.log_dispersions.log_density(np.log(draws.dispersions))),
         },
         coords={
             "chain": np.arange(n_chains),
@@ -99,7 +90,7 @@ def predictive_groups(
         "prior": xr.Dataset(
             {
                 name: (("chain", "draw", "mixture_component"), getattr(prior, name))
-                for name in ("weights", "means", "dispersions")
+                for name in PARAMETERS
             },
             coords={
                 "chain": [0],

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.draws import Draws, group, read_draws, read_table
+from pmnbmix.mixture.params import PARAMETERS
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +68,7 @@ def assemble(counts: Counts, draws: Draws, groups: dict[str, xr.Dataset]) -> Mix
     sample = {"chain": np.arange(n_chains), "draw": np.arange(n_draws)}
     dims = ("chain", "draw", "mixture_component")
     posterior = xr.Dataset(
-        {name: (dims, getattr(draws, name)) for name in ("weights", "means", "dispersions")},
+        {name: (dims, getattr(draws, name)) for name in PARAMETERS},
         coords={**sample, "mixture_component": np.arange(k)},
     )
     table = counts.table

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pmnbmix.labels.diagnose import check_gates
 from pmnbmix.labels.relabel import relabel
 from pmnbmix.mixture.draws import Draws, read_draws
+from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import best_permutations
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-PARAMETERS = ("weights", "means", "dispersions")
 _INTERVAL = (0.025, 0.975)
 # A normal has an sd of a 3.92th of its central 95 % interval, a gamma hardly more.
 _HEAVY = 1.5

@@ -6,7 +6,7 @@ import pytest
 
 import pmnbmix as nb
 from pmnbmix.posterior.tree import assemble
-from tests.labels.test_diagnose import scattered
+from tests.synthetic import scattered
 
 
 @pytest.fixture(autouse=True)

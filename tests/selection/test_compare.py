@@ -4,7 +4,7 @@ import pytest
 import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.posterior.tree import assemble
-from tests.labels.test_diagnose import LOWER, TRUTH, scattered
+from tests.synthetic import LOWER, TRUTH, scattered
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.posterior.tree import assemble
 from pmnbmix.selection.loo import relative_efficiency
-from tests.labels.test_diagnose import LOWER, TRUTH, scattered
+from tests.synthetic import LOWER, TRUTH, scattered
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
