@@ -72,11 +72,11 @@ def print_fitted(console: Console, fitted: Fitted) -> None:
         "em": "EM",
         "em_se": "se",
         "map": "MAP",
-        "nuts_mean": "NUTS",
+        "nuts_mean": "NUTS mean",
         "nuts_sd": "sd",
+        "nuts_median": "median",
         "nuts_lower": "2.5 %",
         "nuts_upper": "97.5 %",
-        "em_difference": "(EM - NUTS) / sd",
     }
     shown = estimates[list(columns)].map(lambda number: f"{number:.3g}").rename(columns=columns)
     _print_table(console, shown, f"\n{_components(fitted)}: EM, MAP and posterior")
