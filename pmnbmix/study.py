@@ -163,8 +163,8 @@ def fit_all(
         map=map_,
         tree=tree,
         diagnosis=diagnosis,
-        elpd=_loo_quietly(tree, diagnosis),
-        estimates=compare_estimates(em=em, map=map_, nuts=tree),
+        elpd=loo(tree, diagnosis=diagnosis),
+        estimates=compare_estimates(em=em, map=map_, nuts=tree, diagnosis=diagnosis),
     )
 
 
@@ -292,13 +292,3 @@ def _evidence(fits: dict[int, Fitted]) -> pd.DataFrame:
                 row["weight"],
             ]
     return table
-
-
-def _loo_quietly(tree: xr.DataTree, diagnosis: Diagnosis) -> Any:
-    """LOO; where the gate failed the diagnosis already says so."""
-    import warnings
-
-    with warnings.catch_warnings():
-        if not diagnosis.density_ok:
-            warnings.simplefilter("ignore", UserWarning)
-        return loo(tree)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.labels.diagnose import check_gates
+from pmnbmix.labels.diagnose import Diagnosis, check_gates
 from pmnbmix.labels.relabel import relabel
 from pmnbmix.mixture.draws import Draws, read_draws
 from pmnbmix.mixture.params import PARAMETERS
@@ -27,7 +27,10 @@ _CAP = 10.0
 
 
 def compare_estimates(
-    em: Any | None = None, map: Any | None = None, nuts: xr.DataTree | None = None
+    em: Any | None = None,
+    map: Any | None = None,
+    nuts: xr.DataTree | None = None,
+    diagnosis: Diagnosis | None = None,
 ) -> pd.DataFrame:
     """Set point estimates and posterior beside each other.
 
@@ -37,6 +40,8 @@ def compare_estimates(
         Point estimates of the same counts with the same number of components.
     nuts : xarray.DataTree, optional
         A posterior, as `sample` returns. Any two of the three suffice, and one is allowed.
+    diagnosis : Diagnosis, optional
+        That of ``nuts``, where it has been made already; else its gates are judged here.
 
     Returns
     -------
@@ -84,10 +89,14 @@ def compare_estimates(
         for flag, heavy in zip(flags, _heavy_tails(draws, spread).ravel(), strict=True):
             if heavy:
                 flag.append("heavy tail: mean and sd hang on few draws; use median and interval")
-        gates = check_gates(tree)
-        if not gates.components_ok:
+        if diagnosis is not None:
+            trusted, sentence = diagnosis.components_ok, diagnosis.summary[0]
+        else:
+            gates = check_gates(tree)
+            trusted, sentence = gates.components_ok, gates.sentence
+        if not trusted:
             for flag in flags:
-                flag.append(gates.sentence)
+                flag.append(sentence)
     reference = centre
     for name in ("em", "map"):
         if name not in trees:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.labels.diagnose import check_gates
+from pmnbmix.labels.diagnose import Diagnosis, check_gates
 from pmnbmix.mixture.draws import group
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-def loo(tree: xr.DataTree, reff: float | None = None) -> Any:
+def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | None = None) -> Any:
     """Estimate the expected log predictive density by Pareto-smoothed importance sampling.
 
     Identical rows have identical log densities, so their terms are computed once and counted as
@@ -31,13 +31,15 @@ def loo(tree: xr.DataTree, reff: float | None = None) -> Any:
         Relative efficiency of the draws, effective over actual. By default from the ESS of the
         density of the rows, which no permutation of labels changes (ArviZ takes it from the
         parameters, which one does).
+    diagnosis : Diagnosis, optional
+        That of the same tree, where it has been made already; else its gate is judged here.
 
     Returns
     -------
     arviz_stats.ELPDData
         With one value per observation, as ``arviz.compare`` and ArviZ's plots need it. ``warning``
         is set where a Pareto k is above ``good_k`` or the density gate fails; the latter also
-        raises a UserWarning.
+        raises a UserWarning, unless the diagnosis was passed and so is known.
 
     Raises
     ------
@@ -65,9 +67,14 @@ def loo(tree: xr.DataTree, reff: float | None = None) -> Any:
         reff = relative_efficiency(variable.values, frequency)
     elif not reff > 0:
         raise ValueError(f"reff must be above 0; got {reff!r}. Leave it out to have it computed.")
-    gates = check_gates(tree)
-    if not gates.density_ok:
-        warnings.warn(f"LOO of a posterior that failed its gate. {gates.sentence}", stacklevel=2)
+    density_ok = diagnosis.density_ok if diagnosis is not None else True
+    if diagnosis is None:
+        gates = check_gates(tree)
+        density_ok = gates.density_ok
+        if not density_ok:
+            warnings.warn(
+                f"LOO of a posterior that failed its gate. {gates.sentence}", stacklevel=2
+            )
 
     rows = xr.DataTree.from_dict(
         {
@@ -91,7 +98,7 @@ def loo(tree: xr.DataTree, reff: float | None = None) -> Any:
         n_samples=per_row.n_samples,
         n_data_points=inverse.size,
         scale="log",
-        warning=bool(per_row.warning or not gates.density_ok),
+        warning=bool(per_row.warning or not density_ok),
         good_k=per_row.good_k,
         elpd_i=xr.DataArray(elpd_i, dims="obs", coords=obs, name=name),
         pareto_k=xr.DataArray(
