@@ -18,6 +18,7 @@ from pmnbmix.point.fit import fit_em, fit_map
 from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.inference import sample
 from pmnbmix.progress import Advance
+from pmnbmix.seeds import as_rng
 from pmnbmix.selection.compare import compare_estimates
 from pmnbmix.selection.loo import loo
 from pmnbmix.selection.rule import judge_components
@@ -136,7 +137,7 @@ def fit_all(
     TypeError, ValueError
         As `fit_em`, `fit_map` and `sample`.
     """
-    rng = np.random.default_rng(random_seed)
+    rng = as_rng(random_seed)
     name = f"K={spec.n_components}"
 
     def stage(title: str) -> Advance | None:
@@ -214,8 +215,12 @@ def choose_components(
     .. [1] A. Vehtari, A. Gelman, J. Gabry (2017), Stat. Comput. 27, 1413-1432,
        https://doi.org/10.1007/s11222-016-9696-4
     """
-    max_components = check_n_components(max_components)
-    rng = np.random.default_rng(random_seed)
+    if not isinstance(counts, Counts):
+        raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
+    if spec is not None and not isinstance(spec, MixtureSpec):
+        raise TypeError(f"spec must be a MixtureSpec; got {type(spec).__name__}.")
+    max_components = check_n_components(max_components, "max_components")
+    rng = as_rng(random_seed)
     resolved = (spec or MixtureSpec()).resolve(counts)
     fits: dict[int, Fitted] = {}
     interrupted = ""
@@ -237,13 +242,22 @@ def choose_components(
             break
         if on_fitted is not None:
             on_fitted(fits[k])
+        if fits[k].tree.attrs["interrupted"]:
+            # sample() keeps what it has; whoever stops it there wants the study to stop as well
+            interrupted = (
+                f"Interrupted: {k} of {max_components} numbers of components were assessed, the "
+                "last with fewer draws."
+            )
+            _log.warning(interrupted)
+            break
     return make_choice(counts, fits, interrupted)
 
 
 def make_choice(counts: Counts, fits: dict[int, Fitted], note: str = "") -> Choice:
     """Choose among numbers of components that were fitted."""
     table = _evidence(fits)
-    verdict = judge_components(table)
+    refusals = {k: fitted.diagnosis.summary[0] for k, fitted in fits.items()}
+    verdict = judge_components(table, refusals)
     table["plausible"] = [k in verdict.plausible for k in table.index]
     return Choice(
         counts=counts,

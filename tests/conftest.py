@@ -5,7 +5,6 @@ Sampling is done once per session; tests judge the draws in Monte Carlo standard
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -13,14 +12,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# numba looks for changes only in the file of a compiled function, not in those it calls; a cache
-# named after the content of all sources is never stale.
-_digest = hashlib.sha256()
-for _source in sorted((ROOT / "pmnbmix").rglob("*.py")):
-    _digest.update(_source.read_bytes())
-os.environ.setdefault(
-    "NUMBA_CACHE_DIR", str(ROOT / ".pytest_cache" / f"numba-{_digest.hexdigest()[:16]}")
-)
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pmnbmix as nb  # noqa: E402

@@ -15,20 +15,27 @@ def block(language):
     return re.search(rf"```{language}\n(.*?)```", README, re.DOTALL).group(1)
 
 
+def tolerance(place):
+    """EM and MAP are exact; draws take another course on another machine."""
+    exact = place <= 30 and place % 5 in (1, 2)
+    return {"abs": 0.0051} if exact else {"rel": 0.35, "abs": 0.06}
+
+
 def test_example_prints_what_it_shows():
     stream = io.StringIO()
     with contextlib.redirect_stdout(stream):
         exec(compile(block("python"), "README.md", "exec"), {})
     words, shown = stream.getvalue().split(), block("text").split()
     assert len(words) == len(shown)
+    place = 0
     for found, expected in zip(words, shown, strict=True):
         try:
             number = float(expected.rstrip(".,"))
         except ValueError:
             assert found == expected
         else:
-            # another machine rounds differently, and chains then take another course
-            assert float(found.rstrip(".,")) == pytest.approx(number, rel=0.35, abs=0.06)
+            place += 1
+            assert float(found.rstrip(".,")) == pytest.approx(number, **tolerance(place))
 
 
 def test_commands_are_those_of_the_project():

@@ -91,5 +91,25 @@ def test_results_come_one_by_one(crab):
     ("max_components", "error"), [(0, ValueError), (2.5, TypeError), (True, TypeError)]
 )
 def test_bad_requests(crab, max_components, error):
-    with pytest.raises(error, match="n_components"):
+    with pytest.raises(error, match="max_components must be"):
         nb.choose_components(crab, max_components)
+
+
+def test_wrong_kinds_of_arguments(crab):
+    with pytest.raises(TypeError, match="counts must be a Counts; got list"):
+        nb.choose_components([1, 2, 3])
+    with pytest.raises(TypeError, match="spec must be a MixtureSpec; got int"):
+        nb.choose_components(crab, spec=2)
+    with pytest.raises(TypeError, match="counts must be a Counts; got list"):
+        nb.MixtureSpec(2).resolve([1, 2])
+
+
+def test_an_interrupt_while_sampling_ends_the_study_and_is_told_of(crab):
+    def interrupt_at_two(title, done, total):
+        if title == "K=2: NUTS" and done >= 0.6 * total > 0.6:
+            raise KeyboardInterrupt
+
+    choice = nb.choose_components(crab, 3, draws=300, random_seed=1, watch=interrupt_at_two)
+    assert list(choice.fits) == [1, 2]
+    assert "Interrupted: 2 of 3" in choice.reasons[-1]
+    assert "Sampling was interrupted" in choice.fits[2].diagnosis.summary[-1]

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 # Counts are carried as floats inside the density; above this, floats skip integers.
 LARGEST_COUNT = 2**53
+# Squares and quotients of exposures, counts and means must stay finite floating-point numbers.
+SMALLEST_EXPOSURE, LARGEST_EXPOSURE = 1e-100, 1e100
 # Dimensions and coordinates of trees, which no variable beside them can be called.
 _RESERVED = frozenset(
     ("chain", "draw", "obs", "row", "unique_row", "value", "frequency", "mixture_component")
@@ -75,8 +77,8 @@ class Counts:
         For strings, booleans, complex numbers or objects in place of numbers.
     ValueError
         For values that are negative, fractional, missing, infinite or above 2**53, for exposures
-        that are not positive and finite, for frequencies that are not non-negative integers, for
-        arrays of another length, and where no observation is left.
+        that are missing or outside 1e-100 to 1e100, for frequencies that are not non-negative
+        integers, for arrays of another length, and where no observation is left.
     """
 
     values: NDArray[np.int64]
@@ -288,6 +290,13 @@ def _exposure(data: ArrayLike) -> NDArray[np.float64]:
     advice = "Drop empty rows, or leave exposure out; it is a size factor, not its logarithm."
     _refuse(~np.isfinite(array), array, "exposure", "finite", advice)
     _refuse(array <= 0, array, "exposure", "above 0", advice)
+    _refuse(
+        (array < SMALLEST_EXPOSURE) | (array > LARGEST_EXPOSURE),
+        array,
+        "exposure",
+        f"between {SMALLEST_EXPOSURE:g} and {LARGEST_EXPOSURE:g}",
+        "Divide all of them by their mean; means are then per mean exposure.",
+    )
     return array
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.seeds import as_rng
 
 
 @dataclass(frozen=True)
@@ -18,14 +21,17 @@ class Dataset:
     ----------
     name, title, source : str
         How it is called, what was counted, and where it was published.
-    frequencies : dict of int to int
+    frequencies : mapping of int to int
         How often each count was seen.
     """
 
     name: str
     title: str
     source: str
-    frequencies: dict[int, int]
+    frequencies: Mapping[int, int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frequencies", MappingProxyType(dict(self.frequencies)))
 
     @property
     def n(self) -> int:
@@ -183,7 +189,7 @@ def simulate_droplets(
     """
     if n_droplets < 1:
         raise ValueError(f"n_droplets must be 1 or above; got {n_droplets}.")
-    rng = np.random.default_rng(random_seed)
+    rng = as_rng(random_seed)
     poor = rng.random(n_droplets) < 0.35
     mean = np.where(poor, 0.35, 1.35)
     shape = np.where(poor, 12.0, 8.0)

@@ -1,8 +1,9 @@
-"""Counts from files. Reading never runs code from the file, and sizes are checked before use."""
+"""Counts from files. Reading never runs code from the file; sizes of archives are checked first."""
 
 from __future__ import annotations
 
 import os
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -59,7 +60,8 @@ def read_counts(
         raise ValueError(f"{file}: this is not a file. Pass a .csv, .tsv or .npz file.")
     wanted = {"values": column, "exposure": exposure, "frequency": frequency}
     try:
-        columns = _read_archive(file, wanted) if file.suffix == ".npz" else _read_text(file, wanted)
+        archive = file.suffix.lower() == ".npz"
+        columns = _read_archive(file, wanted) if archive else _read_text(file, wanted)
         return Counts(
             columns["values"][1],
             exposure=columns["exposure"][1] if exposure is not None else None,
@@ -98,24 +100,30 @@ def _choose(wanted: dict[str, str | None], existing: list[str]) -> dict[str, str
 def _read_text(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[str, NDArray[Any]]]:
     import pandas as pd
 
-    suffix = "".join(file.suffixes[-2:]) if file.suffix == ".gz" else file.suffix
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    suffix = "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
     separator = _TEXT_SUFFIXES.get(suffix.removesuffix(".gz"))
     if separator is None:
         raise ValueError(
             f"files ending in {suffix!r} cannot be read; expected .csv, .tsv (also .gz) or .npz."
         )
     try:
-        header = pd.read_csv(file, sep=separator, nrows=0)
-        existing = [str(name) for name in header.columns]
+        # names as they are written: as a header, pandas would number those that come twice
+        written = _first_lines(file, separator)
+        existing = [str(name) for name in written.iloc[0].fillna("")]
         if existing and all(_is_number(name) for name in existing):
             raise ValueError(
                 f"the first line ({separator.join(existing)}) holds numbers where the names of "
                 "the columns are expected. Add a header line, for example: count"
             )
         chosen = _choose(wanted, existing)
-        frame = pd.read_csv(
-            file, sep=separator, usecols=sorted(set(chosen.values())), low_memory=False
-        )
+        for name in chosen.values():
+            if existing.count(name) > 1:
+                raise ValueError(
+                    f"{existing.count(name)} columns are called {name!r}. Rename one of them."
+                )
+        # all columns, for only then does pandas refuse a row with more fields than the first
+        frame = pd.read_csv(file, sep=separator, low_memory=False)
     except pd.errors.EmptyDataError:
         raise ValueError("the file is empty; expected a header line and one row a count.") from None
     except UnicodeDecodeError:
@@ -124,7 +132,24 @@ def _read_text(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[str
         raise ValueError(f"the table cannot be parsed ({error}).") from None
     except (EOFError, zlib.error):
         raise ValueError("the compressed file is damaged; copy it again.") from None
-    return {role: (name, _numeric(frame[name], name, role)) for role, name in chosen.items()}
+    position = {role: existing.index(name) for role, name in chosen.items()}
+    return {
+        role: (name, _numeric(frame.iloc[:, position[role]], name, role))
+        for role, name in chosen.items()
+    }
+
+
+def _first_lines(file: Path, separator: str) -> Any:
+    """Header and first data row; pandas would take a field too many for the names of the rows."""
+    import pandas as pd
+
+    try:
+        return pd.read_csv(file, sep=separator, header=None, nrows=2, dtype=str)
+    except pd.errors.ParserError as error:
+        raise ValueError(
+            f"the first data row has more fields than the header ({error}). Look for decimal "
+            "commas, a separator at the end of the lines, or row names without a header."
+        ) from None
 
 
 def _is_number(text: str) -> bool:
@@ -153,7 +178,10 @@ def _numeric(series: Any, name: str, role: str) -> NDArray[Any]:
     if pd.api.types.is_numeric_dtype(series.dtype):
         return np.asarray(series)
     numbers = pd.to_numeric(series, errors="coerce")
-    bad = int(np.flatnonzero(numbers.isna().to_numpy())[0]) if numbers.isna().any() else 0
+    if not numbers.isna().any():
+        # integers of more digits than an int64 holds come as text; Counts says what is too large
+        return np.asarray(numbers, dtype=np.float64)
+    bad = int(np.flatnonzero(numbers.isna().to_numpy())[0])
     raise TypeError(
         f"{column} must hold numbers; data row {bad + 1} has {str(series.iloc[bad])!r}. "
         "Mend or drop that row, or name another column."
@@ -173,8 +201,13 @@ def _read_archive(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[
                 role: (name, _read_member(archive, members[name], name))
                 for role, name in chosen.items()
             }
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (ValueError, TypeError):
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, SyntaxError) as error:
+        # RuntimeError: encrypted, or an unknown compression; SyntaxError: a header that is none
         raise ValueError(f"it is not a whole npz archive ({error}). Save it again.") from None
+    except tokenize.TokenError as error:
+        raise ValueError(f"the header of an array is damaged ({error}). Save it again.") from None
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import CountTable
-from pmnbmix.labels.relabel import raw_draws, relabel_by_responsibilities
-from pmnbmix.mixture.draws import Draws, group, read_draws, read_table
+from pmnbmix.labels.gates import (
+    DIVERGENCE_LIMIT,
+    R_HAT_LIMIT,
+    Gates,
+    judge,
+    r_hat_and_ess,
+    row_log_density,
+)
+from pmnbmix.labels.relabel import canonical, raw_draws, relabel_by_responsibilities
+from pmnbmix.mixture.draws import Draws, read_table
 from pmnbmix.mixture.params import PARAMETERS
+from pmnbmix.mixture.spec import MixtureSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,10 +29,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# The limits of both gates (Vehtari et al. 2021, doi:10.1214/20-BA1221).
-R_HAT_LIMIT = 1.01
-ESS_LIMIT = 400.0
-DIVERGENCE_LIMIT = 1e-3
 # Share of draws with another permutation than most, from which labels count as switching.
 _SWITCHING_SHARE = 0.01
 # Stephens' loss in nats per observation: 0.04 on clean fits, 0.14 and more where labels blur.
@@ -84,146 +88,36 @@ def diagnose(tree: xr.DataTree, optima: Any | None = None) -> Diagnosis:
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks the groups that are needed.
+        Where the tree lacks the groups that are needed, or ``optima`` is of other counts or
+        another number of components.
     """
-    rows = _row_log_density(tree)
+    rows = row_log_density(tree)
     table = read_table(tree)
     raw, _ = raw_draws(tree)
     found = relabel_by_responsibilities(raw, table)
-    relabelled = raw.permuted(found.order.reshape(raw.means.shape))
+    relabelled = raw.permuted(canonical(raw, found.order))
     statistics = _table(raw, relabelled, _invariants(rows, table, raw))
-    gates = _judge(rows, relabelled)
+    gates = judge(rows, relabelled)
     statistics.loc[_WORST_ROW, ["r_hat", "ess_bulk"]] = [gates.row_r_hat, gates.row_ess]
 
     notes: dict[str, str] = {}
     if not gates.density_ok:
-        notes |= _unmixed(rows, table)
+        notes |= _unmixed(rows, table, gates)
     notes |= _switching(found.order, raw)
     notes |= _weak_labels(found.loss, raw, table)
     notes |= _near_edges(relabelled, table)
     notes |= _divergences(tree)
     if optima is not None:
-        notes |= _lower_mode(rows, table, optima, raw.n_components)
+        spec = tree.attrs.get("spec")
+        prior = None if spec is None else MixtureSpec.from_dict(json.loads(spec))
+        notes |= _lower_mode(rows, table, raw, prior, optima)
     return Diagnosis(
         density_ok=gates.density_ok,
         components_ok=gates.components_ok,
         findings=frozenset(notes),
         table=statistics,
-        summary=(gates.sentence, *notes.values()),
+        summary=(gates.sentence, *notes.values(), *_interrupted(tree)),
     )
-
-
-@dataclass(frozen=True)
-class Gates:
-    """The two gates and the figures they were judged by.
-
-    Attributes
-    ----------
-    row_r_hat, row_ess : float
-        Largest r-hat and smallest bulk ESS of the log density of a unique row.
-    component_r_hat, component_ess : float
-        Largest r-hat and smallest ESS, bulk or tail, of weights, means and dispersions with the
-        labels of the tree.
-    """
-
-    row_r_hat: float
-    row_ess: float
-    component_r_hat: float
-    component_ess: float
-
-    @property
-    def density_ok(self) -> bool:
-        """Whether the density of the mixture has converged."""
-        return self.row_r_hat <= R_HAT_LIMIT and self.row_ess >= ESS_LIMIT
-
-    @property
-    def components_ok(self) -> bool:
-        """Whether, besides, the single components have."""
-        return self.density_ok and self.component_r_hat <= R_HAT_LIMIT
-
-    @property
-    def sentence(self) -> str:
-        """The verdict in words."""
-        figures = f"largest r-hat {self.row_r_hat:.3f}, smallest ESS {self.row_ess:.0f}"
-        if not self.density_ok:
-            return (
-                f"The density gate failed ({figures} of the log density of a row; needed: at most "
-                f"{R_HAT_LIMIT}, at least {ESS_LIMIT:.0f}): use nothing of this posterior yet."
-            )
-        density = f"The density gate holds ({figures} of the log density of a row)"
-        if not self.components_ok:
-            return (
-                f"{density}, so predictions and LOO can be used; the components gate failed "
-                f"(r-hat {self.component_r_hat:.3f} after relabelling): do not report single "
-                "components."
-            )
-        return f"{density}, and so does the components gate: components can be reported."
-
-
-def check_gates(tree: xr.DataTree) -> Gates:
-    """Judge both gates on a relabelled tree."""
-    return _judge(_row_log_density(tree), read_draws(tree))
-
-
-def _judge(rows: Floats, relabelled: Draws) -> Gates:
-    r_hat, ess = _r_hat_and_ess(rows)
-    names = PARAMETERS if relabelled.n_components > 1 else PARAMETERS[1:]
-    of_components = [_r_hat_and_ess(getattr(relabelled, name)) for name in names]
-    tails = [_ess(getattr(relabelled, name), "tail").min() for name in names]
-    return Gates(
-        row_r_hat=float(r_hat.max()),
-        row_ess=float(ess.min()),
-        component_r_hat=float(max(values.max() for values, _ in of_components)),
-        component_ess=float(min(*(values.min() for _, values in of_components), *tails)),
-    )
-
-
-def _row_log_density(tree: xr.DataTree) -> Floats:
-    """Log density of every unique row under every draw, (chain, draw, unique_row)."""
-    dataset = group(tree, "log_likelihood_unique", "sample()").to_dataset()
-    variable = next(iter(dataset.data_vars.values()))
-    return np.asarray(variable.transpose("chain", "draw", "unique_row").values)
-
-
-def _r_hat_and_ess(array: Floats) -> tuple[Floats, Floats]:
-    """Rank-normalised split r-hat and bulk ESS of (chain, draw, quantity).
-
-    A quantity that never changes is converged: r-hat 1, every draw effective. With one chain, or
-    fewer than four draws, neither can be told: infinite r-hat, no effective draws.
-    """
-    import arviz as az
-
-    r_hat = _by_quantity(array, lambda data: az.rhat(data), constant=1.0)
-    # a chain that never moves while another does has no variance within: not converged
-    return np.where(np.isnan(r_hat), np.inf, r_hat), _ess(array, "bulk")
-
-
-def _ess(array: Floats, method: str) -> Floats:
-    """Effective sample size of (chain, draw, quantity); 0 where it cannot be told."""
-    import arviz as az
-
-    constant = float(array.shape[0] * array.shape[1])
-    ess = _by_quantity(array, lambda data: az.ess(data, method=method), constant)
-    return np.where(np.isnan(ess), 0.0, ess)
-
-
-def _by_quantity(
-    array: Floats, statistic: Callable[[xr.Dataset], xr.Dataset], constant: float
-) -> Floats:
-    """ArviZ's statistic of each quantity that varies; NaN where chains or draws are too few."""
-    import xarray as xr
-
-    n_chains, n_draws, n = array.shape
-    if n_chains < 2 or n_draws < 4:
-        return np.full(n, np.nan)
-    out = np.full(n, constant)
-    varies = (array != array[:1, :1]).any(axis=(0, 1))
-    if varies.any():
-        data = xr.Dataset({"q": (("chain", "draw", "quantity"), array[:, :, varies])})
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore", RuntimeWarning)
-            out[varies] = statistic(data)["q"].values
-    return out
 
 
 def _invariants(rows: Floats, table: CountTable, draws: Draws) -> dict[str, Floats]:
@@ -244,8 +138,8 @@ def _table(raw: Draws, relabelled: Draws, invariant: dict[str, Floats]) -> pd.Da
     for name in PARAMETERS:
         if name == "weights" and raw.n_components == 1:
             continue
-        before, _ = _r_hat_and_ess(getattr(raw, name))
-        after, ess = _r_hat_and_ess(getattr(relabelled, name))
+        before, _ = r_hat_and_ess(getattr(raw, name))
+        after, ess = r_hat_and_ess(getattr(relabelled, name))
         for j in range(raw.n_components):
             records[f"{name}[{j}]"] = {
                 "r_hat_raw": before[j],
@@ -253,27 +147,34 @@ def _table(raw: Draws, relabelled: Draws, invariant: dict[str, Floats]) -> pd.Da
                 "ess_bulk": ess[j],
             }
     for name, array in invariant.items():
-        r_hat, ess = _r_hat_and_ess(array[..., None])
+        r_hat, ess = r_hat_and_ess(array[..., None])
         records[name] = {"r_hat": r_hat[0], "ess_bulk": ess[0]}
     table = pd.DataFrame.from_dict(records, orient="index")
     table.index.name = "quantity"
     return table
 
 
-def _unmixed(rows: Floats, table: CountTable) -> dict[str, str]:
+def _unmixed(rows: Floats, table: CountTable, gates: Gates) -> dict[str, str]:
     if rows.shape[0] < 2:
         return {
             "not-mixed": (
                 "One chain alone cannot show that it has converged; run two chains or more."
             )
         }
-    r_hat = _r_hat_and_ess(rows)[0]
+    if gates.row_r_hat <= R_HAT_LIMIT:
+        return {
+            "not-mixed": (
+                f"Chains agree, but their draws are worth only {gates.row_ess:.0f} independent "
+                "ones: sample more draws."
+            )
+        }
+    r_hat = r_hat_and_ess(rows)[0]
     worst_row = rows[:, :, int(np.argmax(r_hat))]
     levels = (rows @ table.frequency).mean(axis=1)
     chains = ", ".join(f"{level:.1f}" for level in levels)
     # each chain by itself is in equilibrium, yet chains disagree: they are in different modes
     even = worst_row[:, : worst_row.shape[1] - worst_row.shape[1] % 2]
-    alone = [_r_hat_and_ess(chain.reshape(2, -1)[..., None])[0][0] for chain in even]
+    alone = [r_hat_and_ess(chain.reshape(2, -1)[..., None])[0][0] for chain in even]
     within = np.sqrt(even.var(axis=1, ddof=1).mean())
     between = float(np.ptp(even.mean(axis=1)))
     if r_hat.max() > 1.05 and max(alone) < 1.05 and between > 2.0 * within:
@@ -348,44 +249,109 @@ def _listed(indices: NDArray[np.intp]) -> str:
 
 
 def _divergences(tree: xr.DataTree) -> dict[str, str]:
-    if "sample_stats" not in tree.children or "diverging" not in tree["sample_stats"]:
+    if "n_divergent" in tree.attrs and "n_sampled" in tree.attrs:
+        # of all draws, where only every so many were kept
+        n, of = int(tree.attrs["n_divergent"]), int(tree.attrs["n_sampled"])
+    elif "sample_stats" in tree.children and "diverging" in tree["sample_stats"]:
+        diverging = np.asarray(tree["sample_stats"]["diverging"].values)
+        n, of = int(diverging.sum()), diverging.size
+    else:
         return {}
-    diverging = np.asarray(tree["sample_stats"]["diverging"].values)
-    if diverging.mean() <= DIVERGENCE_LIMIT:
+    if n <= DIVERGENCE_LIMIT * of:
         return {}
     return {
         "divergences": (
-            f"{int(diverging.sum())} of {diverging.size} draws diverged; parts of the posterior "
-            "may be missing. Sample with a higher target_accept."
+            f"{n} of {of} draws diverged; parts of the posterior may be missing. Sample with a "
+            "higher target_accept."
         )
     }
 
 
-def _lower_mode(rows: Floats, table: CountTable, optima: Any, n_components: int) -> dict[str, str]:
-    best = _best_log_likelihood(optima)
-    reached = float((rows @ table.frequency).max())
+def _interrupted(tree: xr.DataTree) -> tuple[str, ...]:
+    if not tree.attrs.get("interrupted", 0):
+        return ()
+    chains, draws = tree["posterior"].sizes["chain"], tree["posterior"].sizes["draw"]
+    return (
+        f"Sampling was interrupted: {chains} chains of {draws} draws are all there is. Sample "
+        "again before anything is reported.",
+    )
+
+
+def _lower_mode(
+    rows: Floats, table: CountTable, raw: Draws, spec: MixtureSpec | None, optima: Any
+) -> dict[str, str]:
+    known = _known_optima(optima, raw.n_components, table.n)
+    likelihood = rows @ table.frequency
     # draws lie below the maximum by a gamma variable of about (3k - 1) / 2, the best of them by
     # next to nothing; the rest is what a prior may cost
-    allowed = 3.0 + 0.5 * (3 * n_components - 1)
-    if best - reached <= allowed:
+    allowed = 3.0 + 0.5 * (3 * raw.n_components - 1)
+    best = max(value for value, _ in known)
+    if best - likelihood.max() <= allowed:
         return {}
+    if spec is not None:
+        # a prior can rightly hold the chains below an optimum of the likelihood
+        highest = max(value + _log_prior(spec, _inside(draw, table)) for value, draw in known)
+        if highest - (likelihood + _log_prior(spec, raw)).max() <= allowed:
+            return {}
     return {
         "lower-mode": (
             f"No chain comes near the best known optimum: its log likelihood is {best:.1f}, the "
-            f"best draw has {reached:.1f}. Start chains there, as sample() does by itself."
+            f"best draw has {likelihood.max():.1f}, and the prior does not explain it. Sample "
+            "again with more chains or another seed."
         )
     }
 
 
-def _best_log_likelihood(optima: Any) -> float:
-    """Highest log likelihood of a point fit, its table of optima, or its tree."""
+def _log_prior(spec: MixtureSpec, draws: Draws) -> Floats:
+    """Log prior density of each draw in (weights, log means, log dispersions)."""
+    return np.asarray(
+        spec.weights.log_density(draws.weights)
+        + spec.log_means.log_density(np.log(draws.means)).sum(-1)
+        + spec.log_dispersions.log_density(np.log(draws.dispersions)).sum(-1)
+    )
+
+
+def _inside(draws: Draws, table: CountTable) -> Draws:
+    """Parameters moved off the edges, where a prior has no density, by as little as data notice."""
+    exposed = float(table.frequency @ table.exposure)
+    weights = np.maximum(draws.weights, 0.5 / table.n)
+    means = np.maximum(draws.means, 0.5 / exposed)
+    # a hundredth of the Poisson variance
+    least = 0.01 * table.n / (means * exposed)
+    return Draws(
+        weights / weights.sum(-1, keepdims=True), means, np.maximum(draws.dispersions, least)
+    )
+
+
+def _known_optima(optima: Any, n_components: int, n: float) -> list[tuple[float, Draws]]:
+    """Log likelihood and parameters of every optimum of a point fit, its table, or its tree."""
+    counts = getattr(optima, "counts", None)
+    if counts is not None and counts.n != n:
+        raise ValueError(
+            f"optima is a fit of {counts.n} observations, but the tree has {n:.0f}. Pass the fit "
+            "of the same counts."
+        )
     try:
-        # a tree would answer to .optima too, with its group
-        table = optima["optima"] if hasattr(optima, "children") else optima
-        table = getattr(table, "optima", table)
-        return float(table["log_likelihood"].max())
-    except (KeyError, TypeError, AttributeError):
+        if hasattr(optima, "children"):
+            # a tree would answer to .optima too, with its group
+            dataset = optima["optima"].to_dataset()
+            columns = {name: dataset[name].values for name in ("log_likelihood", *PARAMETERS)}
+        else:
+            frame = getattr(optima, "optima", optima)
+            columns = {"log_likelihood": np.asarray(frame["log_likelihood"], np.float64)}
+            columns |= {name: np.array(frame[name].tolist(), np.float64) for name in PARAMETERS}
+    except (KeyError, TypeError, AttributeError, ValueError):
         raise TypeError(
             "optima must be a PointFit, its .optima table or its tree; got "
             f"{type(optima).__name__}."
         ) from None
+    found = columns["means"].shape[-1]
+    if found != n_components:
+        raise ValueError(
+            f"optima has {found} components, but the tree has {n_components}. Pass the fit with "
+            "the same number."
+        )
+    return [
+        (float(value), Draws(*(columns[name][None, i : i + 1] for name in PARAMETERS)))
+        for i, value in enumerate(columns["log_likelihood"])
+    ]

@@ -188,13 +188,29 @@ def _by_parameter(draws: Draws, name: str) -> Relabelling:
     return Relabelling(np.argsort(array, axis=1, kind="stable"), np.zeros(array.shape[0]))
 
 
+def canonical(draws: Draws, order: Order) -> Order:
+    """Number the components of relabelled draws by the median of their means.
+
+    Parameters
+    ----------
+    draws : Draws
+    order : ndarray of int, shape (n_samples, k)
+        A permutation for each draw, of which only the grouping matters.
+
+    Returns
+    -------
+    ndarray of int, shape (chain, draw, k)
+    """
+    shaped = order.reshape(draws.means.shape)
+    medians = np.median(draws.permuted(shaped).means, axis=(0, 1))
+    return np.asarray(shaped[..., np.argsort(medians, kind="stable")])
+
+
 def _apply(tree: xr.DataTree, draws: Draws, found: Relabelling, method: str) -> xr.DataTree:
     import xarray as xr
 
     shape = draws.means.shape
-    order = found.order.reshape(shape)
-    medians = np.median(draws.permuted(order).means, axis=(0, 1))
-    order = order[..., np.argsort(medians, kind="stable")]
+    order = canonical(draws, found.order)
     new = tree.copy()
     for name in _LABELLED_GROUPS:
         if name in new.children:

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numba
+import platformdirs
+from numba.core import config as numba_config
+
+# its settings are made when it is imported, so that nothing is known of them before
+config: Any = numba_config
+
+
+def _cache_folder() -> str:
+    """Folder for machine code, named by the content of every source that can be part of it.
+
+    Numba looks for changes in the file of a function only, not in the files of those that it
+    calls, so that after an edit or an upgrade it would go on running the old helpers.
+    """
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for source in sorted(package.rglob("*.py")):
+        content = source.read_bytes()
+        if b"@compiled" in content:
+            digest.update(content)
+    base = config.CACHE_DIR or platformdirs.user_cache_dir("pmnbmix", appauthor=False)
+    return str(Path(base) / f"pmnbmix-{digest.hexdigest()[:16]}")
+
+
+_CACHE_FOLDER = _cache_folder()
 
 
 def compiled[F: Callable[..., object]](function: F) -> F:
@@ -16,5 +42,13 @@ def compiled[F: Callable[..., object]](function: F) -> F:
     nats. ``error_model="numpy"`` makes ``log(0)`` minus infinity instead of an exception, and
     ``nogil=True`` lets chains run side by side.
     """
-    dispatcher = numba.njit(cache=True, fastmath=False, error_model="numpy", nogil=True)(function)
+    # numba reads its setting when it decorates; what others compile is theirs to place
+    others = config.CACHE_DIR
+    config.CACHE_DIR = _CACHE_FOLDER
+    try:
+        dispatcher = numba.njit(cache=True, fastmath=False, error_model="numpy", nogil=True)(
+            function
+        )
+    finally:
+        config.CACHE_DIR = others
     return cast(F, dispatcher)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.mixture import density
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import gather
@@ -117,6 +117,26 @@ def read_table(tree: xr.DataTree) -> CountTable:
     return CountTable(
         *(np.asarray(rows[name].values, np.float64) for name in ("value", "exposure", "frequency"))
     )
+
+
+def row_of_observation(tree: xr.DataTree) -> NDArray[np.int64]:
+    """Unique row of each observation; in the order of the rows where the counts' was not kept."""
+    rows = group(tree, "unique_rows", "sample()").to_dataset()
+    if "row_of_obs" in rows:
+        return np.asarray(rows["row_of_obs"].values, dtype=np.int64)
+    frequency = rows["frequency"].values.astype(np.int64)
+    return np.repeat(np.arange(frequency.size), frequency)
+
+
+def fingerprint(counts: Counts) -> dict[str, float]:
+    """Attributes of a tree by which results of other counts can be told apart."""
+    table = counts.table
+    return {
+        "n_observations": counts.n,
+        "n_unique": counts.n_unique,
+        "sum_of_counts": float(table.frequency @ table.values),
+        "sum_of_exposure": float(table.frequency @ table.exposure),
+    }
 
 
 def group(tree: xr.DataTree, name: str, maker: str) -> xr.DataTree:

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 from pmnbmix.data.counts import as_exposure, as_values
 from pmnbmix.mixture import density
 from pmnbmix.mixture.permute import canonical_order
+from pmnbmix.seeds import as_rng
 
 Floats = NDArray[np.float64]
 
@@ -205,7 +206,7 @@ class MixtureParams:
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ValueError(f"n must be a whole number of 1 or above; got {n!r}.")
         scale = as_exposure(exposure, int(n))
-        rng = np.random.default_rng(random_seed)
+        rng = as_rng(random_seed)
         labels = rng.choice(self.n_components, size=int(n), p=self.weights / self.weights.sum())
         rate = self.means[labels].copy()
         spread = self.dispersions[labels] > 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import secrets
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +25,15 @@ Floats = NDArray[np.float64]
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
-def check_n_components(n_components: object) -> int:
+def check_n_components(n_components: object, name: str = "n_components") -> int:
     """Check a number of components: an integer of 1 or above, and no boolean."""
     if isinstance(n_components, bool) or not isinstance(n_components, int | np.integer):
         raise TypeError(
-            f"n_components must be an integer; got {n_components!r} of type "
+            f"{name} must be an integer; got {n_components!r} of type "
             f"{type(n_components).__name__}."
         )
     if n_components < 1:
-        raise ValueError(f"n_components must be 1 or above; got {n_components}.")
+        raise ValueError(f"{name} must be 1 or above; got {n_components}.")
     return int(n_components)
 
 
@@ -45,10 +46,13 @@ def _check_keys(data: dict[str, Any], allowed: tuple[str, ...], where: str) -> N
 
 
 def _check_number(name: str, value: object, positive: bool = False, infinite: bool = False) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number; got {value!r}.")
-    if math.isnan(value) or (math.isinf(value) and not infinite) or (positive and value <= 0):
-        expected = "above 0" if positive else "finite"
+    too_large = math.isinf(value) and not infinite
+    if math.isnan(value) or too_large or (positive and value <= 0):
+        expected = " and ".join(
+            word for word, wanted in (("above 0", positive), ("finite", not infinite)) if wanted
+        )
         raise ValueError(f"{name} must be {expected}; got {value!r}.")
 
 
@@ -181,6 +185,8 @@ class MixtureSpec:
         -------
         MixtureSpec
         """
+        if not isinstance(counts, Counts):
+            raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
         if self.is_resolved:
             return self
         table = counts.table
@@ -279,10 +285,25 @@ class MixtureSpec:
         return cls.from_dict(data, str(file))
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Write the specification to a TOML file, replacing it."""
+        """Write the specification to a TOML file, replacing it.
+
+        Raises
+        ------
+        ValueError
+            Where the file cannot be written.
+        """
         import tomli_w
 
-        Path(path).write_text(tomli_w.dumps(self.to_dict()), encoding="utf-8")
+        target = Path(path)
+        partial = target.with_name(f".writing-{secrets.token_hex(6)}-{target.name}")
+        try:
+            partial.write_text(tomli_w.dumps(self.to_dict()), encoding="utf-8")
+            os.replace(partial, target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise ValueError(
+                f"{target}: cannot be written ({error.strerror}). Check that the folder exists."
+            ) from None
 
 
 _FAMILIES: dict[str, tuple[str, type]] = {

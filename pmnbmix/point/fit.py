@@ -21,6 +21,7 @@ from pmnbmix.point.objective import (
 from pmnbmix.point.optima import Optimum, find_optima
 from pmnbmix.point.result import PointFit
 from pmnbmix.point.starts import start_pool
+from pmnbmix.seeds import as_rng
 
 Floats = NDArray[np.float64]
 
@@ -78,6 +79,11 @@ def fit_em(
     if mixing not in ("estimated", "equal"):
         raise ValueError(f'mixing must be "estimated" or "equal"; got {mixing!r}.')
     objective = likelihood_objective(counts, n_components, mixing == "equal")
+    if mixing == "equal" and start is not None and np.ptp(start.weights) > 1e-9:
+        raise ValueError(
+            f'mixing="equal" fixes the weights at 1/{n_components}, but start has weights '
+            f"{start.weights.tolist()}. Start from equal weights, or leave mixing out."
+        )
     optima = _search(objective, start, max_iter, random_seed)
     return _result("em", counts, None, mixing, objective, optima)
 
@@ -145,7 +151,7 @@ def _search(
 ) -> list[Optimum]:
     if isinstance(max_iter, bool) or not isinstance(max_iter, int | np.integer) or max_iter < 1:
         raise ValueError(f"max_iter must be a whole number of 1 or above; got {max_iter!r}.")
-    rng = np.random.default_rng(random_seed)
+    rng = as_rng(random_seed)
     pool = start_pool(objective.table, objective.n_components, rng)
     if start is not None:
         pool.append(("user", _own_start(objective, start)))

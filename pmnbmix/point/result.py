@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.mixture.draws import fingerprint
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.objective import Objective, unpack_point
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Floats = NDArray[np.float64]
+
+# Observations that a tree lists one by one, at most.
+_LARGEST_OBSERVED = 12_500_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +168,8 @@ class PointFit:
         the fit had exposures but new values come without.
         """
         if values is None:
+            if exposure is not None:
+                raise ValueError("an exposure was given without values; pass both, or neither.")
             return self.params.responsibilities(self.counts.values, self.counts.exposure)
         if self.counts.has_exposure and exposure is None:
             raise ValueError(
@@ -186,7 +192,8 @@ class PointFit:
         xarray.DataTree
             ``posterior`` with 1 chain and 1 draw of weights, means and dispersions; ``fit`` with
             ``mean_vector`` and ``covariance_matrix`` on the natural scales and the flag of each
-            parameter; ``optima`` and ``optimizer_result``; ``observed_data``.
+            parameter; ``optima`` and ``optimizer_result``; ``observed_data``, every observation,
+            below 100 MB.
         """
         import xarray as xr
 
@@ -238,16 +245,14 @@ class PointFit:
             },
             attrs={"method": self.method, "status": str(self.status), "mixing": self.mixing},
         )
-        observed = xr.Dataset({self.counts.variable: ("row", self.counts.values)})
-        return xr.DataTree.from_dict(
-            {
-                "posterior": posterior,
-                "observed_data": observed,
-                "fit": fit,
-                "optima": optima,
-                "optimizer_result": result,
-            }
-        )
+        groups = {"posterior": posterior}
+        if self.counts.n <= _LARGEST_OBSERVED:
+            values = np.repeat(self.counts.values, self.counts.frequency)
+            groups["observed_data"] = xr.Dataset({self.counts.variable: ("obs", values)})
+        groups |= {"fit": fit, "optima": optima, "optimizer_result": result}
+        tree: xr.DataTree = xr.DataTree.from_dict(groups)
+        tree.attrs.update(fingerprint(self.counts))
+        return tree
 
     def _wald(self) -> Wald:
         return wald(self._objective, self._optima[0].point)

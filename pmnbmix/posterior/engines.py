@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -39,22 +39,41 @@ _STATS = {
 
 @dataclass(frozen=True, eq=False)
 class Chains:
-    """What an engine returns: packed draws (chain, draw, 3k - 1) and its statistics."""
+    """What an engine returns.
+
+    Attributes
+    ----------
+    packed : ndarray, shape (chain, draw, 3k - 1)
+    stats : Dataset
+    engine : str
+        Name and version.
+    kept : list of int
+        Which of the chains that were started these are.
+    complete : bool
+        Whether every chain has all its draws.
+    """
 
     packed: Floats
     stats: xr.Dataset
     engine: str
+    kept: list[int]
+    complete: bool
 
     def thinned(self, thin: int) -> Chains:
-        """Every ``thin``-th draw; a divergence in between is kept in its statistics."""
+        """Every ``thin``-th draw; a divergence in between is kept in its statistics.
+
+        Energies are left out: their changes from draw to draw, which E-BFMI is made of, are lost.
+        """
         if thin == 1:
             return self
-        blocks = self.stats.coarsen(draw=thin)
-        stats = self.stats.isel(draw=slice(thin - 1, None, thin)).copy()
+        whole = self.packed.shape[1] // thin * thin
+        blocks = self.stats.isel(draw=slice(0, whole)).coarsen(draw=thin)
+        stats = self.stats.isel(draw=slice(thin - 1, whole, thin)).copy()
+        stats = stats.drop_vars("energy", errors="ignore")
         stats["diverging"] = stats["diverging"].copy(data=blocks.max()["diverging"].values > 0)
         stats["n_steps"] = stats["n_steps"].copy(data=blocks.sum()["n_steps"].values)
         stats = stats.assign_coords(draw=np.arange(stats.sizes["draw"]))
-        return Chains(self.packed[:, thin - 1 :: thin], stats, self.engine)
+        return replace(self, packed=self.packed[:, thin - 1 : whole : thin], stats=stats)
 
 
 @dataclass(frozen=True)
@@ -124,14 +143,17 @@ def run_nutpie(
         _log.warning(
             "interrupted: %d of %d chains were complete and are kept", len(traces), len(models)
         )
-    kept = [traces[chain] for chain in sorted(traces)]
+    kept = sorted(traces)
+    finished = [traces[chain] for chain in kept]
     stats = xr.concat(
-        [trace["sample_stats"].to_dataset()[list(_STATS)] for trace in kept], dim="chain"
+        [trace["sample_stats"].to_dataset()[list(_STATS)] for trace in finished], dim="chain"
     ).rename(_STATS)
     return Chains(
-        packed=np.concatenate([trace["posterior"]["packed"].values for trace in kept]),
+        packed=np.concatenate([trace["posterior"]["packed"].values for trace in finished]),
         stats=stats.assign_coords(chain=np.arange(len(kept))),
         engine=f"nutpie {version('nutpie')}",
+        kept=kept,
+        complete=len(kept) == len(models),
     )
 
 
@@ -212,8 +234,15 @@ def run_pymc(
         axis=-1,
     )
     stats = trace["sample_stats"].to_dataset()
-    kept = [name for name in _STATS.values() if name in stats]
-    return Chains(packed, stats[kept], f"pymc {version('pymc')}")
+    names = [name for name in _STATS.values() if name in stats]
+    return Chains(
+        packed,
+        stats[names],
+        f"pymc {version('pymc')}",
+        kept=list(range(packed.shape[0])),
+        # where interrupted, PyMC returns as many draws as every chain has
+        complete=packed.shape[:2] == (len(starts), settings.draws),
+    )
 
 
 def unpack(packed: Floats) -> Draws:

@@ -13,8 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.labels.diagnose import DIVERGENCE_LIMIT, Gates, check_gates
+from pmnbmix.labels.gates import DIVERGENCE_LIMIT, ESS_LIMIT, Gates, check_gates
 from pmnbmix.labels.relabel import relabel
+from pmnbmix.mixture.draws import fingerprint
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.engines import Chains, Settings, run_nutpie, run_pymc, unpack
@@ -22,13 +23,14 @@ from pmnbmix.posterior.modes import Mode, find_modes, modes_that_matter, spread_
 from pmnbmix.posterior.predictive import log_prior, predictive_groups
 from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree, assemble
 from pmnbmix.progress import Advance, progress_bar
+from pmnbmix.seeds import as_rng
 
 _log = logging.getLogger(__name__)
 
 ENGINES = ("nutpie", "pymc")
-# (tuning draws, target acceptance, thinning): the next is tried while a gate fails.
 # Share of effective draws of the slowest parameter below which thinning is worth its time.
 _WORTH = 0.25
+# (tuning draws, target acceptance, thinning): the next is tried while a gate fails.
 _ATTEMPTS = ((1000, 0.9, 1), (2000, 0.95, 4), (4000, 0.98, 8))
 
 
@@ -98,11 +100,14 @@ def sample(
        1593-1623, https://jmlr.org/papers/v15/hoffman14a.html
     """
     resolved = _check(counts, spec, draws, tune, chains, engine, target_accept)
-    rng = np.random.default_rng(random_seed)
+    rng = as_rng(random_seed)
     modes = find_modes(counts, resolved, rng)
     attempts: tuple[tuple[int, float, int], ...] = _ATTEMPTS
     if tune is not None or target_accept is not None:
         attempts = ((tune if tune is not None else 1000, target_accept or 0.9, 1),)
+    elif chains == 1 or draws * chains < ESS_LIMIT:
+        # no gate can hold however carefully this few draws are made
+        attempts = _ATTEMPTS[:1]
     run = run_nutpie if engine == "nutpie" else run_pymc
     title = f"NUTS, {resolved.n_components} components"
     failures: list[str] = []
@@ -115,7 +120,6 @@ def sample(
             got = run(counts, resolved, starts, seeds, settings, on_draw or bar)
         seconds = time.monotonic() - started
         tree = _to_tree(counts, resolved, got.thinned(thin), modes, which, rng)
-        interrupted = got.packed.shape[0] < chains
         tree.attrs.update(
             {
                 "engine": got.engine,
@@ -124,13 +128,15 @@ def sample(
                 "thinned_from": draws * thin,
                 "attempts": number,
                 "failed_attempts": "; ".join(failures),
-                "interrupted": int(interrupted),
+                "interrupted": int(not got.complete),
+                "n_divergent": int(got.stats["diverging"].sum()),
+                "n_sampled": got.stats["diverging"].size,
                 "sampling_seconds": round(seconds, 3),
             }
         )
         gates = check_gates(tree)
         divergent = float(got.stats["diverging"].mean())
-        if interrupted or _good_enough(gates, divergent, number, draws * chains):
+        if not got.complete or _good_enough(gates, divergent, number, draws * chains):
             break
         failures.append(
             f"tune {tuning}, target_accept {acceptance}: r-hat {gates.row_r_hat:.3f} (rows), "
@@ -200,13 +206,14 @@ def _to_tree(
         "sample_stats": got.stats,
         "log_prior": log_prior(draws, spec),
         **predictive_groups(counts, spec, draws, rng),
-        "modes": _mode_table(modes, which[: got.packed.shape[0]]),
+        "modes": _mode_table(modes, which[got.kept]),
     }
     tree = assemble(counts, draws, groups)
     tree.attrs.update(
         {
             "inference_library": "pmnbmix",
             "inference_library_version": version("pmnbmix"),
+            **fingerprint(counts),
             "spec": json.dumps(spec.to_dict()),
         }
     )

@@ -19,6 +19,7 @@ from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.objective import Objective, prior_objective, unpack_point
 from pmnbmix.point.optima import find_optima
 from pmnbmix.point.starts import start_pool
+from pmnbmix.seeds import as_rng
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ def find_modes(
         Largest Laplace mass first; never empty.
     """
     objective = prior_objective(counts, spec, sampling_density=True)
-    rng = np.random.default_rng(random_seed)
+    rng = as_rng(random_seed)
     optima = find_optima(objective, start_pool(counts.table, spec.n_components, rng), _MAX_ITER)
     modes = []
     for optimum in optima:

@@ -86,10 +86,13 @@ def predictive_groups(
     and all above.
     """
     prior = prior_draws(spec, _PRIOR_DRAWS, rng)
+    # the posterior's components are numbered by their means; so must the prior's be, where the two
+    # are compared
+    labelled = prior.permuted(np.argsort(prior.means, axis=-1, kind="stable"))
     groups = {
         "prior": xr.Dataset(
             {
-                name: (("chain", "draw", "mixture_component"), getattr(prior, name))
+                name: (("chain", "draw", "mixture_component"), getattr(labelled, name))
                 for name in PARAMETERS
             },
             coords={
@@ -97,6 +100,7 @@ def predictive_groups(
                 "draw": np.arange(_PRIOR_DRAWS),
                 "mixture_component": np.arange(spec.n_components),
             },
+            attrs={"labels": "components of each draw sorted by mean"},
         )
     }
     inverse = counts.expanded_inverse() if 8 * counts.n <= STORED_BYTES else None
@@ -124,22 +128,25 @@ def predictive_groups(
 def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dataset:
     """How often each value is predicted in the data set of each draw.
 
-    With one exposure the frequencies are multinomial; else counts are drawn one by one, for as
-    many draws of each chain as the limit allows.
+    With one exposure the frequencies are multinomial; else counts are drawn one by one. Both for
+    as many draws of each chain, evenly spaced, as the limits on memory and time allow.
     """
     n_chains, n_draws, _ = draws.means.shape
     table = counts.table
     largest = int(min(2 * table.values.max() + 10, 10_000))
+    # the densities of all values are made first, in as much memory again
+    room = int(np.clip(STORED_BYTES // (16 * n_chains * (largest + 1)), 5, n_draws))
     if (table.exposure == table.exposure[0]).all():
-        chosen = np.arange(n_draws)
+        chosen = np.linspace(0, n_draws - 1, room).astype(np.intp)
+        few = Draws(*(getattr(draws, name)[:, chosen] for name in PARAMETERS))
         values = np.arange(largest, dtype=np.float64)
         every = CountTable(values, np.full(largest, table.exposure[0]), np.ones(largest))
-        density = np.exp(draws.log_density(every))
+        density = np.exp(few.log_density(every))
         above = np.maximum(1.0 - density.sum(-1, keepdims=True), 0.0)
         share = np.concatenate([density, above], axis=-1)
         times = rng.multinomial(counts.n, share / share.sum(-1, keepdims=True))
     else:
-        kept = int(np.clip(_TABULATED // (counts.n * n_chains), 5, n_draws))
+        kept = int(np.clip(_TABULATED // (counts.n * n_chains), 5, room))
         chosen = np.linspace(0, n_draws - 1, kept).astype(np.intp)
         exposure = np.repeat(table.exposure, table.frequency.astype(np.int64))
         times = np.empty((n_chains, kept, largest + 1), dtype=np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.draws import Draws, group, read_draws, read_table
+from pmnbmix.mixture.draws import Draws, group, read_draws, read_table, row_of_observation
 from pmnbmix.mixture.params import PARAMETERS
 
 Floats = NDArray[np.float64]
@@ -147,7 +147,7 @@ def add_log_likelihood(tree: xr.DataTree) -> xr.DataTree:
 
 def _with_log_likelihood(tree: xr.DataTree) -> xr.DataTree:
     unique = group(tree, "log_likelihood_unique", "sample()").to_dataset()
-    inverse = group(tree, "unique_rows", "sample()").to_dataset()["row_of_obs"].values
+    inverse = row_of_observation(tree)
     name, rows = next(iter(unique.data_vars.items()))
     rows = rows.transpose("chain", "draw", "unique_row")
     new = tree.copy()
@@ -189,18 +189,17 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     if not isinstance(tree, xr.DataTree):
         raise TypeError(f"save needs an xarray.DataTree; got {type(tree).__name__}.")
     target = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".saving-", suffix=".nc")
-    except OSError as error:
-        raise ValueError(
-            f"{target.parent}: cannot write there ({error.strerror}). Check that the folder exists."
-        ) from None
-    os.close(handle)
-    partial = Path(name)
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder; name a file in it.")
+    partial = target.with_name(f".saving-{secrets.token_hex(6)}-{target.name}")
     try:
         tree.to_netcdf(partial, engine="h5netcdf")
-        partial.chmod(0o644)
         os.replace(partial, target)
+    except OSError as error:
+        raise ValueError(
+            f"{target.parent}: cannot write there ({error.strerror or error}). Check that the "
+            "folder exists and has room."
+        ) from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -215,7 +214,7 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     Returns
     -------
     MixtureTree
-        In memory; the file is closed.
+        In memory; the file is closed. A posterior, or a point estimate as a tree.
 
     Raises
     ------
@@ -242,6 +241,10 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     tree = MixtureTree.from_dict(content)
     tree.attrs.update(attributes)
     try:
+        if "optimizer_result" in tree.children:
+            # a point fit, which has one draw and no rows
+            read_draws(tree)
+            return tree
         for name in _NEEDED_GROUPS:
             group(tree, name, "sample()")
         draws, table = read_draws(tree), read_table(tree)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ Frequency = Annotated[
 Spec = Annotated[Path | None, typer.Option(help="TOML file with priors (and n_components).")]
 Draws = Annotated[int, typer.Option(help="Draws per chain.")]
 Chains = Annotated[int, typer.Option(help="Number of chains.")]
-Seed = Annotated[int, typer.Option(help="Random seed; the same seed gives the same result.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same result.")]
 Out = Annotated[
     Path | None,
     typer.Option(help="Folder for the results; by default a new one in the current folder."),
@@ -131,12 +132,12 @@ def fit(
         fitted = fit_all(counts, priors, draws=draws, chains=chains, random_seed=seed, watch=watch)
         watch("writing the folder", 0, 1)
         settings = _settings("fit", source, spec=priors, draws=draws, chains=chains, seed=seed)
-        with building(folder) as partial:
-            write_fit_run(partial, fitted, settings)
+        with building(folder, force) as made:
+            write_fit_run(made.partial, fitted, settings)
     console = tables.output_console()
     tables.print_heading(console, counts)
     tables.print_fitted(console, fitted)
-    tables.print_folder(console, folder)
+    tables.print_folder(console, made.folder)
 
 
 @app.command()
@@ -187,8 +188,13 @@ def main(arguments: list[str] | None = None) -> None:
         Those of the process where absent.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # figures go to files; a window system is neither needed nor always there
+    os.environ.setdefault("MPLBACKEND", "Agg")
     try:
         code = app(arguments, prog_name="pmnbmix", standalone_mode=False)
+    except (OSError, MemoryError) as error:
+        typer.echo(f"pmnbmix: {type(error).__name__}: {error}", err=True)
+        code = 1
     except Exception as error:
         # typer's errors about usage say so by this method, whichever click they come from
         if not hasattr(error, "format_message"):
@@ -216,7 +222,7 @@ def _choose(
 
         counts = _read(source)
         priors = _read_spec(spec, None)
-        check_n_components(max_components)
+        check_n_components(max_components, "--max-components")
         _check_sampling(draws, chains)
         folder = _target(out, command, counts, force)
     from pmnbmix.present import tables
@@ -243,12 +249,12 @@ def _choose(
             chains=chains,
             seed=seed,
         )
-        with building(folder) as partial:
-            write_choice_run(partial, choice, settings)
+        with building(folder, force) as made:
+            write_choice_run(made.partial, choice, settings)
     console = tables.output_console()
     tables.print_heading(console, counts)
     tables.print_choice(console, choice)
-    tables.print_folder(console, folder)
+    tables.print_folder(console, made.folder)
 
 
 @contextmanager

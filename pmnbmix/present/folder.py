@@ -6,10 +6,12 @@ import json
 import logging
 import os
 import platform
+import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,17 @@ from pmnbmix.study import Choice, Fitted
 _log = logging.getLogger(__name__)
 
 RECORD = "run.json"
+_FORMAT = "pmnbmix run"
+# Every name that a run gives a file.
+_WRITTEN = re.compile(
+    r"run\.json|choice\.csv|(fit|estimates|chains|elpd)\.png"
+    r"|(posterior|em|map)_K\d+\.nc|(estimates|optima|diagnosis)_K\d+\.csv"
+)
 _VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray", "pandas")
 _DPI = 130
 
 
-def free_folder(name: str) -> Path:
+def free_folder(name: str | Path) -> Path:
     """Folder of this name, or with the first free number behind it."""
     folder, number = Path(name), 2
     while folder.exists():
@@ -38,14 +46,14 @@ def check_target(folder: Path, force: bool) -> None:
     Raises
     ------
     ValueError
-        Where the folder exists and ``force`` is false, where it is not a run (then it is never
-        replaced), or where its parent is missing or cannot be written to.
+        Where the folder exists and ``force`` is false, where it is not a run or holds other files
+        too (then it is never replaced), or where its parent is missing or cannot be written to.
     """
     if folder.exists():
-        if not (folder / RECORD).is_file():
+        foreign = _foreign(folder)
+        if foreign is not None:
             raise ValueError(
-                f"{folder} exists and is not the folder of a run, so it is left alone. "
-                "Name another with --out."
+                f"{folder} exists and {foreign}, so it is left alone. Name another with --out."
             )
         if not force:
             raise ValueError(
@@ -59,22 +67,65 @@ def check_target(folder: Path, force: bool) -> None:
         raise ValueError(f"{parent}: this folder cannot be written to. Name another --out.")
 
 
-@contextmanager
-def building(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes the place of ``folder`` where the block succeeds."""
-    partial = Path(tempfile.mkdtemp(prefix=".pmnbmix-", dir=folder.absolute().parent))
+def _foreign(folder: Path) -> str | None:
+    """Why a folder is not one that a run wrote and may replace; None where it is."""
     try:
-        partial.chmod(0o755)
-        yield partial
-        old = None
-        if folder.exists():
-            old = partial.with_name(partial.name + "-old")
-            folder.rename(old)
-        partial.rename(folder)
-        if old is not None:
-            shutil.rmtree(old)
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        ours = isinstance(record, dict) and record.get("format") == _FORMAT
+    except (OSError, ValueError):
+        ours = False
+    if not ours:
+        return "is not the folder of a run"
+    others = [entry.name for entry in folder.iterdir() if not _WRITTEN.fullmatch(entry.name)]
+    return f"holds {sorted(others)[0]!r}, which no run wrote" if others else None
+
+
+@dataclass
+class Building:
+    """A folder in the making: ``partial`` while it is, then ``folder``."""
+
+    partial: Path
+    folder: Path
+
+
+@contextmanager
+def building(folder: Path, force: bool = False) -> Iterator[Building]:
+    """Give a temporary folder that becomes ``folder`` where the block succeeds.
+
+    Where a folder of that name has appeared meanwhile and ``force`` is false, the result takes the
+    next free name; ``folder`` of what is yielded then says which.
+    """
+    made = Building(folder.absolute().parent / f".pmnbmix-{secrets.token_hex(6)}", folder)
+    made.partial.mkdir()
+    try:
+        yield made
+        while True:
+            if force and made.folder.exists():
+                _replace(made.folder, made.partial)
+                return
+            try:
+                # a folder that is not empty is never renamed onto
+                made.partial.rename(made.folder)
+                return
+            except OSError:
+                if not made.folder.exists():
+                    raise
+                made.folder = free_folder(folder)
+                _log.warning("%s has appeared meanwhile; writing %s", folder, made.folder)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(made.partial, ignore_errors=True)
+
+
+def _replace(folder: Path, partial: Path) -> None:
+    """Put a new folder in the place of an old one; where that fails, the old one stays."""
+    old = partial.with_name(f"{partial.name}-old")
+    folder.rename(old)
+    try:
+        partial.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
 
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:
@@ -134,9 +185,6 @@ def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> 
 
 
 def _figures(makers: dict[str, Any], folder: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     for name, make in makers.items():
@@ -170,6 +218,7 @@ def _record(folder: Path, counts: Any, settings: dict[str, Any], result: dict[st
         except PackageNotFoundError:
             _log.info("%s is not installed, so its version is not recorded", name)
     record = {
+        "format": _FORMAT,
         "settings": settings,
         "counts": {
             "name": counts.name,

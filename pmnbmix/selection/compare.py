@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.labels.diagnose import Diagnosis, check_gates
+from pmnbmix.labels.diagnose import Diagnosis
+from pmnbmix.labels.gates import check_gates
 from pmnbmix.labels.relabel import relabel
 from pmnbmix.mixture.draws import Draws, read_draws
 from pmnbmix.mixture.params import PARAMETERS
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
+_FINGERPRINT = ("n_observations", "n_unique", "sum_of_counts", "sum_of_exposure")
 _INTERVAL = (0.025, 0.975)
 # A normal has an sd of a 3.92th of its central 95 % interval, a gamma hardly more.
 _HEAVY = 1.5
@@ -57,7 +61,7 @@ def compare_estimates(
     TypeError
         Where an argument is neither a point fit nor a tree.
     ValueError
-        Where nothing is given or the numbers of components differ.
+        Where nothing is given, or numbers of components or counts differ.
 
     Notes
     -----
@@ -76,6 +80,7 @@ def compare_estimates(
     sizes = {name: read_draws(tree).n_components for name, tree in trees.items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(f"the numbers of components differ: {sizes}. Compare equal numbers.")
+    _same_counts(trees)
     k = next(iter(sizes.values()))
     index = pd.Index([f"{name}[{j}]" for name in PARAMETERS for j in range(k)], name="parameter")
     table = pd.DataFrame(index=index)
@@ -125,6 +130,22 @@ def compare_estimates(
                 )
     table["flag"] = ["; ".join(dict.fromkeys(flag)) for flag in flags]
     return table
+
+
+def _same_counts(trees: dict[str, xr.DataTree]) -> None:
+    """Check that trees which say what counts they are of say the same."""
+    known = {
+        name: {key: tree.attrs[key] for key in _FINGERPRINT}
+        for name, tree in trees.items()
+        if all(key in tree.attrs for key in _FINGERPRINT)
+    }
+    for (one, first), (other, second) in itertools.pairwise(known.items()):
+        for key, value in first.items():
+            if not math.isclose(value, second[key], rel_tol=1e-9):
+                raise ValueError(
+                    f"{one} and {other} are of different counts: {key.replace('_', ' ')} "
+                    f"{value:g} and {second[key]:g}. Compare fits of the same counts."
+                )
 
 
 def _heavy_tails(draws: Floats, spread: Floats) -> NDArray[np.bool_]:

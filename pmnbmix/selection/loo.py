@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.labels.diagnose import Diagnosis, check_gates
-from pmnbmix.mixture.draws import group
+from pmnbmix.labels.diagnose import Diagnosis
+from pmnbmix.labels.gates import check_gates
+from pmnbmix.mixture.draws import group, row_of_observation
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Floats = NDArray[np.float64]
+
+# Bytes that one value of elpd and of Pareto k per observation may take.
+LARGEST_RESULT = 1_000_000_000
 
 
 def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | None = None) -> Any:
@@ -44,7 +48,8 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
     Raises
     ------
     ValueError
-        Where the tree lacks the log density of its rows, or ``reff`` is not above 0.
+        Where the tree lacks the log density of its rows, ``reff`` is not above 0, or the
+        observations are so many that one value for each would take more than 1 GB.
 
     References
     ----------
@@ -63,6 +68,12 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
     name, variable = next(iter(unique.data_vars.items()))
     variable = variable.transpose("chain", "draw", "unique_row")
     frequency = np.asarray(unique["frequency"].values)
+    if 16.0 * frequency.sum() > LARGEST_RESULT:
+        raise ValueError(
+            f"ArviZ's result has two numbers for each of {frequency.sum():.3g} observations, "
+            f"{16e-9 * frequency.sum():.0f} GB; at most {LARGEST_RESULT / 1e9:.0f} GB are made. "
+            "Fit a random sample of the counts."
+        )
     if reff is None:
         reff = relative_efficiency(variable.values, frequency)
     elif not reff > 0:
@@ -86,7 +97,7 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
         # the flag is in the result; ArviZ would say it once more, for unique rows
         warnings.simplefilter("ignore", UserWarning)
         per_row = az.loo(rows, pointwise=True, reff=reff)
-    inverse = _row_of_observation(tree, frequency)
+    inverse = row_of_observation(tree)
     elpd_i = np.asarray(per_row.elpd_i.values)[inverse]
     log_density = logsumexp(variable.values, axis=(0, 1)) - np.log(variable[..., 0].size)
     total = float(frequency @ np.asarray(per_row.elpd_i.values))
@@ -134,11 +145,3 @@ def relative_efficiency(log_density: Floats, frequency: Floats) -> float:
         ess = az.ess(data, method="mean")["density"].values
         efficiency[changing] = ess / (n_chains * n_draws)
     return float(frequency @ efficiency / frequency.sum())
-
-
-def _row_of_observation(tree: xr.DataTree, frequency: Floats) -> NDArray[np.int64]:
-    """Unique row of each observation; in the order of the rows where the counts' was not kept."""
-    rows = group(tree, "unique_rows", "sample()").to_dataset()
-    if "row_of_obs" in rows:
-        return np.asarray(rows["row_of_obs"].values, dtype=np.int64)
-    return np.repeat(np.arange(frequency.size), frequency.astype(np.int64))

@@ -8,7 +8,9 @@ based model comparison", arXiv:2008.10296, on when a difference is too small to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -35,7 +37,9 @@ class Verdict:
     reasons: tuple[str, ...]
 
 
-def judge_components(table: pd.DataFrame) -> Verdict:
+def judge_components(
+    table: pd.DataFrame, refusals: Mapping[int, str] = MappingProxyType({})
+) -> Verdict:
     """Apply the rule.
 
     Parameters
@@ -43,6 +47,8 @@ def judge_components(table: pd.DataFrame) -> Verdict:
     table : pandas.DataFrame
         Indexed by number of components, with density_ok, elpd_diff (below 0: worse than the best),
         diff_se, and optionally aic, bic, icl, stacking_weight, high_k.
+    refusals : mapping of int to str
+        For numbers that failed the density gate, a sentence that says how.
 
     Returns
     -------
@@ -57,9 +63,10 @@ def judge_components(table: pd.DataFrame) -> Verdict:
             frozenset(),
             None,
             (
-                "No number of components can be chosen: the chains of every one of them disagree "
+                "No number of components can be chosen: every posterior failed the density gate "
                 f"({', '.join(str(k) for k in refused)}). Sample with more draws, or set "
                 "narrower priors.",
+                *(_refusal(k, refusals) for k in refused),
             ),
         )
     gaps = {
@@ -70,7 +77,7 @@ def judge_components(table: pd.DataFrame) -> Verdict:
     }
     plausible = frozenset(k for k, gap in gaps.items() if not gap.is_clear)
     chosen, best = min(plausible), min(gaps, key=lambda k: gaps[k].elpd)
-    reasons = [_why(chosen, best, plausible)]
+    reasons = [_why(chosen, best, plausible, len(gaps), refused)]
     for k, gap in gaps.items():
         if k == chosen:
             continue
@@ -81,10 +88,7 @@ def judge_components(table: pd.DataFrame) -> Verdict:
         else:
             text = f"behind {best} by {gap}; plausible, not needed."
         reasons.append(f"{_components(k)}: {text}")
-    for k in refused:
-        reasons.append(
-            f"{_components(k)}: not assessed, because its posterior failed the density gate."
-        )
+    reasons.extend(_refusal(k, refusals) for k in refused)
     reasons.extend(_disagreements(gated, chosen))
     return Verdict(plausible, chosen, tuple(reasons))
 
@@ -106,12 +110,23 @@ class _Gap:
         return f"{self.elpd:.1f} elpd ({self.elpd / self.error:.1f} standard errors)"
 
 
-def _why(chosen: int, best: int, plausible: frozenset[int]) -> str:
+def _why(
+    chosen: int, best: int, plausible: frozenset[int], n_assessed: int, refused: list[int]
+) -> str:
     need = "component is" if chosen == 1 else "components are"
+    limit = ""
+    if any(k < chosen for k in refused):
+        fewer = ", ".join(str(k) for k in refused if k < chosen)
+        limit = f" Whether fewer ({fewer}) would do is not known: their posteriors are not usable."
+    if n_assessed == 1:
+        return (
+            f"{_components(chosen)}: the only number that could be assessed, so nothing was "
+            f"compared.{limit}"
+        )
     if plausible == {chosen}:
         return (
             f"{chosen} {need} needed to predict these counts: every other number assessed predicts "
-            "clearly worse."
+            f"clearly worse.{limit}"
         )
     others = ", ".join(str(k) for k in sorted(plausible))
     lead = "has the highest elpd and" if chosen == best else "is not clearly worse than the best"
@@ -119,7 +134,13 @@ def _why(chosen: int, best: int, plausible: frozenset[int]) -> str:
     return (
         f"{chosen} {need} needed to predict these counts: among the plausible numbers ({others}), "
         f"{chosen} {lead} {joint} the smallest. That is what prediction needs, not a true number."
+        f"{limit}"
     )
+
+
+def _refusal(k: int, refusals: Mapping[int, str]) -> str:
+    how = f" {refusals[k]}" if k in refusals else ""
+    return f"{_components(k)}: not assessed, because its posterior failed the density gate.{how}"
 
 
 def _components(k: int) -> str:

@@ -121,3 +121,18 @@ def test_bad_input_is_named_with_its_place_and_the_next_step(arguments, error, t
 )
 def test_any_name_can_stand_for_a_variable(name, variable):
     assert nb.Counts([1], name=name).variable == variable
+
+
+@pytest.mark.parametrize("exposure", [1e308, 1e-310, 1.1e100, 9e-101])
+def test_exposures_whose_squares_are_no_numbers_are_refused(exposure):
+    with pytest.raises(ValueError, match="exposure must be between 1e-100 and 1e"):
+        nb.Counts([1, 2], [1.0, exposure])
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_the_widest_exposures_allowed_can_be_fitted(scale):
+    counts = nb.Counts([0, 3, 5, 9], np.full(4, scale))
+    fit = nb.fit_em(counts, 2, random_seed=0)
+    plain = nb.fit_em(nb.Counts([0, 3, 5, 9]), 2, random_seed=0)
+    assert fit.log_likelihood == pytest.approx(plain.log_likelihood, abs=1e-6)
+    np.testing.assert_allclose(fit.params.means * scale, plain.params.means, rtol=1e-4)

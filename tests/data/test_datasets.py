@@ -69,3 +69,8 @@ def test_droplets_are_bimodal_and_their_size_factors_explain_it():
 def test_no_droplets():
     with pytest.raises(ValueError, match="n_droplets"):
         nb.simulate_droplets(0)
+
+
+def test_a_built_in_set_cannot_be_changed():
+    with pytest.raises(TypeError):
+        nb.list_datasets()[0].frequencies[0] = 1

@@ -127,3 +127,67 @@ def test_truncated_npz(tmp_path):
     path.write_bytes(whole.read_bytes()[:-2000])
     with pytest.raises(ValueError, match="npz"):
         nb.read_counts(path, "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("count,b\n5,1,3\n7,2,4\n9,0,5\n", "count"),
+        ("count\n2,5\n3,7\n1,1\n0,9\n", None),
+        ("count,b\n5,1,\n7,2,\n", "count"),
+    ],
+)
+def test_rows_with_more_fields_than_the_header_are_refused(tmp_path, text, column):
+    path = tmp_path / "shifted.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="the first data row has more fields than the header"):
+        nb.read_counts(path, column)
+
+
+def test_a_later_row_with_more_fields_is_refused(tmp_path):
+    path = tmp_path / "late.csv"
+    path.write_text("count\n2\n3,7\n")
+    with pytest.raises(ValueError, match="cannot be parsed"):
+        nb.read_counts(path)
+
+
+def test_a_name_that_comes_twice_is_refused(tmp_path):
+    path = tmp_path / "twice.csv"
+    path.write_text("count,count,b\n1,2,3\n")
+    with pytest.raises(ValueError, match="2 columns are called 'count'"):
+        nb.read_counts(path, "count")
+    assert nb.read_counts(path, "b").values.tolist() == [3]
+
+
+def test_suffixes_in_capitals_and_byte_order_marks(tmp_path):
+    path = tmp_path / "CELLS.CSV"
+    path.write_bytes(b"\xef\xbb\xbfcount,b\n4,1\n6,2\n")
+    assert nb.read_counts(path, "count").values.tolist() == [4, 6]
+
+
+def test_an_integer_too_long_for_the_machine_is_refused_by_its_size(tmp_path):
+    path = tmp_path / "long.csv"
+    path.write_text("count\n1" + 30 * "0" + "\n")
+    with pytest.raises(ValueError, match=r"at most 2\*\*53"):
+        nb.read_counts(path)
+
+
+@pytest.mark.parametrize("content", [b"\x93NUMPY\x01\x00\x10\x00{'descr': (((\n   ", b"\x93NUMPY"])
+def test_an_npz_whose_header_is_damaged(tmp_path, content):
+    path = tmp_path / "bad.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("count.npy", content)
+    with pytest.raises(ValueError, match=r"bad\.npz"):
+        nb.read_counts(path)
+
+
+def test_an_encrypted_npz(tmp_path):
+    path = tmp_path / "locked.npz"
+    np.savez(path, count=np.arange(5))
+    content = bytearray(path.read_bytes())
+    # the flag "encrypted" of the local and of the central header
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match="encrypted"):
+        nb.read_counts(path)

@@ -1,5 +1,6 @@
 """Findings on posteriors whose faults are known because they were built in."""
 
+import arviz as az
 import numpy as np
 import pytest
 
@@ -24,7 +25,6 @@ def test_healthy(counts):
     assert diagnosis.density_ok
     assert diagnosis.components_ok
     assert diagnosis.findings == frozenset()
-    assert "both" not in diagnosis.summary[0]
     assert "components can be reported" in str(diagnosis)
 
 
@@ -84,6 +84,59 @@ def test_modes_of_equal_likelihood_are_told_apart_by_their_rows():
     diagnosis = nb.diagnose(assemble(counts, draws, {}))
     assert "multimodal" in diagnosis.findings
     assert not diagnosis.density_ok
+
+
+def test_components_have_the_numbers_of_the_tree():
+    # descending labels, and one chain of the rarer component wanders
+    truth = nb.MixtureParams([0.0005, 0.9995], [300.0, 12.0], [0.2, 0.2])
+    counts = nb.Counts([*np.random.default_rng(0).negative_binomial(5, 0.3, 300), 320])
+    draws = scattered([truth] * 4)
+    rare = draws.means.copy()
+    rare[0, :, 0] *= 1.3
+    tree = nb.relabel(assemble(counts, Draws(draws.weights, rare, draws.dispersions), {}))
+    diagnosis = nb.diagnose(tree)
+    assert tree["posterior"]["weights"].values[..., 1].max() < 0.01
+    assert "Component 1 often holds less than one observation" in str(diagnosis)
+    assert diagnosis.table.loc["means[1]", "r_hat"] > 1.05
+    r_hat = az.rhat(tree)
+    for name in ("weights", "means", "dispersions"):
+        for j in (0, 1):
+            expected = float(r_hat[name].values[j])
+            assert diagnosis.table.loc[f"{name}[{j}]", "r_hat"] == pytest.approx(expected)
+
+
+def test_a_prior_that_holds_chains_below_an_optimum_is_no_lower_mode(crab):
+    spec = nb.MixtureSpec(1, log_means=nb.NormalPrior(3.0, 0.05))
+    tree = nb.sample(crab, spec, draws=250, tune=300, random_seed=1, progressbar=False)
+    em = nb.fit_em(crab, 1)
+    gap = em.log_likelihood - float(
+        (tree["log_likelihood_unique"]["crab_satellites"] @ tree["unique_rows"]["frequency"]).max()
+    )
+    assert gap > 20.0
+    assert "lower-mode" not in nb.diagnose(tree, optima=em).findings
+
+
+def test_optima_of_something_else_are_refused(counts, crab):
+    tree = assemble(counts, scattered([TRUTH] * 4), {})
+    with pytest.raises(ValueError, match="optima is a fit of 173 observations"):
+        nb.diagnose(tree, optima=nb.fit_em(crab, 2, random_seed=0))
+    with pytest.raises(ValueError, match="optima has 3 components"):
+        nb.diagnose(tree, optima=nb.fit_em(counts, 3, random_seed=0))
+
+
+def test_few_effective_draws_are_not_called_disagreement(counts):
+    diagnosis = nb.diagnose(assemble(counts, scattered([TRUTH] * 4, n_draws=99, seed=10), {}))
+    assert not diagnosis.density_ok
+    assert diagnosis.findings == {"not-mixed"}
+    assert "Chains agree, but" in str(diagnosis)
+
+
+def test_divergences_are_counted_over_all_draws_made(counts):
+    tree = assemble(counts, scattered([TRUTH] * 4), {})
+    tree.attrs.update({"n_divergent": 12, "n_sampled": 16_000})
+    assert "divergences" not in nb.diagnose(tree).findings
+    tree.attrs.update({"n_divergent": 33, "n_sampled": 16_000})
+    assert "33 of 16000 draws diverged" in str(nb.diagnose(tree))
 
 
 def test_all_chains_in_a_lower_mode_need_the_optima(counts):

@@ -104,3 +104,16 @@ def test_priors_of_another_class():
 def test_a_specification_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         nb.MixtureSpec().n_components = 3
+
+
+def test_numbers_of_numpy_are_numbers_and_infinity_is_named():
+    assert nb.DirichletPrior(np.int64(3)).concentration == 3.0
+    with pytest.raises(ValueError, match="concentration must be above 0 and finite; got inf"):
+        nb.DirichletPrior(float("inf"))
+
+
+def test_a_specification_that_cannot_be_written_says_so(tmp_path):
+    with pytest.raises(ValueError, match="cannot be written"):
+        nb.MixtureSpec().write(tmp_path / "absent" / "spec.toml")
+    nb.MixtureSpec().write(tmp_path / "spec.toml")
+    assert [path.name for path in tmp_path.iterdir()] == ["spec.toml"]

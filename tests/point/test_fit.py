@@ -252,3 +252,12 @@ def test_tree_is_laid_out_as_find_map_does(crab):
     assert set(tree.children) >= {"posterior", "fit", "optimizer_result", "observed_data"}
     assert tree["fit"]["covariance_matrix"].dims == ("rows", "columns")
     assert tree["optimizer_result"].attrs["status"] == "poisson-limit"
+
+
+def test_arguments_that_would_be_ignored_are_refused(crab):
+    fit = nb.fit_em(crab, 1)
+    with pytest.raises(ValueError, match="without values"):
+        fit.responsibilities(exposure=[2.0] * 173)
+    start = nb.MixtureParams([0.2, 0.8], [1.0, 5.0], [0.5, 0.5])
+    with pytest.raises(ValueError, match='mixing="equal" fixes the weights at 1/2'):
+        nb.fit_em(crab, 2, mixing="equal", start=start)

@@ -5,8 +5,10 @@ import json
 import arviz as az
 import numpy as np
 import pytest
+import xarray as xr
 
 import pmnbmix as nb
+from pmnbmix.posterior.engines import Chains
 from tests.conftest import ROOT
 
 PARAMETERS = ("weights", "means", "dispersions")
@@ -123,11 +125,39 @@ def test_what_was_done_is_in_the_attributes(short, crab_choice):
 
 
 def test_an_attempt_that_fails_is_repeated_and_told_of(crab):
-    tree = nb.sample(crab, nb.MixtureSpec(2), draws=20, chains=2, random_seed=1, progressbar=False)
+    tree = nb.sample(crab, nb.MixtureSpec(2), draws=210, chains=2, random_seed=1, progressbar=False)
     assert tree.attrs["attempts"] == 3
-    assert tree.attrs["thinned_from"] == 160
+    assert tree.attrs["thinned_from"] == 1680
     assert "tune 1000" in tree.attrs["failed_attempts"]
-    assert tree["posterior"].sizes["draw"] == tree["sample_stats"].sizes["draw"] == 20
+    assert tree["posterior"].sizes["draw"] == tree["sample_stats"].sizes["draw"] == 210
+    # changes of energy between thinned draws are not those of the sampler
+    assert "energy" not in tree["sample_stats"]
+    assert tree.attrs["n_sampled"] == 2 * 1680
+
+
+@pytest.mark.parametrize("request_", [{"chains": 1, "draws": 50}, {"chains": 2, "draws": 20}])
+def test_what_no_gate_can_pass_is_not_tried_again(crab, request_):
+    tree = nb.sample(crab, nb.MixtureSpec(1), random_seed=1, progressbar=False, **request_)
+    assert tree.attrs["attempts"] == 1
+
+
+def test_thinning_keeps_divergences_and_whole_blocks():
+    diverging = np.zeros((2, 11), dtype=bool)
+    diverging[0, 1] = diverging[1, 10] = True
+    stats = xr.Dataset(
+        {
+            "diverging": (("chain", "draw"), diverging),
+            "n_steps": (("chain", "draw"), np.full((2, 11), 3)),
+            "energy": (("chain", "draw"), np.zeros((2, 11))),
+        }
+    )
+    packed = np.arange(22.0).reshape(2, 11, 1)
+    few = Chains(packed, stats, "engine", [0, 1], True).thinned(4)
+    np.testing.assert_array_equal(few.packed[..., 0], [[3, 7], [14, 18]])
+    # a divergence between kept draws counts; one after the last whole block is cut off with it
+    np.testing.assert_array_equal(few.stats["diverging"], [[True, False], [False, False]])
+    np.testing.assert_array_equal(few.stats["n_steps"], 12)
+    assert "energy" not in few.stats
 
 
 def test_pymcs_sampler_gives_the_same_groups(short):
@@ -190,6 +220,8 @@ def test_interrupted_too_early_is_an_interrupt(crab):
         ({"draws": 0}, ValueError, "draws must be 4"),
         ({"draws": 10.5}, TypeError, "draws must be an integer"),
         ({"chains": 0}, ValueError, "chains"),
+        ({"random_seed": -1}, ValueError, "random_seed must be 0 or above; got -1"),
+        ({"random_seed": "a"}, TypeError, "random_seed must be an integer or a numpy"),
         ({"tune": -1}, ValueError, "tune"),
         ({"engine": "stan"}, ValueError, "nutpie, pymc"),
         ({"target_accept": 1.0}, ValueError, "between 0 and 1"),

@@ -85,3 +85,12 @@ def test_tables_with_exposures_are_drawn_count_by_count():
     assert (table["times"].sum("value") == 4000).all()
     mean = (table["times"] * table["value"]).sum("value") / 4000
     assert float(mean.mean()) == pytest.approx(counts.values.mean(), rel=0.05)
+
+
+def test_tables_of_large_counts_stay_small():
+    counts = nb.simulate_droplets(2000, random_seed=1)
+    tree = nb.sample(
+        counts, nb.MixtureSpec(1), draws=400, tune=200, chains=2, random_seed=1, progressbar=False
+    )
+    for name, child in tree.children.items():
+        assert child.to_dataset().nbytes <= 1.05e8, name

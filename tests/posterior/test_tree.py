@@ -181,3 +181,33 @@ class TestFiles:
             nb.save({"a": 1}, tmp_path / "a.nc")
         with pytest.raises(ValueError, match="cannot write there"):
             nb.save(crab_choice.trees[1], tmp_path / "none" / "a.nc")
+
+
+def test_point_fits_come_back_from_their_file(crab, tmp_path):
+    tree = nb.fit_em(crab, 2, random_seed=0).to_datatree()
+    nb.save(tree, tmp_path / "em.nc")
+    back = nb.load(tmp_path / "em.nc")
+    assert back["posterior"].to_dataset().equals(tree["posterior"].to_dataset())
+    assert back.attrs["n_observations"] == 173
+    with pytest.raises(ValueError, match="is a folder"):
+        nb.save(tree, tmp_path)
+
+
+def test_observations_are_all_in_the_tree_of_a_point_fit():
+    fit = nb.fit_em(nb.Counts([0, 1, 4], frequency=[50, 3, 2]), 1)
+    assert fit.to_datatree()["observed_data"]["count"].size == 55
+
+
+def test_the_prior_is_labelled_as_the_posterior_is(crab_choice):
+    prior = crab_choice.trees[3]["prior"]["means"].values
+    assert (np.diff(prior, axis=-1) >= 0).all()
+
+
+def test_a_log_likelihood_of_rows_whose_order_was_not_kept():
+    counts = nb.Counts([0, 3], frequency=[13_000_000, 2])
+    tree = nb.sample(
+        counts, nb.MixtureSpec(1), draws=4, tune=50, chains=2, random_seed=1, progressbar=False
+    )
+    assert "row_of_obs" not in tree["unique_rows"]
+    whole = nb.add_log_likelihood(tree)
+    assert whole["log_likelihood"].sizes["obs"] == 13_000_002

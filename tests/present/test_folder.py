@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,8 +12,8 @@ from pmnbmix.present.folder import building, check_target, free_folder, write_ch
 @pytest.fixture(scope="module")
 def run(crab_choice, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "crab"
-    with building(folder) as partial:
-        write_choice_run(partial, crab_choice, {"command": "choose", "seed": 1})
+    with building(folder) as made:
+        write_choice_run(made.partial, crab_choice, {"command": "choose", "seed": 1})
     return folder
 
 
@@ -50,41 +52,96 @@ def test_figures_are_pictures_of_some_size(run):
         assert len(content) > 10_000
 
 
+RUN = json.dumps({"format": "pmnbmix run"})
+
+
+def write_run(target, text=RUN, force=False):
+    with building(target, force) as made:
+        (made.partial / "run.json").write_text(text)
+    return made.folder
+
+
 def test_a_folder_appears_complete_or_not_at_all(tmp_path):
     def fail():
-        with building(tmp_path / "run") as partial:
-            (partial / "half").write_text("written")
+        with building(tmp_path / "run") as made:
+            (made.partial / "half").write_text("written")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
     assert list(tmp_path.iterdir()) == []
-    with building(tmp_path / "run") as partial:
-        (partial / "run.json").write_text("{}")
+    assert write_run(tmp_path / "run") == tmp_path / "run"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_an_earlier_run_is_replaced_in_one_step(tmp_path):
+def test_an_earlier_run_is_replaced_in_one_step_where_asked(tmp_path):
     target = tmp_path / "run"
     for text in ("old", "new"):
-        with building(target) as partial:
-            (partial / "run.json").write_text(text)
+        write_run(target, text, force=True)
     assert (target / "run.json").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_two_runs_under_one_name_are_both_kept(tmp_path, caplog):
+    target = tmp_path / "run"
+    with building(target) as slow:
+        (slow.partial / "run.json").write_text("slow")
+        write_run(target, "quick")
+    assert (target / "run.json").read_text() == "quick"
+    assert slow.folder.name == "run-2"
+    assert (tmp_path / "run-2" / "run.json").read_text() == "slow"
+    assert "appeared meanwhile" in caplog.text
+
+
+def test_where_replacing_fails_the_earlier_run_stays(tmp_path, monkeypatch):
+    target = tmp_path / "run"
+    write_run(target, "old")
+    rename = Path.rename
+
+    def second_fails(path, other):
+        if other == target and "-old" not in path.name:
+            raise OSError(28, "No space left on device")
+        return rename(path, other)
+
+    monkeypatch.setattr(Path, "rename", second_fails)
+    with pytest.raises(OSError, match="No space"):
+        write_run(target, "new", force=True)
+    assert (target / "run.json").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_only_runs_are_ever_replaced(tmp_path):
     precious = tmp_path / "photos"
     precious.mkdir()
-    with pytest.raises(ValueError, match="not the folder of a run"):
-        check_target(precious, force=True)
-    (precious / "run.json").write_text("{}")
+    for text in (None, "{}", "not json", '{"format": "other"}'):
+        if text is not None:
+            (precious / "run.json").write_text(text)
+        with pytest.raises(ValueError, match="not the folder of a run"):
+            check_target(precious, force=True)
+    (precious / "run.json").write_text(RUN)
+    (precious / "posterior_K2.nc").write_text("")
     with pytest.raises(ValueError, match="--force"):
         check_target(precious, force=False)
     check_target(precious, force=True)
+    (precious / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match=r"holds 'thesis\.tex', which no run wrote"):
+        check_target(precious, force=True)
     check_target(tmp_path / "new", force=False)
     with pytest.raises(ValueError, match="no such folder"):
         check_target(tmp_path / "none" / "run", force=False)
+
+
+def test_every_file_of_a_run_can_be_replaced(run):
+    check_target(run, force=True)
+
+
+def test_rights_follow_the_users_mask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        folder = write_run(tmp_path / "run")
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_the_first_free_name(tmp_path, monkeypatch):

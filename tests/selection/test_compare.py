@@ -94,3 +94,9 @@ def test_bad_requests(crab_choice):
         nb.compare_estimates(em=3)
     with pytest.raises(ValueError, match="differ"):
         nb.compare_estimates(em=crab_choice.em[1], nuts=crab_choice.trees[2])
+
+
+def test_fits_of_different_counts_are_refused(crab, crab_choice):
+    em = nb.fit_em(nb.load_dataset("earthquakes"), 2, random_seed=0)
+    with pytest.raises(ValueError, match="em and nuts are of different counts: n observations 107"):
+        nb.compare_estimates(em=em, nuts=crab_choice.trees[2])

@@ -62,6 +62,10 @@ def test_relative_efficiency():
     assert relative_efficiency(independent, np.array([1.0, 3.0])) == pytest.approx(1.0, abs=0.15)
     sticky = np.repeat(rng.normal(size=(4, 100, 2)), 10, axis=1)
     assert relative_efficiency(sticky, np.ones(2)) == pytest.approx(0.1, abs=0.04)
+    # of each observation, so a row seen often decides
+    mixed = np.concatenate([independent[..., :1], sticky[..., :1]], axis=-1)
+    assert relative_efficiency(mixed, np.array([1.0, 99.0])) < 0.2
+    assert relative_efficiency(mixed, np.array([99.0, 1.0])) > 0.8
     assert relative_efficiency(independent[:1], np.ones(2)) == 1.0
     assert relative_efficiency(np.zeros((4, 10, 2)), np.ones(2)) == 1.0
 

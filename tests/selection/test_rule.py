@@ -15,6 +15,19 @@ def table(differences, errors, passed=None, **other):
     return frame
 
 
+def test_the_only_number_assessed_beats_nothing():
+    alone = judge_components(table([0.0], [0.0]))
+    assert alone.reasons[0].startswith("1 component: the only number")
+    assert "worse" not in " ".join(alone.reasons)
+    second = judge_components(table([0.0, 0.0], [0.0, 0.0], [False, True]), {1: "Too few draws."})
+    assert second.chosen == 2
+    assert "Whether fewer (1) would do is not known" in second.reasons[0]
+    assert "Too few draws." in second.reasons[1]
+    three = judge_components(table([0.0, -20.0, 0.0], [0.0, 2.0, 0.0], [False, True, True]))
+    assert three.chosen == 3
+    assert "Whether fewer (1) would do is not known" in three.reasons[0]
+
+
 @pytest.mark.parametrize(
     ("differences", "errors", "plausible", "chosen"),
     [

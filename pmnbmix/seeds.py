@@ -1,0 +1,25 @@
+"""Random numbers, from a seed that the user gave."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def as_rng(random_seed: int | np.random.Generator | None) -> np.random.Generator:
+    """Return a generator for a seed, or the generator itself.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the seed is no integer of 0 or above, no generator and not None.
+    """
+    if isinstance(random_seed, np.random.Generator):
+        return random_seed
+    if random_seed is not None:
+        if isinstance(random_seed, bool) or not isinstance(random_seed, int | np.integer):
+            raise TypeError(
+                f"random_seed must be an integer or a numpy.random.Generator; got {random_seed!r}."
+            )
+        if random_seed < 0:
+            raise ValueError(f"random_seed must be 0 or above; got {random_seed}.")
+    return np.random.default_rng(random_seed)
