@@ -25,6 +25,8 @@ from .selection.loo import loo as loo
 from .study import Choice as Choice
 from .study import choose_components as choose_components
 
+__version__: str
+
 __all__ = [
     "Choice",
     "Counts",

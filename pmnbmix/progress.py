@@ -30,6 +30,9 @@ def progress_bar(title: str, enabled: bool) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # where nobody watches, an erased bar leaves an empty line
+    watched = console.is_terminal or console.is_jupyter
+    with Progress(console=console, transient=True, disable=not watched) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+import pmnbmix as nb
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,3 +43,8 @@ def test_commands_are_those_of_the_project():
     assert "uv run pmnbmix demo" in README
     assert "uv run pytest" in README
     assert "uv run pytest" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_specification_it_shows_is_the_default(tmp_path):
+    (tmp_path / "spec.toml").write_text(block("toml"))
+    assert nb.MixtureSpec.read(tmp_path / "spec.toml") == nb.MixtureSpec()

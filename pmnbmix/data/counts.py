@@ -205,6 +205,21 @@ def _one_dimensional(data: ArrayLike, argument: str) -> NDArray[Any]:
                 f"{argument} has {masked.size} masked entries, the first at index {masked[0]}. "
                 "Drop or fill them first."
             )
+    if isinstance(data, str | bytes | dict | set | frozenset) or not (
+        hasattr(data, "__array__") or hasattr(data, "__len__")
+    ):
+        raise TypeError(
+            f"{argument} must be a list or an array of numbers; got {type(data).__name__}. Pass "
+            "one column."
+        )
+    if isinstance(data, list | tuple):
+        # numpy would make 1 and 0 of booleans among numbers
+        mixed = [i for i, entry in enumerate(data) if isinstance(entry, bool | np.bool_)]
+        if mixed:
+            raise TypeError(
+                f"{argument} must be numbers; got {data[mixed[0]]!r} at index {mixed[0]}. "
+                "Convert booleans first, for example with int()."
+            )
     try:
         array = np.asarray(data)
     except ValueError:
@@ -226,7 +241,7 @@ def _one_dimensional(data: ArrayLike, argument: str) -> NDArray[Any]:
             array.dtype.kind, str(array.dtype)
         )
         raise TypeError(
-            f"{argument} must be numbers; got {kind}, the first is {array[0]!r}. "
+            f"{argument} must be numbers; got {kind}, the first is {array[0].item()!r}. "
             "Convert the column first, for example with pandas.to_numeric."
         )
     return array
@@ -266,13 +281,13 @@ def _is_missing(entry: object) -> bool:
 def _integers(data: ArrayLike, argument: str, thing: str, why: str) -> NDArray[np.int64]:
     array = _one_dimensional(data, argument)
     if array.dtype.kind == "f":
-        _refuse(~np.isfinite(array), array, argument, "finite", "Drop the missing rows first.")
+        _refuse(~np.isfinite(array), array, argument, "finite", "Mend or drop these rows first.")
         _refuse(
             array != np.floor(array),
             array,
             argument,
             "whole numbers",
-            f"{why}; normalised or averaged {thing}s cannot be used.",
+            f"{why}; normalised or averaged ones cannot be used.",
         )
     _refuse(array < 0, array, argument, "0 or above", f"{why}.")
     _refuse(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import re
 import tokenize
 import zipfile
 import zlib
@@ -17,6 +19,8 @@ from pmnbmix.data.counts import Counts
 # An npz that unpacks to more than this is refused: 2 GiB hold 268 million counts.
 LARGEST_ARCHIVE = 2**31
 _TEXT_SUFFIXES = {".csv": ",", ".tsv": "\t"}
+# What csv files are divided by where the comma is the decimal sign.
+_OTHER_SEPARATORS = (";", "\t")
 
 
 def read_counts(
@@ -53,8 +57,13 @@ def read_counts(
     TypeError
         Where a column does not hold numbers.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"path must be the name of a file; got {type(path).__name__}. Counts(values) takes "
+            "numbers."
+        )
     file = Path(path)
-    if not file.exists():
+    if not str(path) or not file.exists():
         raise ValueError(f"{file}: there is no such file. Check the path; it is relative to here.")
     if not file.is_file():
         raise ValueError(f"{file}: this is not a file. Pass a .csv, .tsv or .npz file.")
@@ -69,18 +78,28 @@ def read_counts(
             name=name or columns["values"][0],
         )
     except TypeError as error:
-        raise TypeError(f"{file}: {error}") from None
+        raise TypeError(f"{file}: {_in_words_of_the_file(str(error), wanted)}") from None
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+        raise ValueError(f"{file}: {_in_words_of_the_file(str(error), wanted)}") from None
+    except gzip.BadGzipFile:
+        raise ValueError(f"{file}: this is not a gzipped file, whatever its name says.") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ValueError(f"{file}: the file cannot be read ({reason}). Check its rights.") from None
 
 
+def _in_words_of_the_file(text: str, wanted: dict[str, str | None]) -> str:
+    """An error of `Counts` with the column in place of the argument, and rows counted from 1."""
+    for argument, column in wanted.items():
+        if column is not None and text.startswith(f"{argument} "):
+            text = f"column {column!r} ({argument}){text.removeprefix(argument)}"
+    return re.sub(r"at index (\d+)", lambda found: f"in data row {int(found[1]) + 1}", text)
+
+
 def _choose(wanted: dict[str, str | None], existing: list[str]) -> dict[str, str]:
     """Match the wanted columns with those that exist."""
     listed = ", ".join(repr(name) for name in existing) or "none"
-    chosen = {}
+    chosen: dict[str, str] = {}
     for role, name in wanted.items():
         if name is None:
             if role != "values":
@@ -93,6 +112,8 @@ def _choose(wanted: dict[str, str | None], existing: list[str]) -> dict[str, str
             name = existing[0]
         if name not in existing:
             raise ValueError(f"there is no column {name!r}. Existing columns: {listed}.")
+        if name in chosen.values():
+            raise ValueError(f"column {name!r} is named for two things. Name another for {role}.")
         chosen[role] = name
     return chosen
 
@@ -105,12 +126,17 @@ def _read_text(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[str
     separator = _TEXT_SUFFIXES.get(suffix.removesuffix(".gz"))
     if separator is None:
         raise ValueError(
-            f"files ending in {suffix!r} cannot be read; expected .csv, .tsv (also .gz) or .npz."
+            f"{f'files ending in {suffix!r}' if suffix else 'files without a suffix'} cannot be "
+            "read; expected .csv, .tsv (also .gz) or .npz."
         )
     try:
         # names as they are written: as a header, pandas would number those that come twice
         written = _first_lines(file, separator)
-        existing = [str(name) for name in written.iloc[0].fillna("")]
+        for other in _OTHER_SEPARATORS:
+            if written.shape[1] == 1 and other in str(written.iloc[0, 0]):
+                separator = other
+                written = _first_lines(file, separator)
+        existing = [str(name).strip() for name in written.iloc[0].fillna("")]
         if existing and all(_is_number(name) for name in existing):
             raise ValueError(
                 f"the first line ({separator.join(existing)}) holds numbers where the names of "
@@ -172,7 +198,8 @@ def _numeric(series: Any, name: str, role: str) -> NDArray[Any]:
     missing = np.flatnonzero(series.isna().to_numpy())
     if missing.size:
         raise ValueError(
-            f"{column} has {missing.size} empty or missing cells, the first in data row "
+            f"{column} has {missing.size} empty or missing cell{'s' * (missing.size > 1)}, the "
+            f"first in data row "
             f"{missing[0] + 1}. Drop or fill these rows first."
         )
     if pd.api.types.is_numeric_dtype(series.dtype):

@@ -68,7 +68,7 @@ class Gates:
                 f"(r-hat {self.component_r_hat:.3f} after relabelling): do not report single "
                 "components."
             )
-        return f"{density}, and so does the components gate: components can be reported."
+        return f"{density}, and so does the components gate: chains agree on every component."
 
 
 def check_gates(tree: xr.DataTree) -> Gates:

@@ -86,14 +86,7 @@ def read_draws(tree: xr.DataTree) -> Draws:
     ValueError
         Where the group, a variable or a dimension is missing.
     """
-    import xarray as xr
-
-    if not isinstance(tree, xr.DataTree):
-        raise TypeError(
-            f"expected an xarray.DataTree, as sample() returns; got {type(tree).__name__}."
-        )
-    group(tree, "posterior", "sample()")
-    posterior = tree["posterior"].to_dataset()
+    posterior = group(tree, "posterior", "sample()").to_dataset()
     arrays = []
     for name in PARAMETERS:
         if name not in posterior:
@@ -140,7 +133,13 @@ def fingerprint(counts: Counts) -> dict[str, float]:
 
 
 def group(tree: xr.DataTree, name: str, maker: str) -> xr.DataTree:
-    """Return a group of a tree, or raise a ValueError that says which call makes it."""
+    """Return a group of a tree, or raise an error that says which call makes it."""
+    import xarray as xr
+
+    if not isinstance(tree, xr.DataTree):
+        raise TypeError(
+            f"expected an xarray.DataTree, as {maker} returns; got {type(tree).__name__}."
+        )
     if name not in tree.children:
         raise ValueError(
             f"the tree has no group {name!r}; it has {list(tree.children)}. "

@@ -22,6 +22,8 @@ from scipy import special
 from pmnbmix.data.counts import Counts
 
 Floats = NDArray[np.float64]
+# More components than counts can tell apart; the work grows with the square of their number.
+LARGEST_N_COMPONENTS = 100
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -32,8 +34,10 @@ def check_n_components(n_components: object, name: str = "n_components") -> int:
             f"{name} must be an integer; got {n_components!r} of type "
             f"{type(n_components).__name__}."
         )
-    if n_components < 1:
-        raise ValueError(f"{name} must be 1 or above; got {n_components}.")
+    if not 1 <= n_components <= LARGEST_N_COMPONENTS:
+        raise ValueError(
+            f"{name} must be 1 or above and at most {LARGEST_N_COMPONENTS}; got {n_components}."
+        )
     return int(n_components)
 
 

@@ -173,7 +173,9 @@ def _check(
     if not isinstance(counts, Counts):
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
     if not isinstance(spec, MixtureSpec):
-        raise TypeError(f"spec must be a MixtureSpec; got {type(spec).__name__}.")
+        raise TypeError(
+            f"spec must be a MixtureSpec; got {spec!r}. Try MixtureSpec(n_components=2)."
+        )
     if not spec.is_proper:
         raise ValueError(
             "the priors of means and dispersions must be proper (finite scale) to be sampled; "

@@ -23,6 +23,7 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Mixtures of negative binomials: EM, MAP and NUTS side by side, labels checked, the "
     "number of components chosen.",
 )
@@ -46,7 +47,10 @@ Exposure = Annotated[
 Frequency = Annotated[
     str | None, typer.Option(help="Column that says how often each row was seen.")
 ]
-Spec = Annotated[Path | None, typer.Option(help="TOML file with priors (and n_components).")]
+Spec = Annotated[
+    Path | None,
+    typer.Option(help="TOML file with priors; choose and demo ignore its n_components."),
+]
 Draws = Annotated[int, typer.Option(help="Draws per chain.")]
 Chains = Annotated[int, typer.Option(help="Number of chains.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same result.")]
@@ -128,12 +132,11 @@ def fit(
     from pmnbmix.present.folder import building, write_fit_run
     from pmnbmix.study import fit_all
 
-    with _interruptible(), _progress() as watch:
+    with _bad_input(), building(folder, force) as made, _interruptible(), _progress() as watch:
         fitted = fit_all(counts, priors, draws=draws, chains=chains, random_seed=seed, watch=watch)
         watch("writing the folder", 0, 1)
         settings = _settings("fit", source, spec=priors, draws=draws, chains=chains, seed=seed)
-        with building(folder, force) as made:
-            write_fit_run(made.partial, fitted, settings)
+        write_fit_run(made.partial, fitted, settings)
     console = tables.output_console()
     tables.print_heading(console, counts)
     tables.print_fitted(console, fitted)
@@ -174,7 +177,15 @@ def choose(
 
 
 @app.callback()
-def _help_without_command(context: typer.Context) -> None:
+def _help_without_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(version_of("pmnbmix"))
+        raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -200,7 +211,9 @@ def main(arguments: list[str] | None = None) -> None:
         if not hasattr(error, "format_message"):
             raise
         message = " ".join(str(error.format_message()).split()).rstrip(".")
-        typer.echo(f"pmnbmix: {message}. Try 'pmnbmix --help'.", err=True)
+        context = getattr(error, "ctx", None)
+        command = "pmnbmix" if context is None else context.command_path
+        typer.echo(f"pmnbmix: {message}. Try '{command} --help'.", err=True)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -229,7 +242,7 @@ def _choose(
     from pmnbmix.present.folder import building, write_choice_run
     from pmnbmix.study import choose_components
 
-    with _interruptible(), _progress() as watch:
+    with _bad_input(), building(folder, force) as made, _interruptible(), _progress() as watch:
         choice = choose_components(
             counts,
             max_components,
@@ -249,8 +262,7 @@ def _choose(
             chains=chains,
             seed=seed,
         )
-        with building(folder, force) as made:
-            write_choice_run(made.partial, choice, settings)
+        write_choice_run(made.partial, choice, settings)
     console = tables.output_console()
     tables.print_heading(console, counts)
     tables.print_choice(console, choice)
@@ -284,7 +296,10 @@ def _progress() -> Iterator[Watch]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # where nobody watches, an erased bar leaves an empty line
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off) as progress:
         task = progress.add_task("starting", total=None)
 
         def watch(title: str, done: int, total: int) -> None:

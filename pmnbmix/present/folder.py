@@ -49,7 +49,7 @@ def check_target(folder: Path, force: bool) -> None:
         Where the folder exists and ``force`` is false, where it is not a run or holds other files
         too (then it is never replaced), or where its parent is missing or cannot be written to.
     """
-    if folder.exists():
+    if folder.exists() and not _is_empty(folder):
         foreign = _foreign(folder)
         if foreign is not None:
             raise ValueError(
@@ -62,9 +62,14 @@ def check_target(folder: Path, force: bool) -> None:
             )
     parent = folder.absolute().parent
     if not parent.is_dir():
-        raise ValueError(f"{parent}: there is no such folder. Create it, or name another --out.")
+        what = "this is a file" if parent.exists() else "there is no such folder"
+        raise ValueError(f"{parent}: {what}. Create a folder, or name another --out.")
     if not os.access(parent, os.W_OK):
         raise ValueError(f"{parent}: this folder cannot be written to. Name another --out.")
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def _foreign(folder: Path) -> str | None:
@@ -96,7 +101,13 @@ def building(folder: Path, force: bool = False) -> Iterator[Building]:
     next free name; ``folder`` of what is yielded then says which.
     """
     made = Building(folder.absolute().parent / f".pmnbmix-{secrets.token_hex(6)}", folder)
-    made.partial.mkdir()
+    try:
+        made.partial.mkdir()
+    except OSError as error:
+        raise ValueError(
+            f"{made.partial.parent}: this folder cannot be written to ({error.strerror}). Name "
+            "another --out."
+        ) from None
     try:
         yield made
         while True:
@@ -202,7 +213,12 @@ def _summary(fitted: Fitted) -> dict[str, Any]:
         "components_ok": diagnosis.components_ok,
         "findings": sorted(diagnosis.findings),
         "summary": list(diagnosis.summary),
-        "sampling": {name: _plain(value) for name, value in fitted.tree.attrs.items()},
+        "sampling": {
+            # the priors are in the settings already, as a table
+            name: _plain(value)
+            for name, value in fitted.tree.attrs.items()
+            if name != "spec"
+        },
     }
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pmnbmix.data.counts import CountTable
 from pmnbmix.mixture import density
 from pmnbmix.mixture.draws import Draws, group, read_draws, read_table
+from pmnbmix.present.axes import COLOURS, component_colour, log_axis, plain, tidy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,25 +21,23 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Okabe and Ito's colours, told apart by colour-blind readers; one per component, in order.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
 _GREY = "#C8C8C8"
+_BAND = "#5B7FA6"
 _INK = "#222222"
 # Counts up to this get a bar each.
 _SINGLE_BARS = 60
 _BINS = 50
+# Where the tallest bar is this many times as tall as the median one, heights are square roots.
+_TALL = 25.0
 _BAND_DRAWS = 300
 _BAND_EXPOSURES = 60
-_TITLES = {
-    "weights": "weight",
-    "means": "mean (per unit of exposure)",
-    "dispersions": "dispersion",
-}
 
 
-def component_colour(index: int) -> str:
-    """Colour of a component, the same in every figure."""
-    return COLOURS[index % len(COLOURS)]
+def _titles(tree: xr.DataTree) -> dict[str, str]:
+    """What each parameter is called on an axis."""
+    exposed = bool(group(tree, "unique_rows", "sample()").attrs.get("has_exposure"))
+    mean = "mean (per unit of exposure)" if exposed else "mean"
+    return {"weights": "weight", "means": mean, "dispersions": "dispersion"}
 
 
 def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
@@ -55,10 +54,12 @@ def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
         Grey bars are observations; the black line is the posterior mean of what the mixture
-        expects with its central 95 % band, coloured lines are its components. With exposures, the
+        expects, with the central 95 % of that expectation (observations scatter around it as
+        well), coloured lines are its components. With exposures, the
         expectation is averaged over them.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     table, draws = read_table(tree), read_draws(tree)
     rows = group(tree, "unique_rows", "sample()")
@@ -68,42 +69,53 @@ def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     expected = _expected(draws, table, edges)
     observed, _ = np.histogram(table.values, bins=edges - 0.5, weights=table.frequency)
     lower, upper = np.quantile(expected.sum(-1), [0.025, 0.975], axis=0)
-    centres = (
-        edges[:-1].astype(float)
-        if single
-        else np.sqrt(np.maximum(edges[:-1], 0.5) * np.maximum(edges[1:] - 1, 0.5))
-    )
+    logarithmic = _spans_decades(table) and not single
+    if logarithmic:
+        # bins widen with the counts, so heights are per count: else they would jump with the widths
+        observed, expected = observed / np.diff(edges), expected / np.diff(edges)[:, None]
+        lower, upper = np.quantile(expected.sum(-1), [0.025, 0.975], axis=0)
+    centres = 0.5 * (edges[:-1] + edges[1:] - 1.0)
+    if logarithmic:
+        # the middle of a bin as the axis shows it; the zeros keep theirs
+        centres = np.where(edges[:-1] > 0, np.sqrt(edges[:-1] * (edges[1:] - 1.0)), centres)
     if single:
         ax.bar(centres, observed, width=0.85, color=_GREY, label="observed")
     else:
         ax.stairs(observed, edges - 0.5, fill=True, color=_GREY, label="observed")
-    ax.fill_between(centres, lower, upper, color=_INK, alpha=0.18, lw=0, label="95 % band")
+    ax.fill_between(centres, lower, upper, color=_BAND, alpha=0.35, lw=0, label="its central 95 %")
     marker = "o" if single else ""
-    ax.plot(centres, expected.sum(-1).mean(0), color=_INK, marker=marker, ms=3.5, label="mixture")
+    ax.plot(centres, expected.sum(-1).mean(0), color=_INK, marker=marker, ms=3.5, label="expected")
     for j in range(draws.n_components if draws.n_components > 1 else 0):
         ax.plot(
             centres,
             expected[..., j].mean(0),
             color=component_colour(j),
             ls="--",
+            # a single bin has no line between its ends
+            marker="_" if centres.size == 1 else "",
+            ms=18,
             label=f"component {j}",
         )
-    if _spans_decades(table) and not single:
-        ax.set_xscale("symlog", linthresh=max(1.0, float(edges[1])))
-    ax.set_xlim(edges[0] - 0.5, edges[-1] - 0.5)
-    ax.set_ylim(bottom=0)
-    ax.set_xlabel(str(rows.attrs.get("name", "count")).replace("_", " "))
-    ax.set_ylabel("observations" if single else "observations per bin")
+    if logarithmic:
+        ax.set_xscale("symlog", linthresh=1.0)
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.set_xlim(edges[0] - 0.5, edges[-1] - 0.5 + (centres.size == 1))
+    if logarithmic or observed.max() > _TALL * np.median(observed[observed > 0]):
+        # a square root, as in a rootogram, leaves the rare counts something to be seen by
+        ax.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0.0)), np.square))
+    ax.set_ylim(0, 1.08 * max(observed.max(), upper.max()))
+    ax.set_xlabel(plain(str(rows.attrs.get("name", "count"))))
+    per = "" if single else " per count" if logarithmic else " per bin"
+    ax.set_ylabel(f"observations{per}")
     exposed = ", averaged over exposures" if rows.attrs.get("has_exposure") else ""
     title = f"{draws.n_components}-component mixture of negative binomials, n = {table.n:,.0f}"
     ax.set_title(title + exposed, fontsize=11)
     handles = dict(zip(*ax.get_legend_handles_labels()[::-1], strict=True))
-    ax.legend(
-        [handles.pop("observed"), *handles.values()],
-        ["observed", *(label for label in handles if label != "observed")],
-        frameon=False,
-    )
-    _tidy(ax)
+    first = ("observed", "expected", "its central 95 %")
+    order = [*first, *(label for label in handles if label not in first)]
+    ax.legend([handles[label] for label in order], order, frameon=False)
+    tidy(ax)
     return ax
 
 
@@ -127,16 +139,16 @@ def plot_estimates(
     """
     import matplotlib.pyplot as plt
 
-    draws = read_draws(tree)
+    draws, titles = read_draws(tree), _titles(tree)
     k = draws.n_components
     if axes is None:
         _, axes = plt.subplots(1, 3, figsize=(10.5, 1.6 + 0.85 * k), layout="constrained")
-    for ax, name in zip(axes, _TITLES, strict=True):
+    for ax, name in zip(axes, titles, strict=True):
         array = getattr(draws, name).reshape(-1, k)
         if name == "weights" and k == 1:
             ax.text(0.5, 0.5, "one component:\nweight 1", ha="center", va="center", color=_INK)
-            ax.set(xticks=[], yticks=[], xlabel=_TITLES[name])
-            _tidy(ax)
+            ax.set(xticks=[], yticks=[], xlabel=titles[name])
+            tidy(ax)
             continue
         logarithmic = name != "weights"
         low, high = _view(array, estimates, name, logarithmic)
@@ -148,18 +160,16 @@ def plot_estimates(
                     value = float(estimates[method][f"{name}[{j}]"])
                     _mark(ax, value, k - 1 - j - below, marker, low)
         if logarithmic:
-            _log_axis(ax, "x")
+            log_axis(ax, "x")
         ax.set_xlim(low, high)
         ax.set_ylim(-0.35, k + 0.05)
         ax.set_yticks(range(k), [f"component {k - 1 - row}" for row in range(k)])
         if ax is not axes[0] and not (k == 1 and ax is axes[1]):
             ax.set_yticklabels([])
-        ax.set_xlabel(_TITLES[name])
-        _tidy(ax)
+        ax.set_xlabel(titles[name])
+        tidy(ax)
     methods = [method for method in ("em", "map") if method in estimates]
-    at_zero = any(
-        (estimates.loc[estimates.index.str.startswith("disp"), m] == 0).any() for m in methods
-    )
+    at_zero = any((estimates[method] == 0).any() for method in methods)
     _estimate_legend(axes[0].figure, methods, at_zero)
     return axes
 
@@ -213,25 +223,25 @@ def plot_elpd(choice: Choice, ax: Axes | None = None) -> Axes:
         )
     refused = table.index.difference(gated.index)
     if len(refused):
-        floor = float((gated["elpd_diff"] - 2 * gated["diff_se"]).min()) if len(gated) else -1.0
+        # at the lower edge: they have no value
         ax.plot(
             refused,
-            np.full(len(refused), floor),
+            np.zeros(len(refused)),
             "x",
+            transform=ax.get_xaxis_transform(),
+            clip_on=False,
             color=COLOURS[1],
             ms=10,
             mew=2,
-            label="not assessed: chains disagree",
+            label="not assessed: density gate failed",
         )
     ax.set_xticks(table.index)
     ax.set_xlim(table.index.min() - 0.5, table.index.max() + 0.5)
     ax.set_xlabel("number of components")
     ax.set_ylabel("elpd minus that of the best")
-    ax.set_title(
-        f"{choice.counts.name.replace('_', ' ')}: how well each number predicts", fontsize=11
-    )
+    ax.set_title(f"{plain(choice.counts.name)}: how well each number predicts", fontsize=11)
     ax.legend(frameon=False, loc="lower right", fontsize=9, labelspacing=0.7)
-    _tidy(ax)
+    tidy(ax)
     return ax
 
 
@@ -243,10 +253,11 @@ def plot_chains(tree: xr.DataTree, axes: NDArray[Any] | None = None) -> NDArray[
     tree : xarray.DataTree
         As `sample` returns.
     axes : array of matplotlib.axes.Axes, shape (4,), optional
+        Three for one component, which has no weights to show.
 
     Returns
     -------
-    array of matplotlib.axes.Axes, shape (4,)
+    array of matplotlib.axes.Axes, shape (4,) or (3,)
         Chains that agree look alike; one that is stuck stands at another height.
     """
     import matplotlib.pyplot as plt
@@ -256,20 +267,28 @@ def plot_chains(tree: xr.DataTree, axes: NDArray[Any] | None = None) -> NDArray[
     rows = group(tree, "log_likelihood_unique", "sample()").to_dataset()
     log_density = next(iter(rows.data_vars.values())).transpose("chain", "draw", "unique_row")
     n_chains, n_draws, k = draws.means.shape
-    if axes is None:
-        _, axes = plt.subplots(4, 1, figsize=(8.5, 7.5), sharex=True, layout="constrained")
     panels = {"log likelihood": (log_density.values @ table.frequency)[..., None]}
-    panels |= {title: getattr(draws, name) for name, title in _TITLES.items()}
+    titles = _titles(tree)
+    panels |= {
+        title: getattr(draws, name)
+        for name, title in titles.items()
+        # one component has weight 1, which is nothing to look at
+        if k > 1 or name != "weights"
+    }
+    if axes is None:
+        _, axes = plt.subplots(
+            len(panels), 1, figsize=(8.5, 1.9 * len(panels)), sharex=True, layout="constrained"
+        )
     for ax, (title, array) in zip(axes, panels.items(), strict=True):
         for j in range(array.shape[-1]):
             colour = _INK if title == "log likelihood" else component_colour(j)
             ax.plot(array[..., j].ravel(), color=colour, lw=0.5)
-        if title in (_TITLES["means"], _TITLES["dispersions"]):
-            _log_axis(ax, "y")
+        if title in (titles["means"], titles["dispersions"]):
+            log_axis(ax, "y")
         for chain in range(1, n_chains):
             ax.axvline(chain * n_draws, color=_GREY, lw=1)
         ax.set_ylabel(title.replace(" (", "\n("))
-        _tidy(ax)
+        tidy(ax)
     axes[-1].set_xlim(0, n_chains * n_draws)
     centres = (np.arange(n_chains) + 0.5) * n_draws
     axes[-1].set_xticks(centres, [f"chain {chain}" for chain in range(n_chains)])
@@ -278,7 +297,9 @@ def plot_chains(tree: xr.DataTree, axes: NDArray[Any] | None = None) -> NDArray[
         handles = [
             Line2D([], [], color=component_colour(j), label=f"component {j}") for j in range(k)
         ]
-        axes[0].figure.legend(handles=handles, loc="outside upper center", ncols=k, frameon=False)
+        axes[0].figure.legend(
+            handles=handles, loc="outside upper center", ncols=min(k, 6), frameon=False
+        )
     return axes
 
 
@@ -290,10 +311,11 @@ def _bin_edges(table: CountTable) -> tuple[NDArray[np.int64], bool]:
     if high - low <= _SINGLE_BARS:
         return np.arange(low, high + 2, dtype=np.int64), True
     if _spans_decades(table):
-        edges = np.append(np.geomspace(max(low, 1), high + 1, _BINS).round(), low)
-    else:
-        edges = np.linspace(low, high + 1, _BINS).round()
-    return np.unique(edges.astype(np.int64)), False
+        grown = np.geomspace(max(low, 1), high + 1, _BINS).round().astype(np.int64)
+        return np.unique(np.append(grown, low)), False
+    # bins of one whole width: where widths differed, so would the heights of a smooth mixture
+    width = -(-(high + 1 - low) // _BINS)
+    return np.arange(low, high + 1 + width, width, dtype=np.int64), False
 
 
 def _spans_decades(table: CountTable) -> bool:
@@ -398,26 +420,9 @@ def _estimate_legend(figure: Any, methods: list[str], at_zero: bool) -> None:
     if "em" in methods:
         handles.append(Line2D([], [], color=_INK, marker="^", ls="", ms=7, label="EM"))
     if at_zero:
-        handles.append(Line2D([], [], color=_INK, marker="<", ls="", ms=9, label="at 0 (Poisson)"))
+        handles.append(Line2D([], [], color=_INK, marker="<", ls="", ms=9, label="at 0"))
     if "map" in methods:
         handles.append(
             Line2D([], [], color=_INK, marker="o", mfc="white", ls="", ms=7, label="MAP")
         )
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
-
-
-def _log_axis(ax: Axes, which: str) -> None:
-    """Log axis with plain numbers at 1, 2 and 5 where it spans little, at powers of ten else."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    ax.set(**{f"{which}scale": "log"})
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    low, high = ax.dataLim.intervalx if which == "x" else ax.dataLim.intervaly
-    if low > 0 and high / low < 300:
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def _tidy(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+# Columns from which a table is shown whole.
+_WIDE = 100
+_DROPPED = ("NUTS mean", "sd")
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +24,9 @@ def output_console() -> Console:
     """Console on standard output."""
     from rich.console import Console
 
-    # a table written to a file or a pipe is not cut at 80 columns
-    return Console() if sys.stdout.isatty() else Console(width=100)
+    # a table written to a file or a pipe is not cut at 80 columns, unless COLUMNS says so
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110
+    return Console(width=wide)
 
 
 def print_heading(console: Console, counts: Counts) -> None:
@@ -55,6 +61,8 @@ def print_choice(console: Console, choice: Choice) -> None:
         }
     )
     shown.index.name = "K"
+    if console.width < _WIDE:
+        shown = shown.drop(columns=["se", "p", "BIC", "ICL"])
     _print_table(console, shown, "How many components (K)", highlight=choice.chosen)
     for reason in choice.reasons:
         console.print(f"- {reason}", highlight=False)
@@ -78,15 +86,27 @@ def print_fitted(console: Console, fitted: Fitted) -> None:
         "nuts_lower": "2.5 %",
         "nuts_upper": "97.5 %",
     }
+    if console.width < _WIDE:
+        # median and interval say more than mean and sd, where there is no room for both
+        columns = {name: label for name, label in columns.items() if label not in _DROPPED}
     shown = estimates[list(columns)].map(lambda number: f"{number:.3g}").rename(columns=columns)
     _print_table(console, shown, f"\n{_components(fitted)}: EM, MAP and posterior")
-    notes = list(
-        dict.fromkeys(f"{name}: {flag}" for name, flag in estimates["flag"].items() if flag)
-    )
     console.print(f"EM: {fitted.em.status.sentence}", highlight=False)
-    for note in notes:
-        console.print(f"- {note}", highlight=False)
+    if not fitted.diagnosis.components_ok:
+        console.print(f"NUTS: {fitted.diagnosis.summary[0]}", highlight=False)
+    for note, names in _notes(fitted).items():
+        console.print(f"- {', '.join(names)}: {note}", highlight=False, markup=False)
     _print_summary(console, fitted)
+
+
+def _notes(fitted: Fitted) -> dict[str, list[str]]:
+    """Each doubt once, with the parameters that it is about; the gates' sentence is not one."""
+    notes: dict[str, list[str]] = {}
+    for name, flag in fitted.estimates["flag"].items():
+        for part in str(flag).split(" | "):
+            if part and part != fitted.diagnosis.summary[0]:
+                notes.setdefault(part, []).append(str(name))
+    return notes
 
 
 def _print_summary(console: Console, fitted: Fitted) -> None:
@@ -119,9 +139,9 @@ def _print_table(
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
-    table.add_column(str(frame.index.name).replace("_", " "))
+    table.add_column(str(frame.index.name).replace("_", " "), no_wrap=True)
     for name in frame.columns:
-        table.add_column(str(name).replace("_", " "), justify="right")
+        table.add_column(str(name).replace("_", " "), justify="right", no_wrap=True)
     for label, row in frame.iterrows():
         style = "bold" if highlight is not None and label == highlight else None
         table.add_row(str(label), *(str(cell) for cell in row), style=style)

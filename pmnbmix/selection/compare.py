@@ -54,7 +54,8 @@ def compare_estimates(
         the Wald standard error. ``nuts_mean``, ``nuts_sd``, ``nuts_median``, ``nuts_lower``,
         ``nuts_upper``: the posterior with its central 95 % interval. ``em_difference``,
         ``map_difference``: point estimate minus posterior mean, in posterior standard deviations.
-        ``flag``: why a row is not to be trusted, with what to do; empty where it is.
+        ``flag``: why a row is not to be trusted, with what to do, several divided by " | "; empty
+        where it is.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def compare_estimates(
                 table[f"{name}_difference"] = _standardised(
                     table[name].to_numpy() - centre.ravel(), spread.ravel()
                 )
-    table["flag"] = ["; ".join(dict.fromkeys(flag)) for flag in flags]
+    table["flag"] = [" | ".join(dict.fromkeys(flag)) for flag in flags]
     return table
 
 

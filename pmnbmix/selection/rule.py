@@ -84,9 +84,10 @@ def judge_components(
         if k not in plausible:
             text = f"worse than {best} by {gap}; ruled out."
         elif k == best:
-            text = f"highest elpd, but ahead of {chosen} by only {gaps[chosen]}; not needed."
+            ahead = gaps[chosen]
+            text = f"highest elpd, but ahead of {chosen} by {ahead}, {ahead.shortfall}; not needed."
         else:
-            text = f"behind {best} by {gap}; plausible, not needed."
+            text = f"behind {best} by {gap}, {gap.shortfall}; plausible, not needed."
         reasons.append(f"{_components(k)}: {text}")
     reasons.extend(_refusal(k, refusals) for k in refused)
     reasons.extend(_disagreements(gated, chosen))
@@ -103,6 +104,13 @@ class _Gap:
     @property
     def is_clear(self) -> bool:
         return self.elpd > ELPD_LIMIT and self.elpd > SE_LIMIT * self.error
+
+    @property
+    def shortfall(self) -> str:
+        """What is missing to a clear difference."""
+        if self.elpd <= ELPD_LIMIT:
+            return f"less than the {ELPD_LIMIT:g} elpd that count"
+        return f"less than {SE_LIMIT:g} standard errors"
 
     def __str__(self) -> str:
         if not self.error > 0:

@@ -80,7 +80,7 @@ def test_bad_text_is_named_with_file_and_place(tmp_path, text, column, error, te
         ("a.csv", b"\xff\xfe\x00count\n1\n", "UTF-8"),
         ("a.xlsx", b"PK", ".xlsx"),
         ("a.csv.gz", gzip.compress(TABLE.encode() * 500)[:60], "damaged"),
-        ("a.csv.gz", b"not gzip", "cannot be read"),
+        ("a.csv.gz", b"not gzip", "not a gzipped file"),
         ("a.npz", b"not a zip", "npz"),
     ],
 )
@@ -190,4 +190,26 @@ def test_an_encrypted_npz(tmp_path):
     content[content.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(bytes(content))
     with pytest.raises(ValueError, match="encrypted"):
+        nb.read_counts(path)
+
+
+def test_semicolons_and_tabs_are_found_where_commas_are_not(tmp_path):
+    for separator in (";", "\t"):
+        path = tmp_path / "cells.csv"
+        path.write_text(f" count {separator}s\n4{separator}0.5\n6{separator}2\n")
+        counts = nb.read_counts(path, "count", "s")
+        assert counts.values.tolist() == [4, 6]
+        assert counts.exposure.tolist() == [0.5, 2.0]
+
+
+def test_errors_name_the_column_and_count_rows_from_one(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text("count\n4\n-6\n")
+    with pytest.raises(ValueError, match=r"column 'count' \(values\) must be.*-6 in data row 2"):
+        nb.read_counts(path, "count")
+
+
+@pytest.mark.parametrize("path", [None, 5, ["a.csv"]])
+def test_a_path_must_be_a_name(path):
+    with pytest.raises(TypeError, match="path must be the name of a file"):
         nb.read_counts(path)

@@ -25,7 +25,7 @@ def test_healthy(counts):
     assert diagnosis.density_ok
     assert diagnosis.components_ok
     assert diagnosis.findings == frozenset()
-    assert "components can be reported" in str(diagnosis)
+    assert "chains agree on every component" in str(diagnosis)
 
 
 def test_switching_between_chains_is_repaired(counts):

@@ -79,6 +79,9 @@ def call(*arguments):
         (["choose", "--dataset", "red_mites", "--max-components", "0"], ["1 or above"]),
         (["demo", "crabs"], ["Did you mean 'crab_satellites'"]),
         (["fits"], ["No such command"]),
+        (["fit", "--dataset", "red_mites", "--seed", "-1"], ["--seed", "pmnbmix fit --help"]),
+        (["fit", "--dataset", "red_mites", "--components", "1000"], ["at most 100"]),
+        (["fit", "cells.csv", "--column", "count", "--exposure", "count"], ["two things"]),
         (["fit", "--colum", "x"], ["No such option"]),
     ],
 )
@@ -87,6 +90,7 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, arguments, texts):
     (folder / "flat.toml").write_text("[prior.log_means]\nscale = inf\n")
     (folder / "sparse.toml").write_text("[prior.weights]\nconcentration = 0.1\n")
     (folder / "here").mkdir()
+    (folder / "here" / "photo").write_text("")
     before = sorted(os.listdir(folder))
     result = call(*arguments)
     assert result.exit_code == 2

@@ -113,13 +113,16 @@ def test_where_replacing_fails_the_earlier_run_stays(tmp_path, monkeypatch):
 def test_only_runs_are_ever_replaced(tmp_path):
     precious = tmp_path / "photos"
     precious.mkdir()
+    # an empty folder has nothing to lose
+    check_target(precious, force=False)
+    (precious / "photo").write_text("")
     for text in (None, "{}", "not json", '{"format": "other"}'):
         if text is not None:
             (precious / "run.json").write_text(text)
         with pytest.raises(ValueError, match="not the folder of a run"):
             check_target(precious, force=True)
     (precious / "run.json").write_text(RUN)
-    (precious / "posterior_K2.nc").write_text("")
+    (precious / "photo").rename(precious / "posterior_K2.nc")
     with pytest.raises(ValueError, match="--force"):
         check_target(precious, force=False)
     check_target(precious, force=True)

@@ -6,6 +6,7 @@ import pytest
 
 import pmnbmix as nb
 from pmnbmix.posterior.tree import assemble
+from pmnbmix.present import plots
 from tests.synthetic import scattered
 
 
@@ -24,7 +25,7 @@ def test_fit_shows_observed_and_expected_frequencies(crab_choice, crab):
     bars = [patch.get_height() for patch in ax.patches]
     np.testing.assert_array_equal(bars, np.bincount(crab.values))
     drawn = lines(ax)
-    mixture = drawn["mixture"].get_ydata()
+    mixture = drawn["expected"].get_ydata()
     parts = drawn["component 0"].get_ydata() + drawn["component 1"].get_ydata()
     np.testing.assert_allclose(mixture, parts)
     assert mixture.sum() == pytest.approx(173, abs=2)
@@ -41,11 +42,14 @@ def test_fit_bins_large_counts_and_averages_exposures():
     ax = nb.plots.plot_fit(tree)
     assert ax.get_xscale() == "symlog"
     assert "averaged over exposures" in ax.get_title()
-    mixture = lines(ax)["mixture"].get_ydata()
-    # all observations lie in the bins, and the expectation nearly so
+    steps = ax.patches[0].get_data()
+    # heights are per count, so areas are observations; all lie in the bins, and the expectation
+    # nearly so
+    widths = np.diff(steps.edges)
+    mixture = lines(ax)["expected"].get_ydata() * widths
     assert mixture.sum() == pytest.approx(900, rel=0.02)
-    observed = ax.patches[0].get_data().values
-    assert observed.sum() == 900
+    observed = steps.values * widths
+    assert observed.sum() == pytest.approx(900)
     assert np.abs(mixture - observed).sum() < 0.35 * 900
 
 
@@ -92,7 +96,7 @@ def test_elpd_marks_chosen_and_refused(crab_choice):
     table = crab_choice.table.copy()
     table.loc[3, ["density_ok", "plausible"]] = False
     ax = nb.plots.plot_elpd(dataclasses.replace(crab_choice, table=table))
-    assert "not assessed: chains disagree" in ax.get_legend_handles_labels()[1]
+    assert "not assessed: density gate failed" in ax.get_legend_handles_labels()[1]
     table["density_ok"] = False
     none = dataclasses.replace(crab_choice, table=table, chosen=None)
     assert len(nb.plots.plot_elpd(none).get_lines()) == 1
@@ -104,3 +108,22 @@ def test_chains_are_laid_side_by_side(crab_choice):
     assert axes[2].get_yscale() == "log"
     labels = [label.get_text() for label in axes[3].get_xticklabels()]
     assert labels == ["chain 0", "chain 1", "chain 2", "chain 3"]
+
+
+def test_bins_of_a_linear_axis_have_one_whole_width():
+    counts = nb.Counts(np.random.default_rng(0).poisson(400, 400))
+    ax = plots.plot_fit(
+        nb.sample(counts, nb.MixtureSpec(1), draws=20, tune=50, chains=2, progressbar=False)
+    )
+    edges = next(patch for patch in ax.patches if hasattr(patch, "get_data")).get_data().edges
+    widths = np.unique(np.diff(edges))
+    assert widths.size == 1
+    assert widths[0] == int(widths[0])
+
+
+def test_a_name_with_dollars_is_text(tmp_path):
+    counts = nb.Counts([1, 4, 7, 2], name="$x_{1$ count")
+    tree = nb.sample(counts, nb.MixtureSpec(1), draws=20, tune=50, chains=2, progressbar=False)
+    ax = plots.plot_fit(tree)
+    ax.figure.savefig(tmp_path / "fit.png")
+    assert "$" in ax.get_xlabel()

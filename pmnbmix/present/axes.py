@@ -1,0 +1,51 @@
+"""What every figure shares: colours, axes, names as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's colours, told apart by colour-blind readers; one per component, in order.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
+
+
+def component_colour(index: int) -> str:
+    """Colour of a component, the same in every figure."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def log_axis(ax: Axes, which: str) -> None:
+    """Log axis with plain numbers at 1, 2 and 5 where it spans little, at powers of ten else."""
+    from matplotlib.ticker import (
+        FuncFormatter,
+        LogLocator,
+        MaxNLocator,
+        NullFormatter,
+        NullLocator,
+    )
+
+    ax.set(**{f"{which}scale": "log"})
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    low, high = ax.dataLim.intervalx if which == "x" else ax.dataLim.intervaly
+    if low > 0 and high / low < 3:
+        # less than half a decade has no two powers to stand at
+        axis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    elif low > 0 and high / low < 300:
+        subs = (1.0, 2.0, 5.0) if high / low < 30 else (1.0,)
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def plain(name: str) -> str:
+    """A name as text on a figure: matplotlib would read what is between dollars as mathematics."""
+    return name.replace("_", " ").replace("$", r"\$")
+
+
+def tidy(ax: Axes) -> None:
+    """Leave out the lines that enclose nothing."""
+    ax.spines[["top", "right"]].set_visible(False)
