@@ -29,8 +29,9 @@ from pmnbmix.mixture.special import (
     digamma_gap,
     log1pmx,
     log_ratio_excess,
+    polygamma_excesses,
+    polygamma_gaps,
     stirling_remainder,
-    trigamma_gap,
 )
 
 _LOG_TWO_PI = math.log(2 * math.pi)
@@ -45,12 +46,22 @@ def count_constant(x: float) -> float:
 
 
 @compiled
-def component_log_density(x: float, m: float, r: float) -> float:
-    """Log density of one count under one component of mean m >= 0 and inverse dispersion r > 0."""
+def _poisson_log_density(x: float, m: float, constant: float) -> float:
+    if x == 0.0:
+        return -m
+    return x * log_ratio_excess(m / x, (m - x) / x) - constant
+
+
+@compiled
+def component_value(x: float, constant: float, m: float, r: float, remainder: float) -> float:
+    """Log density of one count under one component of mean m >= 0 and inverse dispersion r > 0.
+
+    ``constant`` is `count_constant` of x, ``remainder`` `stirling_remainder` of r (0 for inf).
+    """
     if m == 0.0:
         return 0.0 if x == 0.0 else -math.inf
     if math.isinf(r):
-        return _poisson_log_density(x, m, count_constant(x))
+        return _poisson_log_density(x, m, constant)
     if x == 0.0:
         return -r * math.log1p(m / r)
     total = r + x
@@ -58,15 +69,7 @@ def component_log_density(x: float, m: float, r: float) -> float:
     gap = x - m
     saddle = r * log_ratio_excess(total * inverse, gap * inverse)
     saddle += x * log_ratio_excess(total * inverse * (m / x), -gap * (r * inverse) / x)
-    remainder = stirling_remainder(total) - stirling_remainder(r) - count_constant(x)
-    return saddle + remainder + 0.5 * math.log(r / total)
-
-
-@compiled
-def _poisson_log_density(x: float, m: float, constant: float) -> float:
-    if x == 0.0:
-        return -m
-    return x * log_ratio_excess(m / x, (m - x) / x) - constant
+    return saddle + stirling_remainder(total) - remainder - constant + 0.5 * math.log(r / total)
 
 
 @compiled
@@ -93,40 +96,60 @@ def component_terms(
 
 
 @compiled
-def component_gradient(x: float, m: float, r: float) -> tuple[float, float]:
-    """Derivatives of the log density in log mean and in log dispersion (0 at the Poisson limit)."""
+def inverse_constants(r: float) -> tuple[float, float, float]:
+    """Parts of `component_jet` that depend on r alone; 0 at the Poisson limit."""
     if math.isinf(r):
-        return x - m, 0.0
-    shared = r + m
-    gap = x - m
-    excess = log_ratio_excess((r + x) / shared, gap / shared)
-    return gap * (r / shared), -r * (digamma_gap(r, x, digamma_excess(r)) + excess)
+        return 0.0, 0.0, 0.0
+    first, second = polygamma_excesses(r)
+    return stirling_remainder(r), first, second
 
 
 @compiled
-def component_hessian(x: float, m: float, r: float) -> tuple[float, float, float]:
-    """Second derivatives: mean-mean, mean-dispersion, dispersion-dispersion, all in logs."""
-    if math.isinf(r):
-        return -m, 0.0, 0.0
-    shared = r + m
-    total = r + x
+def component_jet(
+    x: float, constant: float, m: float, r: float, remainder: float, first: float, second: float
+) -> tuple[float, float, float, float, float, float]:
+    """Log density with all derivatives of first and second order in log mean and log dispersion.
+
+    ``constant`` is `count_constant` of x; ``remainder``, ``first`` and ``second`` are the
+    `inverse_constants` of r. For every m >= 0 and r > 0, inf included; derivatives in a log
+    dispersion of minus infinity are 0.
+
+    Returns
+    -------
+    tuple of float
+        Value; by mean, by dispersion; by mean twice, by both, by dispersion twice.
+    """
+    if m == 0.0:
+        return (0.0 if x == 0.0 else -math.inf), x, 0.0, 0.0, 0.0, 0.0
     gap = x - m
-    share = r / shared
-    by_mean_mean = -m * share * (total / shared)
-    by_mean_dispersion = -gap * share * (m / shared)
-    first = r * (
-        digamma_gap(r, x, digamma_excess(r)) + log_ratio_excess(total / shared, gap / shared)
-    )
+    if math.isinf(r):
+        return _poisson_log_density(x, m, constant), gap, 0.0, -m, 0.0, 0.0
+    inverse = 1.0 / (r + m)
+    share = r * inverse
     standardised = gap * share
-    second = r * r * trigamma_gap(r, x) + standardised * (standardised / total)
-    return by_mean_mean, by_mean_dispersion, first + second
-
-
-@compiled
-def poisson_dispersion_score(x: float, m: float) -> float:
-    """Derivative of the log density in the dispersion itself (not its log) at dispersion 0."""
-    gap = x - m
-    return 0.5 * (gap * gap - x)
+    total = r + x
+    t = gap * inverse
+    by_mean_mean = -m * share * (total * inverse)
+    by_both = -standardised * (m * inverse)
+    curved = standardised * (standardised / total)
+    if x == 0.0:
+        ratio = log1pmx(t) if t > -0.3 else -math.log1p(m / r) - t
+        slope = -r * ratio
+        return r * (ratio + t), standardised, slope, by_mean_mean, by_both, curved - slope
+    ratio = log_ratio_excess(total * inverse, t)
+    saddle = r * ratio
+    saddle += x * log_ratio_excess(total * inverse * (m / x), -standardised / x)
+    value = saddle + stirling_remainder(total) - remainder - constant + 0.5 * math.log(r / total)
+    digamma, trigamma = polygamma_gaps(r, x, first, second)
+    slope = -r * (digamma + ratio)
+    return (
+        value,
+        standardised,
+        slope,
+        by_mean_mean,
+        by_both,
+        curved - slope + r * r * trigamma,
+    )
 
 
 def component_cdf(
@@ -159,14 +182,28 @@ def count_constants(values: np.ndarray) -> np.ndarray:
 
 
 @compiled
+def remainders_of(inv_disps: np.ndarray) -> np.ndarray:
+    """`stirling_remainder` of every inverse dispersion, (k,); 0 at the Poisson limit."""
+    out = np.zeros(inv_disps.size)
+    for k in range(inv_disps.size):
+        if not math.isinf(inv_disps[k]):
+            out[k] = stirling_remainder(inv_disps[k])
+    return out
+
+
+@compiled
 def component_table(
     values: np.ndarray, exposure: np.ndarray, means: np.ndarray, inv_disps: np.ndarray
 ) -> np.ndarray:
     """Log density of every row under every component, (n_unique, n_components)."""
     table = np.empty((values.size, means.size))
-    for k in range(means.size):
-        for u in range(values.size):
-            table[u, k] = component_log_density(values[u], exposure[u] * means[k], inv_disps[k])
+    remainders = remainders_of(inv_disps)
+    for u in range(values.size):
+        constant = count_constant(values[u])
+        for k in range(means.size):
+            table[u, k] = component_value(
+                values[u], constant, exposure[u] * means[k], inv_disps[k], remainders[k]
+            )
     return table
 
 
@@ -185,6 +222,28 @@ def log_sum_exp(terms: np.ndarray) -> float:
 
 
 @compiled
+def mixture_rows(
+    values: np.ndarray,
+    exposure: np.ndarray,
+    constants: np.ndarray,
+    log_weights: np.ndarray,
+    means: np.ndarray,
+    inv_disps: np.ndarray,
+) -> np.ndarray:
+    """`mixture_table` where the `count_constants` of the values are known."""
+    out = np.empty(values.size)
+    terms = np.empty(means.size)
+    remainders = remainders_of(inv_disps)
+    for u in range(values.size):
+        for k in range(means.size):
+            terms[k] = log_weights[k] + component_value(
+                values[u], constants[u], exposure[u] * means[k], inv_disps[k], remainders[k]
+            )
+        out[u] = log_sum_exp(terms)
+    return out
+
+
+@compiled
 def mixture_table(
     values: np.ndarray,
     exposure: np.ndarray,
@@ -193,15 +252,8 @@ def mixture_table(
     inv_disps: np.ndarray,
 ) -> np.ndarray:
     """Log density of every row under the mixture, (n_unique,)."""
-    out = np.empty(values.size)
-    terms = np.empty(means.size)
-    for u in range(values.size):
-        for k in range(means.size):
-            terms[k] = log_weights[k] + component_log_density(
-                values[u], exposure[u] * means[k], inv_disps[k]
-            )
-        out[u] = log_sum_exp(terms)
-    return out
+    constants = count_constants(values)
+    return mixture_rows(values, exposure, constants, log_weights, means, inv_disps)
 
 
 @compiled
@@ -217,8 +269,9 @@ def draws_table(
     ``log_weights``, ``means`` and ``inv_disps`` are (n_draws, n_components).
     """
     out = np.empty((means.shape[0], values.size))
+    constants = count_constants(values)
     for s in range(means.shape[0]):
-        out[s] = mixture_table(values, exposure, log_weights[s], means[s], inv_disps[s])
+        out[s] = mixture_rows(values, exposure, constants, log_weights[s], means[s], inv_disps[s])
     return out
 
 

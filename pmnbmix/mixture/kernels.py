@@ -1,4 +1,4 @@
-"""Compiled sums over the table: log likelihood with derivatives, and the log posterior for NUTS.
+"""Compiled sums over the table: log likelihood with derivatives, scores, and the log posterior for NUTS.
 
 Derivatives are taken in the coordinates (L, a, b) of length 3 n_components: L the logits of the
 weights (weights = softmax(L)), a the log means, b the log dispersions.
@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from pmnbmix.data.counts import CountTable
 from pmnbmix.mixture.compiled import compiled
 from pmnbmix.mixture.density import (
-    component_gradient,
-    component_hessian,
-    component_log_density,
+    component_jet,
     component_terms,
     count_constants,
+    inverse_constants,
     log_sum_exp,
 )
 from pmnbmix.mixture.special import digamma_excess, stirling_remainder
@@ -27,8 +26,11 @@ Floats = NDArray[np.float64]
 
 
 def table_arrays(table: CountTable) -> tuple[Floats, Floats, Floats, Floats]:
-    """What `log_posterior` needs of a table: values, exposure, frequency and count constants."""
-    return table.values, table.exposure, table.frequency, count_constants(table.values)
+    """What compiled sums need of a table: values, exposure, frequency and count constants."""
+    constants = count_constants(table.values)
+    # as the other three, for one compiled version to serve all tables
+    constants.flags.writeable = False
+    return table.values, table.exposure, table.frequency, constants
 
 
 @compiled
@@ -36,6 +38,7 @@ def marginal_derivatives(
     values: np.ndarray,
     exposure: np.ndarray,
     frequency: np.ndarray,
+    constants: np.ndarray,
     log_weights: np.ndarray,
     means: np.ndarray,
     inv_disps: np.ndarray,
@@ -47,34 +50,46 @@ def marginal_derivatives(
     """
     k = means.size
     weights = np.exp(log_weights)
+    fixed = np.empty((k, 3))
+    for j in range(k):
+        fixed[j] = inverse_constants(inv_disps[j])
     total = 0.0
     gradient = np.zeros(3 * k)
     hessian = np.zeros((3 * k, 3 * k))
     terms = np.empty(k)
+    jets = np.empty((k, 5))
     score = np.empty(3 * k)
     for u in range(values.size):
-        x, times = values[u], frequency[u]
+        times = frequency[u]
         for j in range(k):
-            terms[j] = log_weights[j] + component_log_density(
-                x, exposure[u] * means[j], inv_disps[j]
+            jet = component_jet(
+                values[u],
+                constants[u],
+                exposure[u] * means[j],
+                inv_disps[j],
+                fixed[j, 0],
+                fixed[j, 1],
+                fixed[j, 2],
             )
+            terms[j] = log_weights[j] + jet[0]
+            for i in range(5):
+                jets[j, i] = jet[i + 1]
         row = log_sum_exp(terms)
         total += times * row
         if math.isinf(row):
             continue
         for j in range(k):
             z = math.exp(terms[j] - row)
-            by_mean, by_dispersion = component_gradient(x, exposure[u] * means[j], inv_disps[j])
+            by_mean, by_dispersion, aa, ab, bb = jets[j]
             score[j] = z
             score[k + j] = z * by_mean
             score[2 * k + j] = z * by_dispersion
             gradient[j] += times * (z - weights[j])
-            gradient[k + j] += times * z * by_mean
-            gradient[2 * k + j] += times * z * by_dispersion
-            aa, ab, bb = component_hessian(x, exposure[u] * means[j], inv_disps[j])
+            gradient[k + j] += times * score[k + j]
+            gradient[2 * k + j] += times * score[2 * k + j]
             hessian[j, j] += times * z
-            hessian[j, k + j] += times * z * by_mean
-            hessian[j, 2 * k + j] += times * z * by_dispersion
+            hessian[j, k + j] += times * score[k + j]
+            hessian[j, 2 * k + j] += times * score[2 * k + j]
             hessian[k + j, k + j] += times * z * (aa + by_mean * by_mean)
             hessian[k + j, 2 * k + j] += times * z * (ab + by_mean * by_dispersion)
             hessian[2 * k + j, 2 * k + j] += times * z * (bb + by_dispersion * by_dispersion)

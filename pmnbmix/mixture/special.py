@@ -106,15 +106,25 @@ def digamma_excess(z: float) -> float:
 
 
 @compiled
-def _trigamma_excess(z: float) -> float:
-    """``trigamma(z) - 1/z`` for z > 0."""
+def polygamma_excesses(z: float) -> tuple[float, float]:
+    """``digamma(z) - log(z)`` and ``trigamma(z) - 1/z`` for z > 0, sharing their recurrence."""
     steps = math.ceil(_SERIES_FROM - z) if z < _SERIES_FROM else 0
-    total = 0.0
+    total, squares = 0.0, 0.0
     for j in range(steps):
-        total += 1.0 / ((z + j) * (z + j))
-    inverse = 1.0 / (z + steps)
-    series = inverse * (_polynomial(_TRIGAMMA, inverse * inverse) + 0.5 * inverse)
-    return total + series - steps / (z * (z + steps))
+        inverse = 1.0 / (z + j)
+        total += inverse
+        squares += inverse * inverse
+    shifted = z + steps
+    inverse = 1.0 / shifted
+    square = inverse * inverse
+    first = _polynomial(_DIGAMMA, square) - 0.5 * inverse
+    second = inverse * (_polynomial(_TRIGAMMA, square) + 0.5 * inverse)
+    if steps == 0:
+        return first, second
+    return (
+        math.log1p(steps / z) + first - total,
+        squares + second - steps / (z * shifted),
+    )
 
 
 @compiled
@@ -132,12 +142,24 @@ def digamma_gap(r: float, x: float, excess: float) -> float:
 
 
 @compiled
-def trigamma_gap(r: float, x: float) -> float:
-    """``trigamma(r + x) - trigamma(r) - 1/(r + x) + 1/r`` for r > 0, x >= 0."""
+def polygamma_gaps(r: float, x: float, first: float, second: float) -> tuple[float, float]:
+    """`digamma_gap`, and ``trigamma(r + x) - trigamma(r) - 1/(r + x) + 1/r``, for r > 0, x >= 0.
+
+    ``first`` and ``second`` are the `polygamma_excesses` of r.
+    """
+    if x == 0.0:
+        return 0.0, 0.0
     if r < _SERIES_FROM:
-        return _trigamma_excess(r + x) - _trigamma_excess(r)
+        excesses = polygamma_excesses(r + x)
+        return excesses[0] - first, excesses[1] - second
     u, v = 1.0 / (r + x), 1.0 / r
+    square_u, square_v = u * u, v * v
+    factor = -x * u * v
+    digamma_quotient = _divided_difference(_DIGAMMA, square_u, square_v)
     # u p(u^2) - v p(v^2) = (u - v) p(u^2) + v (u^2 - v^2) quotient
-    quotient = _divided_difference(_TRIGAMMA, u * u, v * v)
-    series = _polynomial(_TRIGAMMA, u * u) + v * (u + v) * quotient
-    return -x * u * v * (series + 0.5 * (u + v))
+    trigamma_quotient = _divided_difference(_TRIGAMMA, square_u, square_v)
+    series = _polynomial(_TRIGAMMA, square_u) + v * (u + v) * trigamma_quotient
+    return (
+        factor * ((u + v) * digamma_quotient - 0.5),
+        factor * (series + 0.5 * (u + v)),
+    )

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from pmnbmix.mixture.compiled import compiled
 from pmnbmix.mixture.density import (
-    component_gradient,
-    component_hessian,
-    component_log_density,
+    component_jet,
     component_table,
+    component_value,
+    inverse_constants,
     log_sum_exp,
 )
-from pmnbmix.point.objective import Objective
+from pmnbmix.mixture.special import stirling_remainder
+from pmnbmix.point.objective import Objective, TableArrays, component_log_prior, log_prior
 
 Floats = NDArray[np.float64]
 
@@ -55,9 +56,7 @@ def run_em(
     table = objective.table
     one_exposure = bool((table.exposure == table.exposure[0]).all())
     point, likelihood_path, penalised_path = _iterate(
-        table.values,
-        table.exposure,
-        table.frequency,
+        objective.arrays,
         start,
         objective.prior_numbers,
         objective.equal_weights,
@@ -69,20 +68,8 @@ def run_em(
 
 
 @compiled
-def _log_prior(mean: float, dispersion: float, prior: np.ndarray) -> float:
-    """Log prior of one component, without constants; a flat prior is 0 even at minus infinity."""
-    total = 0.0
-    if prior[2] > 0.0:
-        total -= 0.5 * prior[2] * (mean - prior[1]) ** 2
-    if prior[4] > 0.0:
-        total -= 0.5 * prior[4] * (dispersion - prior[3]) ** 2
-    return total
-
-
-@compiled
 def _expected_density(
-    values: np.ndarray,
-    exposure: np.ndarray,
+    arrays: TableArrays,
     mass: np.ndarray,
     mean: float,
     dispersion: float,
@@ -90,10 +77,14 @@ def _expected_density(
     column: np.ndarray,
 ) -> float:
     """Expected complete-data log density of one component; its log densities go into ``column``."""
-    total = _log_prior(mean, dispersion, prior)
+    values, exposure, _, constants = arrays
+    total = component_log_prior(mean, dispersion, prior)
     level, inv_disp = math.exp(mean), math.exp(-dispersion)
+    remainder = stirling_remainder(inv_disp)
     for u in range(values.size):
-        column[u] = component_log_density(values[u], exposure[u] * level, inv_disp)
+        column[u] = component_value(
+            values[u], constants[u], exposure[u] * level, inv_disp, remainder
+        )
         if mass[u] > 0.0:
             total += mass[u] * column[u]
     return total
@@ -101,29 +92,35 @@ def _expected_density(
 
 @compiled
 def _newton_step(
-    values: np.ndarray,
-    exposure: np.ndarray,
+    arrays: TableArrays,
     mass: np.ndarray,
     mean: float,
     dispersion: float,
     prior: np.ndarray,
     fixed_mean: bool,
-) -> tuple[float, float]:
-    """Ascent step in (log mean, log dispersion), at most ``_LONGEST_STEP`` long in either."""
+) -> tuple[float, float, float]:
+    """Ascent step in (log mean, log dispersion), at most ``_LONGEST_STEP`` long in either.
+
+    Also returns the expected complete-data log density that it starts from.
+    """
+    values, exposure, _, constants = arrays
     level, inv_disp = math.exp(mean), math.exp(-dispersion)
+    remainder, first, second = inverse_constants(inv_disp)
+    before = component_log_prior(mean, dispersion, prior)
     by_mean = prior[2] * (prior[1] - mean)
     by_dispersion = prior[4] * (prior[3] - dispersion)
     mean_mean, mean_dispersion, dispersion_dispersion = -prior[2], 0.0, -prior[4]
     for u in range(values.size):
         if mass[u] > 0.0:
-            m = exposure[u] * level
-            first = component_gradient(values[u], m, inv_disp)
-            second = component_hessian(values[u], m, inv_disp)
-            by_mean += mass[u] * first[0]
-            by_dispersion += mass[u] * first[1]
-            mean_mean += mass[u] * second[0]
-            mean_dispersion += mass[u] * second[1]
-            dispersion_dispersion += mass[u] * second[2]
+            jet = component_jet(
+                values[u], constants[u], exposure[u] * level, inv_disp, remainder, first, second
+            )
+            before += mass[u] * jet[0]
+            by_mean += mass[u] * jet[1]
+            by_dispersion += mass[u] * jet[2]
+            mean_mean += mass[u] * jet[3]
+            mean_dispersion += mass[u] * jet[4]
+            dispersion_dispersion += mass[u] * jet[5]
     determinant = mean_mean * dispersion_dispersion - mean_dispersion * mean_dispersion
     step_mean = 0.0
     if not fixed_mean and mean_mean < 0.0 and determinant > 0.0:
@@ -142,13 +139,12 @@ def _newton_step(
     if longest > _LONGEST_STEP:
         step_mean *= _LONGEST_STEP / longest
         step_dispersion *= _LONGEST_STEP / longest
-    return step_mean, step_dispersion
+    return step_mean, step_dispersion, before
 
 
 @compiled
 def _improve_component(
-    values: np.ndarray,
-    exposure: np.ndarray,
+    arrays: TableArrays,
     mass: np.ndarray,
     mean: float,
     dispersion: float,
@@ -156,20 +152,22 @@ def _improve_component(
     one_exposure: bool,
     column: np.ndarray,
 ) -> tuple[float, float]:
-    """One step for the mean and dispersion of a component that never lowers its objective."""
+    """One step for the mean and dispersion of a component that never lowers its objective.
+
+    ``column`` holds the log densities of the rows, here before and after.
+    """
     fixed_mean = one_exposure and prior[2] == 0.0
     if fixed_mean:
         # the weighted mean maximises over the mean whatever the dispersion is
-        counted = np.dot(mass, values)
+        counted = np.dot(mass, arrays[0])
         if counted == 0.0:
-            _expected_density(values, exposure, mass, -math.inf, dispersion, prior, column)
+            _expected_density(arrays, mass, -math.inf, dispersion, prior, column)
             return -math.inf, dispersion
-        mean = math.log(counted / np.dot(mass, exposure))
+        mean = math.log(counted / np.dot(mass, arrays[1]))
     if math.isinf(mean):
         return mean, dispersion
-    before = _expected_density(values, exposure, mass, mean, dispersion, prior, column)
-    step_mean, step_dispersion = _newton_step(
-        values, exposure, mass, mean, dispersion, prior, fixed_mean
+    step_mean, step_dispersion, before = _newton_step(
+        arrays, mass, mean, dispersion, prior, fixed_mean
     )
     trial = np.empty_like(column)
     for _ in range(_HALVINGS):
@@ -178,22 +176,20 @@ def _improve_component(
             new_dispersion = min(
                 max(new_dispersion, _LOWEST_LOG_DISPERSION), _HIGHEST_LOG_DISPERSION
             )
-        after = _expected_density(
-            values, exposure, mass, mean + step_mean, new_dispersion, prior, trial
-        )
+        after = _expected_density(arrays, mass, mean + step_mean, new_dispersion, prior, trial)
         if after >= before:
             column[:] = trial
             return mean + step_mean, new_dispersion
         step_mean *= 0.5
         step_dispersion *= 0.5
+    if fixed_mean:
+        _expected_density(arrays, mass, mean, dispersion, prior, column)
     return mean, dispersion
 
 
 @compiled
 def _iterate(
-    values: np.ndarray,
-    exposure: np.ndarray,
-    frequency: np.ndarray,
+    arrays: TableArrays,
     start: np.ndarray,
     prior: np.ndarray,
     equal_weights: bool,
@@ -201,6 +197,7 @@ def _iterate(
     max_iter: int,
     tolerance: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    values, exposure, frequency, _ = arrays
     k = start.shape[1]
     point = start.copy()
     if prior[4] == 0.0:
@@ -223,11 +220,7 @@ def _iterate(
             total += frequency[u] * row
             for j in range(k):
                 mass[j, u] = frequency[u] * math.exp(terms[j] - row)
-        penalised = total
-        if prior[0] > 0.0:
-            penalised += prior[0] * point[0].sum()
-        for j in range(k):
-            penalised += _log_prior(point[1, j], point[2, j], prior)
+        penalised = total + log_prior(point, prior)
         if iteration > 0 and not penalised >= density_path[iteration - 1]:
             # no gain above rounding is left (or no finite one): keep the last point
             break
@@ -246,8 +239,7 @@ def _iterate(
             if share > 0.0:
                 column[:] = table[:, j]
                 point[1, j], point[2, j] = _improve_component(
-                    values,
-                    exposure,
+                    arrays,
                     mass[j],
                     point[1, j],
                     point[2, j],

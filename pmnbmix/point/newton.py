@@ -3,21 +3,33 @@
 EM slows down as components overlap, and it never arrives at an edge of the parameter space. Newton
 with the analytic Hessian finishes in a few steps; where the density still rises towards an edge (a
 Poisson component, a point mass at zero, an empty component) the edge itself is tried and taken.
+
+One coordinate can be held, which is how a profile likelihood is made. Coordinates are numbered
+0 to 3k - 1: logits of the weights, log means, log dispersions. A held weight keeps its value while
+the others share what it leaves.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
-from pmnbmix.mixture import density
-from pmnbmix.point.objective import Objective, inv_disps
+from pmnbmix.mixture.compiled import compiled
+from pmnbmix.mixture.density import component_table, log_sum_exp
+from pmnbmix.point.objective import (
+    Objective,
+    TableArrays,
+    derivatives,
+    log_likelihood,
+    log_prior,
+)
 
 Floats = NDArray[np.float64]
 
+NOTHING_HELD = -1
 _LONGEST_STEP = 3.0
 _HALVINGS = 40
 # Predicted gain in nats below which the climb has arrived.
@@ -52,39 +64,9 @@ class Climb:
     uphill: Floats | None
 
 
-def free_coordinates(objective: Objective, point: Floats) -> NDArray[np.bool_]:
-    """Tell which of the 3k coordinates can move from here; those at an edge cannot, (3k,)."""
-    occupied = np.isfinite(point[0])
-    mean_free = occupied & np.isfinite(point[1])
-    weight_free = occupied & (not objective.equal_weights) & (occupied.sum() > 1)
-    return np.concatenate([weight_free, mean_free, mean_free & np.isfinite(point[2])])
-
-
-def information_spectrum(
-    objective: Objective, point: Floats, hessian: Floats, free: NDArray[np.bool_]
-) -> tuple[Floats, Floats, Floats]:
-    """Eigenvalues and vectors of the negative Hessian in free coordinates of about unit curvature.
-
-    Returns the scale (n_free,) that was divided out, eigenvalues (n_free,) and vectors as columns.
-    The logits of the weights have one redundant direction, in which the density is constant; it
-    has eigenvalue 0 and no gradient.
-    """
-    k = objective.n_components
-    information = -hessian[np.ix_(free, free)]
-    diagonal = np.abs(np.diag(hessian)).copy()
-    # where components coincide the logits have no curvature at all, and rounding must not be
-    # blown up to one: theirs is taken from known labels, n w (1 - w)
-    weights = np.exp(point[0])
-    n = objective.table.n + k * objective.weight_exponent
-    diagonal[:k] = n * weights * (1.0 - weights)
-    kept = diagonal[free]
-    # below this a coordinate has no curvature to speak of, and its scale would overflow
-    scale = 1.0 / np.sqrt(np.where(kept > 1e-100, kept, 1.0))
-    eigenvalues, vectors = np.linalg.eigh(information * np.outer(scale, scale))
-    return scale, eigenvalues, vectors
-
-
-def climb(objective: Objective, start: Floats, max_iter: int = 200) -> Climb:
+def climb(
+    objective: Objective, start: Floats, max_iter: int = 200, held: int = NOTHING_HELD
+) -> Climb:
     """Climb from a point to a stationary point of the objective.
 
     Parameters
@@ -92,41 +74,25 @@ def climb(objective: Objective, start: Floats, max_iter: int = 200) -> Climb:
     objective : Objective
     start : ndarray, shape (3, k)
     max_iter : int
+    held : int
+        Coordinate that stays where it is.
 
     Returns
     -------
     Climb
     """
-    point = start.copy()
-    value = objective.value(point)
-    _, gradient, hessian = objective.derivatives(point)
-    path: list[float] = []
-    likelihood_path: list[float] = []
-    converged = False
-    for _ in range(max_iter):
-        candidate = _edge(objective, point, value, gradient)
-        if candidate is None:
-            candidate, gain = _newton(objective, point, value, gradient, hessian)
-            if candidate is None or gain < _ARRIVED:
-                released = _release(objective, point, value)
-                if released is None:
-                    # a refused step with gain left means that rounding hides what is left
-                    converged = gain < 1e-6
-                    break
-                candidate = released
-        point = candidate
-        # one way of summing throughout, so that rounding cannot make the path fall
-        value = objective.value(point)
-        _, gradient, hessian = objective.derivatives(point)
-        path.append(value)
-        likelihood_path.append(value - objective.log_prior(point))
+    prior = objective.prior_numbers
+    point, likelihood_path, prior_path, converged, uphill = _climb(
+        objective.arrays, prior, objective.equal_weights, start, held, max_iter
+    )
+    path = likelihood_path + prior_path + objective.constant
     return Climb(
         point,
-        value,
-        np.array(path),
-        np.array(likelihood_path),
-        converged,
-        _uphill(objective, point, hessian),
+        float(path[-1]),
+        path[1:],
+        likelihood_path[1:],
+        bool(converged),
+        uphill if uphill.size else None,
     )
 
 
@@ -137,7 +103,8 @@ def escape(objective: Objective, ended: Climb) -> Climb | None:
     best: Climb | None = None
     for sign in (1.0, -1.0):
         for length in (1.0, 0.3, 0.1, 0.03, 0.01):
-            moved = _move(objective, ended.point, sign * length * ended.uphill)
+            step = sign * length * ended.uphill
+            moved = _move(ended.point, step, objective.equal_weights, NOTHING_HELD)
             if objective.value(moved) > ended.value:
                 arrived = climb(objective, moved)
                 if best is None or arrived.value > best.value:
@@ -146,123 +113,299 @@ def escape(objective: Objective, ended: Climb) -> Climb | None:
     return best
 
 
-def _move(objective: Objective, point: Floats, step: Floats) -> Floats:
+@compiled
+def free_coordinates(
+    point: np.ndarray, equal_weights: bool, held: int = NOTHING_HELD
+) -> np.ndarray:
+    """Tell which of the 3k coordinates can move from here; those at an edge cannot, (3k,)."""
+    k = point.shape[1]
+    free = np.zeros(3 * k, dtype=np.bool_)
+    occupied = np.isfinite(point[0])
+    movable = occupied.sum() - (1 if 0 <= held < k else 0)
+    for j in range(k):
+        if occupied[j]:
+            free[j] = not equal_weights and movable > 1
+            free[k + j] = math.isfinite(point[1, j])
+            free[2 * k + j] = free[k + j] and math.isfinite(point[2, j])
+    if held >= 0:
+        free[held] = False
+    return free
+
+
+@compiled
+def information_spectrum(
+    hessian: np.ndarray, free: np.ndarray, log_weights: np.ndarray, n: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues and vectors of the negative Hessian in free coordinates of about unit curvature.
+
+    ``n`` is the number of observations, those that the prior is worth included. Returns the scale
+    (n_free,) that was divided out, eigenvalues (n_free,) and vectors as columns. The logits of the
+    weights have one redundant direction, in which the density is constant; it has eigenvalue 0
+    and no gradient.
+    """
+    k = log_weights.size
+    index = np.flatnonzero(free)
+    scale = np.empty(index.size)
+    for i in range(index.size):
+        diagonal = abs(hessian[index[i], index[i]])
+        if index[i] < k:
+            # where components coincide the logits have no curvature at all, and rounding must not
+            # be blown up to one: theirs is taken from known labels, n w (1 - w)
+            weight = math.exp(log_weights[index[i]])
+            diagonal = n * weight * (1.0 - weight)
+        # below this a coordinate has no curvature to speak of, and its scale would overflow
+        scale[i] = 1.0 / math.sqrt(diagonal) if diagonal > 1e-100 else 1.0
+    information = np.empty((index.size, index.size))
+    for i in range(index.size):
+        for j in range(index.size):
+            information[i, j] = -hessian[index[i], index[j]] * scale[i] * scale[j]
+    eigenvalues, vectors = np.linalg.eigh(information)
+    return scale, eigenvalues, vectors
+
+
+@compiled
+def _normalise(point: np.ndarray, equal_weights: bool, held: int) -> None:
+    """Make the weights sum to 1 in place; a held weight keeps its value."""
+    if equal_weights:
+        return
+    if 0 <= held < point.shape[1]:
+        kept = point[0, held]
+        point[0, held] = -math.inf
+        point[0] += math.log1p(-math.exp(kept)) - log_sum_exp(point[0])
+        point[0, held] = kept
+    else:
+        point[0] -= log_sum_exp(point[0])
+
+
+@compiled
+def _move(point: np.ndarray, step: np.ndarray, equal_weights: bool, held: int) -> np.ndarray:
     """Point after a step in the 3k coordinates, weights normalised."""
-    moved = point + step.reshape(3, objective.n_components)
-    if not objective.equal_weights:
-        moved[0] -= special.logsumexp(moved[0])
+    moved = point + step.reshape(point.shape)
+    _normalise(moved, equal_weights, held)
     return moved
 
 
+@compiled
+def _hold_weight(
+    gradient: np.ndarray, hessian: np.ndarray, log_weights: np.ndarray, held: int
+) -> None:
+    """Derivatives, in place, along moves that keep one weight and share the rest.
+
+    To keep its weight, the logit of the held component must follow the log sum of the others: its
+    first derivative in the logit of i is q_i = w_i / (1 - w_held), its second q_i d_ij - q_i q_j.
+    """
+    k = log_weights.size
+    weights = np.exp(log_weights)
+    share = weights / (1.0 - weights[held])
+    share[held] = 0.0
+    by_held = gradient[held]
+    row = hessian[held].copy()
+    twice = row[held]
+    for i in range(k):
+        gradient[i] += by_held * share[i]
+        hessian[i, i] += by_held * share[i]
+        for j in range(gradient.size):
+            hessian[i, j] += share[i] * row[j]
+            hessian[j, i] += share[i] * row[j]
+        for j in range(k):
+            hessian[i, j] += (twice - by_held) * share[i] * share[j]
+
+
+@compiled
+def _derivatives(
+    arrays: TableArrays, prior: np.ndarray, point: np.ndarray, held: int
+) -> tuple[np.ndarray, np.ndarray]:
+    gradient, hessian = derivatives(arrays, prior, point)
+    if 0 <= held < point.shape[1]:
+        _hold_weight(gradient, hessian, point[0], held)
+    return gradient, hessian
+
+
+@compiled
+def _climb(
+    arrays: TableArrays,
+    prior: np.ndarray,
+    equal_weights: bool,
+    start: np.ndarray,
+    held: int,
+    max_iter: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
+    """`climb` on plain arrays: point, paths of log likelihood and log prior, converged, uphill."""
+    point = start.copy()
+    k = point.shape[1]
+    n = arrays[2].sum() + k * prior[0]
+    likelihood_path = np.empty(max_iter + 1)
+    prior_path = np.empty(max_iter + 1)
+    likelihood_path[0] = log_likelihood(arrays, point)
+    prior_path[0] = log_prior(point, prior)
+    gradient, hessian = _derivatives(arrays, prior, point, held)
+    done = 0
+    converged = False
+    while done < max_iter:
+        value = likelihood_path[done] + prior_path[done]
+        moved, candidate = _edge(arrays, prior, equal_weights, point, value, gradient, held)
+        if not moved:
+            moved, candidate, gain = _newton(
+                arrays, prior, equal_weights, point, value, gradient, hessian, held, n
+            )
+            if not moved:
+                moved, candidate = _release(arrays, prior, equal_weights, point, value, held)
+                if not moved:
+                    # a refused step with gain left means that rounding hides what is left
+                    converged = gain < 1e-6
+                    break
+        point = candidate
+        done += 1
+        likelihood_path[done] = log_likelihood(arrays, point)
+        prior_path[done] = log_prior(point, prior)
+        gradient, hessian = _derivatives(arrays, prior, point, held)
+    uphill = np.empty(0)
+    free = free_coordinates(point, equal_weights, held)
+    if free.any():
+        scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], n)
+        if eigenvalues[0] < -1e-6:
+            uphill = np.zeros(3 * k)
+            uphill[free] = scale * vectors[:, 0]
+            uphill /= np.abs(uphill).max()
+    return point, likelihood_path[: done + 1], prior_path[: done + 1], converged, uphill
+
+
+@compiled
+def _value(arrays: TableArrays, prior: np.ndarray, point: np.ndarray) -> float:
+    return log_likelihood(arrays, point) + log_prior(point, prior)
+
+
+@compiled
 def _newton(
-    objective: Objective, point: Floats, value: float, gradient: Floats, hessian: Floats
-) -> tuple[Floats | None, float]:
-    """Best point along a Newton direction and the gain it promised; None if nothing is higher."""
-    free = free_coordinates(objective, point)
+    arrays: TableArrays,
+    prior: np.ndarray,
+    equal_weights: bool,
+    point: np.ndarray,
+    value: float,
+    gradient: np.ndarray,
+    hessian: np.ndarray,
+    held: int,
+    n: float,
+) -> tuple[bool, np.ndarray, float]:
+    """Best point along a Newton direction, where one is higher, and the gain it promised."""
+    free = free_coordinates(point, equal_weights, held)
     if not free.any():
-        return None, 0.0
-    scale, eigenvalues, vectors = information_spectrum(objective, point, hessian, free)
+        return False, point, 0.0
+    scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], n)
     slope = vectors.T @ (scale * gradient[free])
     # |eigenvalue| turns a saddle's downhill directions into uphill ones
     curvature = np.maximum(np.abs(eigenvalues), FLAT)
-    gain = 0.5 * float((slope**2 / curvature).sum())
+    gain = 0.5 * (slope**2 / curvature).sum()
     if gain < _ARRIVED:
-        return None, gain
+        return False, point, gain
     step = np.zeros(gradient.size)
     step[free] = scale * (vectors @ (slope / curvature))
     step *= min(1.0, _LONGEST_STEP / np.abs(step).max())
     for _ in range(_HALVINGS):
-        moved = _move(objective, point, step)
-        if objective.value(moved) > value:
-            return moved, gain
+        moved = _move(point, step, equal_weights, held)
+        if _value(arrays, prior, moved) > value:
+            return True, moved, gain
         step *= 0.5
-    return None, gain
+    return False, point, gain
 
 
-def _edge(objective: Objective, point: Floats, value: float, gradient: Floats) -> Floats | None:
+@compiled
+def _edge(
+    arrays: TableArrays,
+    prior: np.ndarray,
+    equal_weights: bool,
+    point: np.ndarray,
+    value: float,
+    gradient: np.ndarray,
+    held: int,
+) -> tuple[bool, np.ndarray]:
     """Point at an edge that is no lower, where the density rises towards that edge."""
-    k = objective.n_components
-    by_weight, by_mean, by_dispersion = gradient.reshape(3, k)
-    largest = objective.table.exposure.max()
-    n = objective.table.n
+    k = point.shape[1]
+    largest = arrays[1].max()
+    n = arrays[2].sum()
     for j in range(k):
-        if not np.isfinite(point[0, j]):
+        if not math.isfinite(point[0, j]):
             continue
-        trials = []
-        share = n * np.exp(point[0, j])
-        if (
-            not objective.dispersion_prior[1]
-            and np.isfinite(point[2, j])
-            and by_dispersion[j] <= 0
-            and point[1, j] + point[2, j] + np.log(largest) < np.log(0.3)
-        ):
-            trials.append((2, j))
-        if (
-            not objective.mean_prior[1]
-            and np.isfinite(point[1, j])
-            and by_mean[j] < 0
-            and share * np.exp(point[1, j]) * largest < 0.5
-        ):
-            trials.append((1, j))
-        if (
-            not objective.equal_weights
-            and not objective.weight_exponent
-            and by_weight[j] < 0
-            and share < 0.5
-        ):
-            trials.append((0, j))
-        for trial in trials:
-            moved = point.copy()
-            moved[trial] = -np.inf
-            if trial[0] == 0:
-                moved[0] -= special.logsumexp(moved[0])
-            if objective.value(moved) >= value:
-                return moved
-    return None
+        share = n * math.exp(point[0, j])
+        inside = (
+            math.isfinite(point[0, j]),
+            math.isfinite(point[1, j]),
+            math.isfinite(point[2, j]),
+        )
+        near_poisson = point[1, j] + point[2, j] + math.log(largest) < math.log(0.3)
+        for row in (2, 1, 0):
+            if not inside[row] or held == row * k + j or gradient[row * k + j] > 0.0:
+                continue
+            if row == 2:
+                tried = prior[4] == 0.0 and near_poisson
+            elif gradient[row * k + j] == 0.0:
+                tried = False
+            elif row == 1:
+                tried = prior[2] == 0.0 and share * math.exp(point[1, j]) * largest < 0.5
+            else:
+                tried = not equal_weights and prior[0] == 0.0 and share < 0.5
+            if tried:
+                moved = point.copy()
+                moved[row, j] = -math.inf
+                _normalise(moved, equal_weights, held)
+                if _value(arrays, prior, moved) >= value:
+                    return True, moved
+    return False, point
 
 
-def _release(objective: Objective, point: Floats, value: float) -> Floats | None:
+@compiled
+def _release(
+    arrays: TableArrays,
+    prior: np.ndarray,
+    equal_weights: bool,
+    point: np.ndarray,
+    value: float,
+    held: int,
+) -> tuple[bool, np.ndarray]:
     """Higher point inside, for a component at an edge that the density falls towards."""
-    table = objective.table
-    means, inverse = np.exp(point[1]), inv_disps(point)
-    rows = density.mixture_table(table.values, table.exposure, point[0], means, inverse)
-    components = density.component_table(table.values, table.exposure, means, inverse)
-    for j in range(objective.n_components):
-        ratio = np.exp(components[:, j] - rows)
-        if not np.isfinite(point[0, j]):
-            # directional derivative of the log likelihood towards this component
-            if float(table.frequency @ ratio) <= table.n:
-                continue
-            trials = [(0, share) for share in (0.1, 0.01, 1e-3, 1e-4)]
-        elif not np.isfinite(point[2, j]) and np.isfinite(point[1, j]):
-            mass = table.frequency * np.exp(point[0, j]) * ratio
-            expected = table.exposure * means[j]
-            excess = float(mass @ ((table.values - expected) ** 2 - table.values))
-            if excess <= 0:
-                continue
-            moment = excess / float(mass @ expected**2)
-            trials = [(2, moment * factor) for factor in (1.0, 0.3, 0.1, 0.01, 1e-3)]
-        else:
-            continue
-        for row, size in trials:
+    k = point.shape[1]
+    at_edge = np.isinf(point)
+    if held >= 0:
+        at_edge[held // k, held % k] = False
+    if not at_edge.any():
+        return False, point
+    values, exposure, frequency, _ = arrays
+    means = np.exp(point[1])
+    components = component_table(values, exposure, means, np.exp(-point[2]))
+    n = frequency.sum()
+    terms = np.empty(k)
+    # for each component: sum of likelihood ratios; and over its members, of the excess variance
+    # and of what a unit of dispersion would add to it
+    ratios, excess, unit = np.zeros(k), np.zeros(k), np.zeros(k)
+    for u in range(values.size):
+        for j in range(k):
+            terms[j] = point[0, j] + components[u, j]
+        row = log_sum_exp(terms)
+        for j in range(k):
+            ratio = frequency[u] * math.exp(components[u, j] - row)
+            ratios[j] += ratio
+            expected = exposure[u] * means[j]
+            mass = math.exp(point[0, j]) * ratio
+            excess[j] += mass * ((values[u] - expected) ** 2 - values[u])
+            unit[j] += mass * expected**2
+    for j in range(k):
+        for i in range(5):
             moved = point.copy()
-            if row == 0:
-                moved[0] += np.log1p(-size)
-            moved[row, j] = np.log(size)
-            if objective.value(moved) > value:
-                return moved
-    return None
-
-
-def _uphill(objective: Objective, point: Floats, hessian: Floats) -> Floats | None:
-    """Direction of positive curvature, if there is one."""
-    free = free_coordinates(objective, point)
-    if not free.any():
-        return None
-    scale, eigenvalues, vectors = information_spectrum(objective, point, hessian, free)
-    if eigenvalues[0] > -1e-6:
-        return None
-    direction = np.zeros(point.size)
-    direction[free] = scale * vectors[:, 0]
-    direction /= np.abs(direction).max()
-    return direction
+            if at_edge[0, j]:
+                # the directional derivative of the log likelihood towards this component
+                if ratios[j] <= n or i == 4:
+                    break
+                share = 10.0 ** -(i + 1)
+                moved[0] += math.log1p(-share)
+                moved[0, j] = math.log(share)
+                _normalise(moved, equal_weights, held)
+            elif at_edge[2, j] and not at_edge[1, j]:
+                if excess[j] <= 0.0:
+                    break
+                factor = (1.0, 0.3, 0.1, 0.01, 1e-3)[i]
+                moved[2, j] = math.log(factor * excess[j] / unit[j])
+            else:
+                break
+            if _value(arrays, prior, moved) > value:
+                return True, moved
+    return False, point

@@ -7,18 +7,79 @@ value like any other there: an empty component, a point mass at zero, a Poisson 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
 from pmnbmix.data.counts import Counts, CountTable
-from pmnbmix.mixture import density, kernels
+from pmnbmix.mixture.compiled import compiled
+from pmnbmix.mixture.density import mixture_rows
+from pmnbmix.mixture.kernels import marginal_derivatives, table_arrays
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 
 Floats = NDArray[np.float64]
+# Values, exposure, frequency and count constants of a table, as the compiled code takes them.
+TableArrays = tuple[Floats, Floats, Floats, Floats]
+
+
+@compiled
+def component_log_prior(mean: float, dispersion: float, prior: np.ndarray) -> float:
+    """Log prior of one component, without constants; a flat prior is 0 even at minus infinity."""
+    total = 0.0
+    if prior[2] > 0.0:
+        total -= 0.5 * prior[2] * (mean - prior[1]) ** 2
+    if prior[4] > 0.0:
+        total -= 0.5 * prior[4] * (dispersion - prior[3]) ** 2
+    return total
+
+
+@compiled
+def log_prior(point: np.ndarray, prior: np.ndarray) -> float:
+    """Log prior of a point (3, k), without constants."""
+    total = 0.0
+    if prior[0] > 0.0:
+        total += prior[0] * point[0].sum()
+    for j in range(point.shape[1]):
+        total += component_log_prior(point[1, j], point[2, j], prior)
+    return total
+
+
+@compiled
+def log_likelihood(arrays: TableArrays, point: np.ndarray) -> float:
+    """Log likelihood of the table at a point (3, k)."""
+    values, exposure, frequency, constants = arrays
+    rows = mixture_rows(values, exposure, constants, point[0], np.exp(point[1]), np.exp(-point[2]))
+    return np.dot(frequency, rows)
+
+
+@compiled
+def derivatives(
+    arrays: TableArrays, prior: np.ndarray, point: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient (3k,) and Hessian (3k, 3k) of log likelihood plus log prior in (L, a, b)."""
+    values, exposure, frequency, constants = arrays
+    k = point.shape[1]
+    _, gradient, hessian = marginal_derivatives(
+        values, exposure, frequency, constants, point[0], np.exp(point[1]), np.exp(-point[2])
+    )
+    if prior[0] > 0.0:
+        weights = np.exp(point[0])
+        for i in range(k):
+            gradient[i] += prior[0] * (1.0 - k * weights[i])
+            hessian[i, i] -= prior[0] * k * weights[i]
+            for j in range(k):
+                hessian[i, j] += prior[0] * k * weights[i] * weights[j]
+    for row in range(1, 3):
+        loc, precision = prior[2 * row - 1], prior[2 * row]
+        if precision > 0.0:
+            for j in range(k):
+                gradient[row * k + j] -= precision * (point[row, j] - loc)
+                hessian[row * k + j, row * k + j] -= precision
+    return gradient, hessian
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,52 +111,39 @@ class Objective:
 
     @property
     def prior_numbers(self) -> Floats:
-        """The prior as the compiled EM reads it, (5,)."""
+        """The prior as the compiled code reads it, (5,)."""
         return np.array([self.weight_exponent, *self.mean_prior, *self.dispersion_prior])
+
+    @cached_property
+    def arrays(self) -> TableArrays:
+        """The table as the compiled code takes it."""
+        return table_arrays(self.table)
+
+    @property
+    def worth(self) -> float:
+        """Number of observations, those that the prior on the weights is worth included."""
+        return self.table.n + self.n_components * self.weight_exponent
+
+    def on(self, table: CountTable) -> Objective:
+        """Return the same objective on another table."""
+        return replace(self, table=table)
 
     def log_likelihood(self, point: Floats) -> float:
         """Log likelihood of the table at a point."""
-        rows = density.mixture_table(
-            self.table.values, self.table.exposure, point[0], np.exp(point[1]), inv_disps(point)
-        )
-        return float(np.dot(self.table.frequency, rows))
+        return float(log_likelihood(self.arrays, point))
 
     def log_prior(self, point: Floats) -> float:
         """Log prior at a point; 0 for maximum likelihood."""
-        total = self.constant
-        if self.weight_exponent:
-            total += self.weight_exponent * float(point[0].sum())
-        for row, (loc, precision) in ((1, self.mean_prior), (2, self.dispersion_prior)):
-            if precision:
-                total -= 0.5 * precision * float(((point[row] - loc) ** 2).sum())
-        return total
+        return self.constant + float(log_prior(point, self.prior_numbers))
 
     def value(self, point: Floats) -> float:
         """Log likelihood plus log prior at a point."""
         return self.log_likelihood(point) + self.log_prior(point)
 
-    def derivatives(self, point: Floats) -> tuple[float, Floats, Floats]:
-        """Value, gradient (3k,) and Hessian (3k, 3k) in logits, log means and log dispersions."""
-        table, k = self.table, self.n_components
-        total, gradient, hessian = kernels.marginal_derivatives(
-            table.values,
-            table.exposure,
-            table.frequency,
-            point[0],
-            np.exp(point[1]),
-            inv_disps(point),
-        )
-        if self.weight_exponent:
-            weights = np.exp(point[0])
-            gradient[:k] += self.weight_exponent * (1.0 - k * weights)
-            curvature = np.diag(weights) - np.outer(weights, weights)
-            hessian[:k, :k] -= self.weight_exponent * k * curvature
-        for row, (loc, precision) in ((1, self.mean_prior), (2, self.dispersion_prior)):
-            if precision:
-                block = slice(row * k, (row + 1) * k)
-                gradient[block] -= precision * (point[row] - loc)
-                hessian[block, block] -= precision * np.eye(k)
-        return total + self.log_prior(point), gradient, hessian
+    def derivatives(self, point: Floats) -> tuple[Floats, Floats]:
+        """Gradient (3k,) and Hessian (3k, 3k) in logits, log means and log dispersions."""
+        gradient, hessian = derivatives(self.arrays, self.prior_numbers, point)
+        return gradient, hessian
 
 
 def inv_disps(point: Floats) -> Floats:

@@ -172,9 +172,9 @@ def _record(
 
 
 def _fitted_log_density(objective: Objective, point: Floats) -> Floats:
-    table = objective.table
-    return density.mixture_table(
-        table.values, table.exposure, point[0], np.exp(point[1]), inv_disps(point)
+    values, exposure, _, constants = objective.arrays
+    return density.mixture_rows(
+        values, exposure, constants, point[0], np.exp(point[1]), inv_disps(point)
     )
 
 

@@ -54,13 +54,13 @@ def wald(objective: Objective, point: Floats) -> Wald:
     Wald
     """
     k = objective.n_components
-    _, _, hessian = objective.derivatives(point)
-    free = free_coordinates(objective, point)
+    _, hessian = objective.derivatives(point)
+    free = free_coordinates(point, objective.equal_weights)
     covariance = np.zeros((3 * k, 3 * k))
     undetermined = ~free
     saddle = False
     if free.any():
-        scale, eigenvalues, vectors = information_spectrum(objective, point, hessian, free)
+        scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], objective.worth)
         flat = np.abs(eigenvalues) < FLAT
         saddle = bool((eigenvalues[~flat] < 0).any())
         inverse = (vectors[:, ~flat] / np.abs(eigenvalues[~flat])) @ vectors[:, ~flat].T

@@ -151,7 +151,7 @@ def _covariance(objective: Objective, point: Floats) -> Floats | None:
     if not np.isfinite(point).all():
         return None
     k = objective.n_components
-    _, _, hessian = objective.derivatives(point)
+    _, hessian = objective.derivatives(point)
     kept = np.delete(np.arange(3 * k), k - 1)
     information = -hessian[np.ix_(kept, kept)]
     try:

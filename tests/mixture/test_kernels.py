@@ -40,11 +40,8 @@ def slow_log_likelihood(coordinates):
 def test_log_likelihood_gradient_and_hessian(k):
     point = np.array(POINTS[k])
     log_weights = point[0] - np.logaddexp.reduce(point[0])
-    table = COUNTS.table
     value, gradient, hessian = kernels.marginal_derivatives(
-        table.values,
-        table.exposure,
-        table.frequency,
+        *kernels.table_arrays(COUNTS.table),
         log_weights,
         np.exp(point[1]),
         np.exp(-point[2]),
