@@ -23,9 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pmnbmix.mixture.compiled import compiled
+from pmnbmix.compiled import compiled
 from pmnbmix.mixture.special import (
-    digamma_excess,
     digamma_gap,
     log1pmx,
     log_ratio_excess,

@@ -1,4 +1,4 @@
-"""Compiled sums over the table: log likelihood with derivatives, scores, and the log posterior for NUTS.
+"""Compiled sums over the table: log likelihood with derivatives, and the log posterior for NUTS.
 
 Derivatives are taken in the coordinates (L, a, b) of length 3 n_components: L the logits of the
 weights (weights = softmax(L)), a the log means, b the log dispersions.
@@ -11,8 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.compiled import compiled
 from pmnbmix.data.counts import CountTable
-from pmnbmix.mixture.compiled import compiled
 from pmnbmix.mixture.density import (
     component_jet,
     component_terms,

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from pmnbmix.mixture.compiled import compiled
+from pmnbmix.compiled import compiled
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 

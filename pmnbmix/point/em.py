@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.mixture.compiled import compiled
+from pmnbmix.compiled import compiled, dot
 from pmnbmix.mixture.density import (
     component_jet,
     component_table,
@@ -159,11 +159,11 @@ def _improve_component(
     fixed_mean = one_exposure and prior[2] == 0.0
     if fixed_mean:
         # the weighted mean maximises over the mean whatever the dispersion is
-        counted = np.dot(mass, arrays[0])
+        counted = dot(mass, arrays[0])
         if counted == 0.0:
             _expected_density(arrays, mass, -math.inf, dispersion, prior, column)
             return -math.inf, dispersion
-        mean = math.log(counted / np.dot(mass, arrays[1]))
+        mean = math.log(counted / dot(mass, arrays[1]))
     if math.isinf(mean):
         return mean, dispersion
     step_mean, step_dispersion, before = _newton_step(

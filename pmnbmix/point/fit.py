@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -18,9 +17,9 @@ from pmnbmix.point.objective import (
     prior_objective,
     unpack_point,
 )
-from pmnbmix.point.optima import Optimum, find_optima
+from pmnbmix.point.optima import Status
 from pmnbmix.point.result import PointFit
-from pmnbmix.point.starts import start_pool
+from pmnbmix.point.search import Search, search
 from pmnbmix.seeds import as_rng
 
 Floats = NDArray[np.float64]
@@ -33,7 +32,9 @@ def fit_em(
     mixing: Literal["estimated", "equal"] = "estimated",
     start: MixtureParams | None = None,
     max_iter: int = 200,
+    exact: bool = False,
     random_seed: int | np.random.Generator | None = None,
+    progressbar: bool = False,
 ) -> PointFit:
     """Fit by maximum likelihood: EM from a pool of starts, each finished by Newton.
 
@@ -48,7 +49,13 @@ def fit_em(
         A start of your own, added to the pool.
     max_iter : int
         Limit on the Newton steps from each start.
+    exact : bool
+        Run every step on all rows. By default a table of thousands of distinct exposures is
+        searched on a squashed one, and only the last Newton steps run on all rows; ``squashing``
+        of the result says how large its error was.
     random_seed : int or numpy.random.Generator, optional
+    progressbar : bool
+        Show one over the starts.
 
     Returns
     -------
@@ -84,8 +91,8 @@ def fit_em(
             f'mixing="equal" fixes the weights at 1/{n_components}, but start has weights '
             f"{start.weights.tolist()}. Start from equal weights, or leave mixing out."
         )
-    optima = _search(objective, start, max_iter, random_seed)
-    return _result("em", counts, None, mixing, objective, optima)
+    found = _search(objective, start, max_iter, exact, random_seed, progressbar)
+    return _result("em", counts, None, mixing, objective, found)
 
 
 def fit_map(
@@ -94,7 +101,9 @@ def fit_map(
     *,
     start: MixtureParams | None = None,
     max_iter: int = 200,
+    exact: bool = False,
     random_seed: int | np.random.Generator | None = None,
+    progressbar: bool = False,
 ) -> PointFit:
     """Maximise the posterior density by penalised EM, with the starts and the finish of `fit_em`.
 
@@ -106,7 +115,7 @@ def fit_map(
     counts : Counts
     spec : MixtureSpec
         Resolved against the counts if it is not yet.
-    start, max_iter, random_seed
+    start, max_iter, exact, random_seed, progressbar
         As in `fit_em`.
 
     Returns
@@ -131,8 +140,8 @@ def fit_map(
         )
     resolved = spec.resolve(counts)
     objective = prior_objective(counts, resolved, sampling_density=False)
-    optima = _search(objective, start, max_iter, random_seed)
-    return _result("map", counts, resolved, "estimated", objective, optima)
+    found = _search(objective, start, max_iter, exact, random_seed, progressbar)
+    return _result("map", counts, resolved, "estimated", objective, found)
 
 
 def _check_counts(counts: object) -> None:
@@ -147,18 +156,21 @@ def _search(
     objective: Objective,
     start: MixtureParams | None,
     max_iter: int,
+    exact: bool,
     random_seed: int | np.random.Generator | None,
-) -> list[Optimum]:
+    progressbar: bool,
+) -> Search:
     if isinstance(max_iter, bool) or not isinstance(max_iter, int | np.integer) or max_iter < 1:
         raise ValueError(f"max_iter must be a whole number of 1 or above; got {max_iter!r}.")
-    rng = as_rng(random_seed)
-    pool = start_pool(objective.table, objective.n_components, rng)
-    if start is not None:
-        pool.append(("user", _own_start(objective, start)))
-    if objective.equal_weights:
-        for _, point in pool:
-            point[0] = -math.log(objective.n_components)
-    return find_optima(objective, pool, int(max_iter))
+    return search(
+        objective,
+        as_rng(random_seed),
+        int(max_iter),
+        own_start=None if start is None else _own_start(objective, start),
+        exact=exact,
+        progressbar=progressbar,
+        keep_partial=True,
+    )
 
 
 def _own_start(objective: Objective, start: MixtureParams) -> Floats:
@@ -183,9 +195,11 @@ def _result(
     spec: MixtureSpec | None,
     mixing: Literal["estimated", "equal"],
     objective: Objective,
-    optima: list[Optimum],
+    found: Search,
 ) -> PointFit:
-    best = optima[0]
+    best = found.optima[0]
+    # an interrupted search is the most serious of all: nothing is known of the other starts
+    statuses = best.statuses if found.complete else (*best.statuses, Status.INTERRUPTED)
     return PointFit(
         method=method,
         params=unpack_point(best.point),
@@ -196,8 +210,10 @@ def _result(
         log_density=best.log_density,
         log_likelihood_path=best.likelihood_path,
         log_density_path=best.density_path,
-        status=best.status,
-        statuses=best.statuses,
-        _optima=tuple(optima),
+        status=best.status if found.complete else Status.INTERRUPTED,
+        statuses=statuses,
+        squashing=found.squashing,
+        _optima=tuple(found.optima),
         _objective=objective,
+        _quick=found.quick,
     )

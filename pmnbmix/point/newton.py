@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.mixture.compiled import compiled
+from pmnbmix.compiled import compiled
 from pmnbmix.mixture.density import component_table, log_sum_exp
 from pmnbmix.point.objective import (
     Objective,
@@ -180,7 +180,7 @@ def _normalise(point: np.ndarray, equal_weights: bool, held: int) -> None:
 @compiled
 def _move(point: np.ndarray, step: np.ndarray, equal_weights: bool, held: int) -> np.ndarray:
     """Point after a step in the 3k coordinates, weights normalised."""
-    moved = point + step.reshape(point.shape)
+    moved: np.ndarray = point + step.reshape(point.shape)
     _normalise(moved, equal_weights, held)
     return moved
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pmnbmix.compiled import compiled, dot
 from pmnbmix.data.counts import Counts, CountTable
-from pmnbmix.mixture.compiled import compiled
 from pmnbmix.mixture.density import mixture_rows
 from pmnbmix.mixture.kernels import marginal_derivatives, table_arrays
 from pmnbmix.mixture.params import MixtureParams
@@ -53,7 +53,9 @@ def log_likelihood(arrays: TableArrays, point: np.ndarray) -> float:
     """Log likelihood of the table at a point (3, k)."""
     values, exposure, frequency, constants = arrays
     rows = mixture_rows(values, exposure, constants, point[0], np.exp(point[1]), np.exp(-point[2]))
-    return np.dot(frequency, rows)
+    total: float = dot(frequency, rows)
+    # a row that is impossible makes the compensated sum NaN
+    return total if not math.isnan(total) else -math.inf
 
 
 @compiled

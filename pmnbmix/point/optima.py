@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -30,9 +31,11 @@ class Status(StrEnum):
     POINT_MASS = "point-mass"
     FEW_OBSERVATIONS = "few-observations"
     DUPLICATE_COMPONENTS = "duplicate-components"
+    POOLED = "pooled"
     EMPTY_COMPONENT = "empty-component"
     SADDLE = "saddle"
     MAX_ITER = "max-iter"
+    INTERRUPTED = "interrupted"
 
     @property
     def sentence(self) -> str:
@@ -54,12 +57,19 @@ _SENTENCES = {
         "Two components are the same distribution; fewer components fit as well, and the weights "
         "of the two are not determined."
     ),
+    Status.POOLED: (
+        "All components are the same distribution, one negative binomial: the data do not ask for "
+        "more than one component, or the prior does not let them."
+    ),
     Status.EMPTY_COMPONENT: (
         "At least one component has weight 0; fewer components fit as well, and its mean and "
         "dispersion mean nothing."
     ),
     Status.SADDLE: "The point is a saddle: the density rises from it in some direction.",
     Status.MAX_ITER: "The iterations ran out before an optimum was reached; raise max_iter.",
+    Status.INTERRUPTED: (
+        "The search was interrupted before every start was run; a better optimum may exist."
+    ),
 }
 # The word for a fit with several is the last of these that holds.
 _SEVERITY = tuple(Status)
@@ -100,8 +110,10 @@ class Optimum:
 
 
 def find_optima(
-    objective: Objective, starts: list[tuple[str, Floats]], max_iter: int
-) -> list[Optimum]:
+    objective: Objective,
+    starts: list[tuple[str, Floats]],
+    max_iter: int,
+) -> Iterator[list[Optimum]]:
     """Run EM and Newton from every start; merge what is the same distribution.
 
     Parameters
@@ -111,10 +123,10 @@ def find_optima(
     max_iter : int
         Limit on the Newton steps from each start.
 
-    Returns
-    -------
+    Yields
+    ------
     list of Optimum
-        Highest log density first.
+        After each start, everything found so far, highest log density first.
     """
     found: list[Optimum] = []
     for family, start in starts:
@@ -127,7 +139,24 @@ def find_optima(
         above = escape(objective, arrived)
         if above is not None:
             _record(found, objective, above, *_extend(*paths, above), family)
-    return sorted(found, key=lambda optimum: -optimum.log_density)
+        yield by_density(found)
+
+
+def finish_optima(objective: Objective, optima: list[Optimum], max_iter: int) -> list[Optimum]:
+    """Climb on from optima of nearly the same objective; merge what has become the same."""
+    found: list[Optimum] = []
+    for optimum in optima:
+        arrived = climb(objective, optimum.point, max_iter)
+        # the way there was climbed on the other objective: moved to where this one begins
+        offset = objective.log_likelihood(optimum.point) - optimum.log_likelihood
+        paths = _extend(optimum.likelihood_path + offset, optimum.density_path + offset, arrived)
+        _record(found, objective, arrived, *paths, optimum.family, optimum.times_reached)
+    return by_density(found)
+
+
+def by_density(optima: list[Optimum]) -> list[Optimum]:
+    """Sort optima, highest log density first."""
+    return sorted(optima, key=lambda optimum: -optimum.log_density)
 
 
 def _extend(likelihood_path: Floats, density_path: Floats, arrived: Climb) -> tuple[Floats, Floats]:
@@ -146,6 +175,7 @@ def _record(
     likelihood_path: Floats,
     density_path: Floats,
     family: str,
+    times: int = 1,
 ) -> None:
     """Add a point to those found, or count it where it is already there."""
     order = canonical_order(np.exp(arrived.point[0]), np.exp(arrived.point[1]))
@@ -154,7 +184,7 @@ def _record(
         point=point,
         log_likelihood=arrived.value - objective.log_prior(point),
         log_density=arrived.value,
-        times_reached=1,
+        times_reached=times,
         statuses=judge(objective, point, arrived),
         likelihood_path=likelihood_path,
         density_path=density_path,
@@ -166,7 +196,7 @@ def _record(
             rows, _fitted_log_density(objective, other.point)
         ):
             better = new if new.log_density > other.log_density else other
-            found[index] = replace(better, times_reached=other.times_reached + 1)
+            found[index] = replace(better, times_reached=other.times_reached + times)
             return
     found.append(new)
 
@@ -191,11 +221,13 @@ def judge(objective: Objective, point: Floats, arrived: Climb) -> tuple[Status, 
     )
     mass = table.frequency @ held
     occupied = np.isfinite(point[0])
+    same = _same_pairs(point[:, occupied])
     checks = {
         Status.MAX_ITER: not arrived.converged,
         Status.SADDLE: arrived.uphill is not None,
         Status.EMPTY_COMPONENT: bool((~occupied).any()),
-        Status.DUPLICATE_COMPONENTS: _has_duplicates(point[:, occupied]),
+        Status.DUPLICATE_COMPONENTS: any(same),
+        Status.POOLED: occupied.sum() > 1 and all(same),
         Status.FEW_OBSERVATIONS: bool((mass[occupied] < min(2.5, 0.5 * table.n)).any()),
         Status.POINT_MASS: bool((occupied & (means == 0)).any()),
         Status.POISSON_LIMIT: bool((occupied & (means > 0) & np.isneginf(point[2])).any()),
@@ -204,17 +236,16 @@ def judge(objective: Objective, point: Floats, arrived: Climb) -> tuple[Status, 
     return held_ones or (Status.CONVERGED,)
 
 
-def _has_duplicates(point: Floats) -> bool:
-    """Whether two components are the same distribution to about a percent."""
+def _same_pairs(point: Floats) -> list[bool]:
+    """For each pair of components, whether they are the same distribution to about a percent."""
     means = np.exp(point[1])
     # dispersions matter only by the variance they add: m + dispersion m^2
     spread = np.sqrt(means + np.exp(point[2]) * means**2)
-    for i in range(means.size):
-        for j in range(i):
-            width = max(spread[i], spread[j])
-            if (
-                abs(means[i] - means[j]) <= 0.01 * width
-                and abs(spread[i] - spread[j]) <= 0.01 * width
-            ):
-                return True
-    return False
+    return [
+        bool(
+            abs(means[i] - means[j]) <= 0.01 * max(spread[i], spread[j])
+            and abs(spread[i] - spread[j]) <= 0.01 * max(spread[i], spread[j])
+        )
+        for i in range(means.size)
+        for j in range(i)
+    ]

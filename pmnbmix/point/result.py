@@ -16,6 +16,7 @@ from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import Optimum, Status
+from pmnbmix.point.search import Squashing
 from pmnbmix.point.uncertainty import Wald, wald
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class PointFit:
         never falls for maximum likelihood.
     status : Status
         What kind of point this is; ``statuses`` has all that apply.
+    squashing : Squashing or None
+        Where the search ran on a squashed table, its error; None where it ran on all rows.
     """
 
     method: Literal["em", "map"]
@@ -65,8 +68,10 @@ class PointFit:
     log_density_path: Floats = field(repr=False)
     status: Status
     statuses: tuple[Status, ...]
+    squashing: Squashing | None
     _optima: tuple[Optimum, ...] = field(repr=False)
     _objective: Objective = field(repr=False)
+    _quick: Objective = field(repr=False)
 
     @property
     def n_components(self) -> int:

@@ -17,8 +17,7 @@ from pmnbmix.mixture import kernels
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.objective import Objective, prior_objective, unpack_point
-from pmnbmix.point.optima import find_optima
-from pmnbmix.point.starts import start_pool
+from pmnbmix.point.search import search
 from pmnbmix.seeds import as_rng
 
 Floats = NDArray[np.float64]
@@ -81,9 +80,8 @@ def find_modes(
     """
     objective = prior_objective(counts, spec, sampling_density=True)
     rng = as_rng(random_seed)
-    optima = find_optima(objective, start_pool(counts.table, spec.n_components, rng), _MAX_ITER)
     modes = []
-    for optimum in optima:
+    for optimum in search(objective, rng, _MAX_ITER).optima:
         covariance = _covariance(objective, optimum.point)
         if covariance is None:
             continue

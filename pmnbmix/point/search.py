@@ -1,0 +1,190 @@
+"""The search for every optimum: on a squashed table where the rows are many, finished on all rows."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.data.squash import squash
+from pmnbmix.point.newton import free_coordinates, information_spectrum
+from pmnbmix.point.objective import Objective
+from pmnbmix.point.optima import Optimum, find_optima, finish_optima
+from pmnbmix.point.starts import start_pool
+from pmnbmix.progress import progress_bar
+
+Floats = NDArray[np.float64]
+_log = logging.getLogger(__name__)
+
+# Tables with fewer rows than this are searched in less time than squashing is worth.
+_SQUASH_FROM = 3000
+# Squashing is worth its name where it leaves at most this share of the rows.
+_SMALL = 0.5
+# Error of the log likelihood at the optimum, in nats, that a squashed table may have.
+TOLERANCE = 1e-6
+# Width of the bins of log exposure and nodes in each, from coarse to fine.
+_STAGES = ((0.5, 6), (0.5, 8), (0.5, 12), (0.25, 12))
+_NEARBY = 4
+
+
+@dataclass(frozen=True)
+class Squashing:
+    """How a table was squashed for the search, and how far it stands from the true rows.
+
+    Attributes
+    ----------
+    n_rows, n_squashed : int
+        Unique rows of the counts, and rows of the squashed table.
+    width : float
+        Width of the bins of log exposure, in natural log units.
+    nodes : int
+        Quadrature nodes in each bin.
+    error : float
+        Log likelihood on the squashed table minus that on the true rows, in nats, at the optimum
+        of the squashed table.
+    nearby_error : float
+        Largest absolute error at four points drawn around that optimum with the standard
+        deviation of its Laplace approximation.
+    """
+
+    n_rows: int
+    n_squashed: int
+    width: float
+    nodes: int
+    error: float
+    nearby_error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What a search found.
+
+    Attributes
+    ----------
+    optima : list of Optimum
+        On the true rows; highest log density first.
+    complete : bool
+        Whether every start was run.
+    squashing : Squashing or None
+        None where every step ran on the true rows.
+    quick : Objective
+        The objective on the table that was searched.
+    """
+
+    optima: list[Optimum]
+    complete: bool
+    squashing: Squashing | None
+    quick: Objective
+
+
+def search(
+    objective: Objective,
+    rng: np.random.Generator,
+    max_iter: int,
+    *,
+    own_start: Floats | None = None,
+    exact: bool = False,
+    progressbar: bool = False,
+    keep_partial: bool = False,
+) -> Search:
+    """Find every optimum of an objective from the pool of starts.
+
+    Parameters
+    ----------
+    objective : Objective
+    rng : numpy.random.Generator
+    max_iter : int
+        Limit on the Newton steps from each start.
+    own_start : ndarray of shape (3, k), optional
+        A further start.
+    exact : bool
+        Never squash.
+    progressbar : bool
+    keep_partial : bool
+        Where interrupted, return what was found so far instead of raising.
+
+    Returns
+    -------
+    Search
+    """
+    stages = [] if exact else list(_STAGES)
+    quick, stage = _squashed(objective, stages)
+    starts = start_pool(quick.table, quick.n_components, rng)
+    if own_start is not None:
+        starts.append(("user", own_start))
+    if objective.equal_weights:
+        for _, point in starts:
+            point[0] = -np.log(objective.n_components)
+    optima: list[Optimum] = []
+    complete = True
+    try:
+        with progress_bar("starts", progressbar) as advance:
+            for done, found in enumerate(find_optima(quick, starts, max_iter), start=1):
+                optima = found
+                advance(done, len(starts))
+    except KeyboardInterrupt:
+        if not keep_partial or not optima:
+            raise
+        complete = False
+        _log.warning("interrupted; keeping the best of the starts that were run")
+    if stage is None:
+        return Search(optima, complete, None, quick)
+    error = _error(objective, quick, optima[0].point)
+    while abs(error) > TOLERANCE and stage is not None:
+        quick, stage = _squashed(objective, stages)
+        optima = finish_optima(quick, optima, max_iter)
+        error = _error(objective, quick, optima[0].point)
+    squashing = None
+    if stage is not None:
+        nearby = [abs(_error(objective, quick, point)) for point in _around(quick, optima[0].point)]
+        squashing = Squashing(
+            n_rows=objective.table.values.size,
+            n_squashed=quick.table.values.size,
+            width=stage[0],
+            nodes=stage[1],
+            error=error,
+            nearby_error=max(nearby),
+        )
+        optima = finish_optima(objective, optima, max_iter)
+    return Search(optima, complete, squashing, quick)
+
+
+def _squashed(
+    objective: Objective, stages: list[tuple[float, int]]
+) -> tuple[Objective, tuple[float, int] | None]:
+    """The objective on the next squashed table; on the true rows where none is worth it."""
+    rows = objective.table.values.size
+    if stages and rows >= _SQUASH_FROM:
+        stage = stages.pop(0)
+        table = squash(objective.table, *stage)
+        if table.values.size <= _SMALL * rows:
+            return objective.on(table), stage
+    return objective, None
+
+
+def _error(objective: Objective, quick: Objective, point: Floats) -> float:
+    return quick.log_likelihood(point) - objective.log_likelihood(point)
+
+
+def _around(objective: Objective, point: Floats) -> list[Floats]:
+    """Points scattered around an optimum as widely as its Laplace approximation says."""
+    _, hessian = objective.derivatives(point)
+    free = free_coordinates(point, objective.equal_weights)
+    if not free.any():
+        return [point]
+    scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], objective.worth)
+    # flat directions are walked along by one unit
+    spread = 1.0 / np.sqrt(np.maximum(np.abs(eigenvalues), 1e-2))
+    # these points only measure an error: a fixed seed keeps the report the same every time
+    rng = np.random.default_rng(0)
+    points = []
+    for _ in range(_NEARBY):
+        step = np.zeros(free.size)
+        step[free] = scale * (vectors @ (spread * rng.standard_normal(eigenvalues.size)))
+        moved = point + step.reshape(point.shape)
+        if not objective.equal_weights:
+            moved[0] -= np.logaddexp.reduce(moved[0])
+        points.append(moved)
+    return points
