@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pmnbmix.data.counts import as_exposure, as_values
+from pmnbmix.data.counts import LARGEST_COUNT, as_exposure, as_values
 from pmnbmix.mixture import density
 from pmnbmix.mixture.permute import canonical_order
 from pmnbmix.seeds import as_rng
@@ -175,6 +175,60 @@ class MixtureParams:
         """Probability that a count is at most each of ``values``, per component, (n, k)."""
         x, scale = _rows(values, exposure)
         return density.component_cdf(x[:, None], scale[:, None] * self.means, self.inv_disps)
+
+    def quantile(
+        self, probability: ArrayLike, exposure: ArrayLike | None = None
+    ) -> NDArray[np.int64]:
+        """Smallest count with at least this probability at or below it, under the mixture.
+
+        Parameters
+        ----------
+        probability : array_like, shape (n,), or float
+            0 or above and below 1.
+        exposure : array_like, shape (n,), or float, optional
+            Exposure of each count; 1 where absent.
+
+        Returns
+        -------
+        ndarray of int, shape (n,)
+
+        Raises
+        ------
+        ValueError
+            For a probability outside [0, 1), and a count above 2**53.
+        """
+        wanted = np.atleast_1d(np.asarray(probability))
+        if wanted.dtype.kind not in "iuf" or wanted.ndim != 1:
+            raise TypeError(f"probability must be numbers; got {probability!r}.")
+        wrong = np.flatnonzero(~((wanted >= 0) & (wanted < 1)))
+        if wrong.size:
+            raise ValueError(
+                f"probability must be 0 or above and below 1; got {wanted[wrong[0]].item()!r} at "
+                f"index {wrong[0]}."
+            )
+        size = max(wanted.size, np.size(exposure) if exposure is not None else 1)
+        scale = as_exposure(exposure, size)
+        wanted = np.broadcast_to(wanted.astype(np.float64), size)
+        rate = scale[:, None] * self.means
+
+        def enough(values: Floats) -> NDArray[np.bool_]:
+            below = density.component_cdf(values[:, None], rate, self.inv_disps) @ self.weights
+            return np.asarray(below >= wanted)
+
+        # the answer lies above ``low`` and at most at ``high``; both are counts
+        low, high = np.full(size, -1.0), np.full(size, 1.0)
+        while not (done := enough(high)).all():
+            low, high = np.where(done, low, high), np.where(done, high, 2.0 * high)
+            if high.max() > LARGEST_COUNT:
+                raise ValueError(
+                    f"the quantile at probability {wanted[~done][0].item()!r} is above 2**53. Use "
+                    "a smaller probability or exposure."
+                )
+        while (wide := high - low > 1).any():
+            middle = np.where(wide, np.floor(0.5 * (low + high)), high)
+            above = enough(middle)
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return high.astype(np.int64)
 
     def sample(
         self,

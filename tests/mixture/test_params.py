@@ -166,3 +166,28 @@ def test_bad_requests(params):
         nb.MixtureParams.from_scipy([1.0], [np.inf], [1.0])
     with pytest.raises(ValueError, match="alpha"):
         nb.MixtureParams.from_pymc([1.0], [3.0], [0.0])
+
+
+def test_quantiles_are_the_smallest_counts_that_reach_the_probability():
+    params = nb.MixtureParams([0.3, 0.5, 0.2], [0.0, 4.0, 900.0], [0.0, 0.0, 0.7])
+    probability = np.array([0.0, 0.2, 0.31, 0.5, 0.79, 0.95, 0.9999])
+    found = params.quantile(probability)
+    assert (params.cdf(found) >= probability).all()
+    above = found > 0
+    assert (params.cdf(found[above] - 1) < probability[above]).all()
+    assert found[:2].tolist() == [0, 0]
+    scaled = params.quantile(0.9, exposure=[0.1, 1.0, 10.0])
+    assert (np.diff(scaled) > 0).all()
+
+
+def test_quantile_at_one_component_is_scipys():
+    params = nb.MixtureParams([1.0], [30.0], [0.25])
+    probability = np.linspace(0.01, 0.99, 25)
+    expected = stats.nbinom.ppf(probability, 4.0, 4.0 / 34.0)
+    np.testing.assert_array_equal(params.quantile(probability), expected)
+
+
+@pytest.mark.parametrize("probability", [1.0, -0.1, np.nan])
+def test_a_quantile_that_does_not_exist_is_refused(probability):
+    with pytest.raises(ValueError, match="probability must be 0 or above and below 1"):
+        nb.MixtureParams([1.0], [3.0], [0.5]).quantile([0.5, probability])

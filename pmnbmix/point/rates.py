@@ -1,0 +1,92 @@
+"""The rate behind each count: posterior of lambda given x, under a fitted mixture.
+
+Given its component, the rate of a count x with exposure s is gamma distributed with shape r + x
+and mean mu (r + x) / (r + s mu), r = 1 / dispersion; over components it is a mixture of these with
+the responsibilities as weights. A Poisson component has one rate, its mean.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+from scipy.optimize import elementwise
+
+from pmnbmix.mixture.density import responsibilities_table
+from pmnbmix.mixture.params import MixtureParams
+
+Floats = NDArray[np.float64]
+
+# Above this shape a gamma distribution is narrower than the digits its quantiles are wanted to.
+_POINT_FROM = 1e14
+# A root this close, relatively, to the rate of a Poisson component is that rate.
+_JUMP = 1e-7
+
+
+def rate_moments(
+    params: MixtureParams, values: Floats, exposure: Floats
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Posterior of the rate of each row.
+
+    Parameters
+    ----------
+    params : MixtureParams
+    values, exposure : ndarray of float, shape (n,)
+
+    Returns
+    -------
+    mean, sd : ndarray, shape (n,)
+        Over all components, counts per unit of exposure.
+    held, means, shapes : ndarray, shape (n, k)
+        Responsibilities, and mean and shape of the gamma distribution under each component.
+    """
+    inv_disps = params.inv_disps
+    held = responsibilities_table(values, exposure, params.log_weights, params.means, inv_disps)
+    expected = exposure[:, None] * params.means
+    spread = params.dispersions
+    means = params.means * (1.0 + spread * values[:, None]) / (1.0 + spread * expected)
+    shapes = inv_disps + values[:, None]
+    mean = (held * means).sum(axis=1)
+    with np.errstate(divide="ignore"):
+        within = means**2 / shapes
+    variance = (held * (within + (means - mean[:, None]) ** 2)).sum(axis=1)
+    return mean, np.sqrt(variance), held, means, shapes
+
+
+def rate_quantiles(held: Floats, means: Floats, shapes: Floats, probability: float) -> Floats:
+    """Quantile of each row's mixture of gamma distributions, (n,).
+
+    Parameters
+    ----------
+    held, means, shapes : ndarray, shape (n, k)
+        As `rate_moments` gives them.
+    probability : float
+        Between 0 and 1.
+    """
+    point = (shapes >= _POINT_FROM) | (means == 0)
+    gamma = np.where(point, 1.0, shapes)
+    # the quantile of the mixture lies between those of its components
+    each = means * np.where(point, 1.0, special.gammaincinv(gamma, probability) / gamma)
+    reached = held > 0
+    lowest = np.where(reached, each, np.inf).min(axis=1)
+    highest = np.where(reached, each, -np.inf).max(axis=1)
+    out = lowest.copy()
+    # beside a difference of rounding there is something to look for
+    wide = highest > lowest * (1.0 + 1e-12)
+    if not wide.any():
+        return out
+    rows = np.flatnonzero(wide)
+
+    def excess(rate: Floats, row: NDArray[np.intp]) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            below = special.gammainc(gamma[row], rate[..., None] * gamma[row] / means[row])
+        below = np.where(point[row], rate[..., None] >= means[row], below)
+        return np.asarray((held[row] * below).sum(axis=-1) - probability)
+
+    # a step of widening keeps the signs apart where a component's quantile is the answer itself
+    bracket = (lowest[rows] * (1.0 - 1e-12), highest[rows] * (1.0 + 1e-12))
+    found = elementwise.find_root(excess, bracket, args=(rows,))
+    out[rows] = np.where(np.isfinite(found.x), found.x, lowest[rows])
+    # at a jump over the probability the root finder ends on either side of it
+    near = point & (np.abs(out[:, None] - means) <= _JUMP * means)
+    return np.where(near.any(axis=1), np.where(near, means, -np.inf).max(axis=1), out)

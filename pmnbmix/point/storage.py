@@ -1,0 +1,166 @@
+"""A point fit as JSON: numbers and words only, checked when they come back."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from pmnbmix.data.counts import Counts
+from pmnbmix.mixture.params import PARAMETERS, MixtureParams
+from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.point.objective import (
+    Objective,
+    likelihood_objective,
+    pack_point,
+    prior_objective,
+)
+from pmnbmix.point.optima import Optimum, Status
+from pmnbmix.point.result import PointFit
+from pmnbmix.point.search import Squashing, squashed
+
+_FORMAT = "pmnbmix point fit"
+_VERSION = 1
+_LARGEST_FILE = 2**30
+
+
+def write_fit(fit: PointFit, path: str | os.PathLike[str]) -> None:
+    """Write a fit; see `PointFit.write`."""
+    counts = fit.counts
+    data = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "method": fit.method,
+        "mixing": fit.mixing,
+        "spec": None if fit.spec is None else fit.spec.to_dict(),
+        "counts": {
+            "name": counts.name,
+            "values": counts.values.tolist(),
+            "exposure": counts.exposure.tolist() if counts.has_exposure else None,
+            "frequency": counts.frequency.tolist() if (counts.frequency != 1).any() else None,
+        },
+        "complete": Status.INTERRUPTED not in fit.statuses,
+        "squashing": None if fit.squashing is None else vars(fit.squashing),
+        "optima": [_optimum_to_dict(optimum) for optimum in fit._optima],
+    }
+    target = Path(path)
+    # written beside and moved into place, so that no reader sees half a file
+    partial = target.with_name(f".{target.name}.partial")
+    partial.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
+    os.replace(partial, target)
+
+
+def read_fit(path: str | os.PathLike[str]) -> PointFit:
+    """Read a fit; see `PointFit.read`."""
+    file = Path(path)
+    try:
+        if file.stat().st_size > _LARGEST_FILE:
+            raise ValueError(f"{file}: larger than {_LARGEST_FILE} bytes, which no fit is.")
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{file}: there is no such file. Check the path.") from None
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror}).") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{file}: this is not JSON ({type(error).__name__}: {error}).") from None
+    if not isinstance(data, dict) or data.get("format") != _FORMAT:
+        raise ValueError(f"{file}: this is not a fit that PointFit.write wrote.")
+    if data.get("version") != _VERSION:
+        raise ValueError(
+            f"{file}: version {data.get('version')!r} of the file is not known; expected "
+            f"{_VERSION}. Read it with the pmnbmix that wrote it."
+        )
+    try:
+        return _fit_from_dict(data)
+    except KeyError as error:
+        raise ValueError(f"{file}: {error} is missing. Write the fit again.") from None
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{file}: this is not a whole fit ({error}). Write it again.") from None
+
+
+def _optimum_to_dict(optimum: Optimum) -> dict[str, Any]:
+    return {
+        **{name: np.exp(optimum.point[row]).tolist() for row, name in enumerate(PARAMETERS)},
+        "log_likelihood": optimum.log_likelihood,
+        "log_density": optimum.log_density,
+        "times_reached": optimum.times_reached,
+        "statuses": [str(status) for status in optimum.statuses],
+        "likelihood_path": optimum.likelihood_path.tolist(),
+        "density_path": optimum.density_path.tolist(),
+        "family": optimum.family,
+    }
+
+
+def _fit_from_dict(data: dict[str, Any]) -> PointFit:
+    counts = Counts(**data["counts"])
+    method, mixing = data["method"], data["mixing"]
+    if method not in ("em", "map") or mixing not in ("estimated", "equal"):
+        raise ValueError(f"method {method!r} with mixing {mixing!r} is not known")
+    if not data["optima"]:
+        raise ValueError("there is no optimum in it")
+    k = len(data["optima"][0]["weights"])
+    spec = None
+    if method == "map":
+        spec = MixtureSpec.from_dict(data["spec"])
+        objective = prior_objective(counts, spec.resolve(counts), sampling_density=False)
+    else:
+        objective = likelihood_objective(counts, k, mixing == "equal")
+    optima = [_optimum_from_dict(entry, objective) for entry in data["optima"]]
+    best = optima[0]
+    if any(other.log_density > best.log_density for other in optima):
+        raise ValueError("the first optimum is not the best")
+    statuses = best.statuses if data["complete"] else (*best.statuses, Status.INTERRUPTED)
+    squashing = None if data["squashing"] is None else Squashing(**data["squashing"])
+    return PointFit(
+        method=method,
+        params=_params(data["optima"][0]),
+        counts=counts,
+        spec=spec,
+        mixing=mixing,
+        log_likelihood=best.log_likelihood,
+        log_density=best.log_density,
+        log_likelihood_path=best.likelihood_path,
+        log_density_path=best.density_path,
+        status=best.status if data["complete"] else Status.INTERRUPTED,
+        statuses=statuses,
+        squashing=squashing,
+        _optima=tuple(optima),
+        _objective=objective,
+        _quick=objective if squashing is None else squashed(objective)[0],
+    )
+
+
+def _params(entry: dict[str, Any]) -> MixtureParams:
+    weights = np.asarray(entry["weights"], dtype=np.float64)
+    # exp(log(w)) may miss the sum by rounding; anything more is refused by MixtureParams
+    total = math.fsum(weights)
+    if abs(total - 1.0) < 1e-12:
+        weights = weights / total
+    return MixtureParams(weights, entry["means"], entry["dispersions"])
+
+
+def _optimum_from_dict(entry: dict[str, Any], objective: Objective) -> Optimum:
+    params = _params(entry)
+    if params.n_components != objective.n_components:
+        raise ValueError("the optima have different numbers of components")
+    point = pack_point(params)
+    likelihood = objective.log_likelihood(point)
+    stated = float(entry["log_likelihood"])
+    if not abs(likelihood - stated) <= 1e-6 * max(1.0, abs(stated)):
+        raise ValueError(
+            f"an optimum claims log likelihood {stated!r}, but its parameters have {likelihood!r}"
+        )
+    return Optimum(
+        point=point,
+        log_likelihood=stated,
+        log_density=float(entry["log_density"]),
+        times_reached=int(entry["times_reached"]),
+        statuses=tuple(Status(word) for word in entry["statuses"]),
+        likelihood_path=np.asarray(entry["likelihood_path"], dtype=np.float64),
+        density_path=np.asarray(entry["density_path"], dtype=np.float64),
+        family=cast(str, entry["family"]),
+    )
