@@ -10,6 +10,9 @@ from .mixture.params import MixtureParams as MixtureParams
 from .mixture.spec import DirichletPrior as DirichletPrior
 from .mixture.spec import MixtureSpec as MixtureSpec
 from .mixture.spec import NormalPrior as NormalPrior
+from .point.bootstrap import Bootstrap as Bootstrap
+from .point.bootstrap import BootstrapTest as BootstrapTest
+from .point.bootstrap import bootstrap_lrt as bootstrap_lrt
 from .point.fit import fit_em as fit_em
 from .point.fit import fit_map as fit_map
 from .point.optima import Status as Status
@@ -28,6 +31,8 @@ from .study import choose_components as choose_components
 __version__: str
 
 __all__ = [
+    "Bootstrap",
+    "BootstrapTest",
     "Choice",
     "Counts",
     "Diagnosis",
@@ -38,6 +43,7 @@ __all__ = [
     "PointFit",
     "Status",
     "add_log_likelihood",
+    "bootstrap_lrt",
     "build_model",
     "choose_components",
     "compare_estimates",

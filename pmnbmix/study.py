@@ -15,6 +15,7 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import Diagnosis, diagnose
 from pmnbmix.mixture.spec import MixtureSpec, check_n_components
 from pmnbmix.point.fit import fit_em, fit_map
+from pmnbmix.point.optima import Status
 from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.inference import sample
 from pmnbmix.progress import Advance
@@ -149,6 +150,9 @@ def fit_all(
     stage(f"{name}: EM and MAP")
     em = fit_em(counts, spec.n_components, random_seed=rng)
     map_ = fit_map(counts, spec, random_seed=rng)
+    if Status.INTERRUPTED in (*em.statuses, *map_.statuses):
+        # alone, either is worth keeping; here nothing would follow that whoever stopped it wants
+        raise KeyboardInterrupt
     tree = sample(
         counts,
         spec,

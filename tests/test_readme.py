@@ -12,8 +12,8 @@ from tests.conftest import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def block(language):
-    return re.search(rf"```{language}\n(.*?)```", README, re.DOTALL).group(1)
+def block(language, number=0):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)[number]
 
 
 def tolerance(place):
@@ -48,3 +48,10 @@ def test_commands_are_those_of_the_project():
 def test_the_specification_it_shows_is_the_default(tmp_path):
     (tmp_path / "spec.toml").write_text(block("toml"))
     assert nb.MixtureSpec.read(tmp_path / "spec.toml") == nb.MixtureSpec()
+
+
+def test_what_a_point_fit_can_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"nb": nb, "counts": nb.load_dataset("crab_satellites")}
+    exec(compile(block("python", 1), "README.md", "exec"), names)
+    assert (tmp_path / "fit.json").exists()

@@ -108,6 +108,46 @@ def marginal_derivatives(
 
 
 @compiled
+def row_scores(
+    values: np.ndarray,
+    exposure: np.ndarray,
+    constants: np.ndarray,
+    log_weights: np.ndarray,
+    means: np.ndarray,
+    inv_disps: np.ndarray,
+) -> np.ndarray:
+    """Gradient of the log density of each row in (L, a, b), (n_unique, 3k)."""
+    k = means.size
+    weights = np.exp(log_weights)
+    out = np.zeros((values.size, 3 * k))
+    jets = np.empty((k, 3))
+    terms = np.empty(k)
+    fixed = np.empty((k, 3))
+    for j in range(k):
+        fixed[j] = inverse_constants(inv_disps[j])
+    for u in range(values.size):
+        for j in range(k):
+            jet = component_jet(
+                values[u],
+                constants[u],
+                exposure[u] * means[j],
+                inv_disps[j],
+                fixed[j, 0],
+                fixed[j, 1],
+                fixed[j, 2],
+            )
+            jets[j] = jet[0], jet[1], jet[2]
+            terms[j] = log_weights[j] + jet[0]
+        row = log_sum_exp(terms)
+        for j in range(k):
+            z = math.exp(terms[j] - row)
+            out[u, j] = z - weights[j]
+            out[u, k + j] = z * jets[j, 1]
+            out[u, 2 * k + j] = z * jets[j, 2]
+    return out
+
+
+@compiled
 def log_posterior(
     packed: np.ndarray,
     gradient: np.ndarray,

@@ -81,7 +81,7 @@ def fit_em(
        algorithm, Comput. Stat. Data Anal. 41, 561-575,
        https://doi.org/10.1016/S0167-9473(02)00163-9
     """
-    _check_counts(counts)
+    check_counts(counts)
     n_components = check_n_components(n_components)
     if mixing not in ("estimated", "equal"):
         raise ValueError(f'mixing must be "estimated" or "equal"; got {mixing!r}.')
@@ -128,7 +128,7 @@ def fit_map(
         As `fit_em`, and where the Dirichlet concentration is below 1: the density then rises
         without bound towards an empty component and has no maximum.
     """
-    _check_counts(counts)
+    check_counts(counts)
     if not isinstance(spec, MixtureSpec):
         raise TypeError(
             f"spec must be a MixtureSpec; got {spec!r}. Try MixtureSpec(n_components=2)."
@@ -144,7 +144,8 @@ def fit_map(
     return _result("map", counts, resolved, "estimated", objective, found)
 
 
-def _check_counts(counts: object) -> None:
+def check_counts(counts: object) -> None:
+    """Check that counts were wrapped."""
     if not isinstance(counts, Counts):
         raise TypeError(
             f"counts must be a Counts; got {type(counts).__name__}. Wrap the column: "

@@ -171,7 +171,9 @@ def _normalise(point: np.ndarray, equal_weights: bool, held: int) -> None:
     if 0 <= held < point.shape[1]:
         kept = point[0, held]
         point[0, held] = -math.inf
-        point[0] += math.log1p(-math.exp(kept)) - log_sum_exp(point[0])
+        rest = log_sum_exp(point[0])
+        if not math.isinf(rest):
+            point[0] += math.log1p(-math.exp(kept)) - rest
         point[0, held] = kept
     else:
         point[0] -= log_sum_exp(point[0])
@@ -323,6 +325,8 @@ def _edge(
     k = point.shape[1]
     largest = arrays[1].max()
     n = arrays[2].sum()
+    # beside a held weight some component has to be left that takes the rest
+    emptiable = np.isfinite(point[0]).sum() > (2 if 0 <= held < k else 1)
     for j in range(k):
         if not math.isfinite(point[0, j]):
             continue
@@ -343,7 +347,7 @@ def _edge(
             elif row == 1:
                 tried = prior[2] == 0.0 and share * math.exp(point[1, j]) * largest < 0.5
             else:
-                tried = not equal_weights and prior[0] == 0.0 and share < 0.5
+                tried = emptiable and not equal_weights and prior[0] == 0.0 and share < 0.5
             if tried:
                 moved = point.copy()
                 moved[row, j] = -math.inf
@@ -398,6 +402,8 @@ def _release(
                 share = 10.0 ** -(i + 1)
                 moved[0] += math.log1p(-share)
                 moved[0, j] = math.log(share)
+                if 0 <= held < k:
+                    moved[0, held] = point[0, held]
                 _normalise(moved, equal_weights, held)
             elif at_edge[2, j] and not at_edge[1, j]:
                 if excess[j] <= 0.0:

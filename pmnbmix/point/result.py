@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.draws import fingerprint
+from pmnbmix.data.counts import Counts, as_exposure
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import Optimum, Status
+from pmnbmix.point.profile import Profile, profile
 from pmnbmix.point.search import Squashing
-from pmnbmix.point.uncertainty import Wald, wald
+from pmnbmix.point.uncertainty import Wald, count_rivals, wald, with_doubts, with_rivals
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-Floats = NDArray[np.float64]
+    from pmnbmix.point.bootstrap import Bootstrap
 
-# Observations that a tree lists one by one, at most.
-_LARGEST_OBSERVED = 12_500_000
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,8 @@ class PointFit:
         -------
         pandas.DataFrame
             Columns log_likelihood, log_density (nats), times_reached (starts that ended there),
-            status, and weights, means, dispersions as tuples.
+            status (the most serious), statuses (all, divided by commas), and weights, means,
+            dispersions as tuples.
         """
         import pandas as pd
 
@@ -110,6 +111,7 @@ class PointFit:
                     "log_density": optimum.log_density,
                     "times_reached": optimum.times_reached,
                     "status": str(optimum.status),
+                    "statuses": ", ".join(optimum.statuses),
                     **{name: tuple(getattr(params, name).tolist()) for name in PARAMETERS},
                 }
             )
@@ -141,28 +143,137 @@ class PointFit:
         """
         return self.bic + 2.0 * self.entropy
 
-    def standard_errors(self) -> pd.DataFrame:
-        """Tabulate Wald standard errors and 95 % intervals from the observed information.
+    def standard_errors(
+        self, level: float = 0.95, kind: Literal["information", "sandwich"] = "information"
+    ) -> pd.DataFrame:
+        """Tabulate Wald standard errors and intervals, with their doubts.
+
+        Parameters
+        ----------
+        level : float
+            Confidence of the intervals, between 0 and 1.
+        kind : {"information", "sandwich"}
+            Inverse of the observed information; or sandwich, which does not rely on the model
+            being right (maximum likelihood only).
 
         Returns
         -------
         pandas.DataFrame
             Indexed by parameter ("weights[0]", ...): estimate, se, lower, upper, flag. ``flag``
-            says why a row is not to be used and what to use instead; it is empty where Wald holds.
-        """
-        import pandas as pd
+            says why a row is not to be used and what to use instead: where the data do not
+            determine the parameter, where the interval differs from the profile interval, where
+            another optimum is close. It is empty where Wald holds.
 
-        errors = self._wald()
-        return pd.DataFrame(
-            {
-                "estimate": errors.estimate.ravel(),
-                "se": errors.se.ravel(),
-                "lower": errors.lower.ravel(),
-                "upper": errors.upper.ravel(),
-                "flag": [flag for row in errors.flag for flag in row],
-            },
-            index=pd.Index(self._parameter_names(), name="parameter"),
+        Raises
+        ------
+        ValueError
+            For a level outside (0, 1), another kind, or a sandwich of a MAP.
+        """
+        _check_level(level)
+        if kind not in ("information", "sandwich"):
+            raise ValueError(f'kind must be "information" or "sandwich"; got {kind!r}.')
+        if kind == "sandwich" and self.method == "map":
+            raise ValueError(
+                "the sandwich is for maximum likelihood: under a prior the scores of the rows are "
+                'not all there is. Use kind="information", or sample().'
+            )
+        errors = self._wald(level, kind == "sandwich")
+        return self._table(errors.lower, errors.upper, errors.flag, errors.se)
+
+    def profile_intervals(self, level: float = 0.95) -> pd.DataFrame:
+        """Tabulate profile-likelihood intervals.
+
+        Parameters
+        ----------
+        level : float
+            Confidence, between 0 and 1.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by parameter: estimate, lower, upper, flag. An end is 0, 1 or infinite where
+            the likelihood never falls low enough on that side. For a MAP it is the log posterior
+            density that is profiled.
+
+        References
+        ----------
+        .. [1] D. J. Venzon, S. H. Moolgavkar (1988), A method for computing profile-likelihood
+           based confidence intervals, J. R. Stat. Soc. C 37, 87-94,
+           https://doi.org/10.2307/2347496
+        """
+        _check_level(level)
+        found = self._profile(level)
+        flag = [list(row) for row in found.flag]
+        rivals = count_rivals(self._optima)
+        return self._table(found.lower, found.upper, with_rivals(flag, rivals, found))
+
+    def bootstrap(
+        self,
+        n_boot: int = 199,
+        kind: Literal["parametric", "nonparametric"] = "parametric",
+        *,
+        level: float = 0.95,
+        random_seed: int | np.random.Generator | None = None,
+        n_jobs: int | None = None,
+        progressbar: bool = False,
+    ) -> Bootstrap:
+        """Refit repeated data and tabulate the scatter of the estimates.
+
+        Parameters
+        ----------
+        n_boot : int
+            Number of replicates, 2 or above.
+        kind : {"parametric", "nonparametric"}
+            Draw counts from the fitted mixture, or rows of the data with replacement.
+        level : float
+            Confidence of the percentile intervals.
+        random_seed : int or numpy.random.Generator, optional
+            The result does not depend on ``n_jobs``.
+        n_jobs : int, optional
+            Processes; all cores where absent and the work is worth starting them.
+        progressbar : bool
+
+        Returns
+        -------
+        Bootstrap
+            ``table`` of estimate, se, lower, upper and flag, and every replicate, its components
+            matched to those of the fit.
+
+        Raises
+        ------
+        ValueError
+            For arguments out of range, and for a MAP, whose uncertainty is the posterior's.
+
+        References
+        ----------
+        .. [1] B. Efron, R. J. Tibshirani (1993), An Introduction to the Bootstrap,
+           https://doi.org/10.1201/9780429246593
+        """
+        from pmnbmix.point.bootstrap import (
+            Bootstrap,
+            bootstrap_estimates,
+            check_n_boot,
+            edge_flags,
         )
+
+        _check_level(level)
+        check_n_boot(n_boot)
+        if kind not in ("parametric", "nonparametric"):
+            raise ValueError(f'kind must be "parametric" or "nonparametric"; got {kind!r}.')
+        if self.method == "map":
+            raise ValueError(
+                "repeated data do not measure the uncertainty of a MAP, its posterior does: use "
+                "sample(), or fit_em for the bootstrap."
+            )
+        point = self._optima[0].point
+        estimates, complete = bootstrap_estimates(
+            self._objective, point, self.counts, kind, n_boot, random_seed, n_jobs, progressbar
+        )
+        tail = 0.5 * (1.0 - level)
+        lower, upper = np.quantile(estimates, [tail, 1.0 - tail], axis=0)
+        flag = edge_flags(np.exp(point), estimates)
+        table = self._table(lower, upper, flag, estimates.std(axis=0, ddof=1))
+        return Bootstrap(kind, table, estimates, complete)
 
     def responsibilities(
         self, values: ArrayLike | None = None, exposure: ArrayLike | None = None
@@ -176,18 +287,81 @@ class PointFit:
             if exposure is not None:
                 raise ValueError("an exposure was given without values; pass both, or neither.")
             return self.params.responsibilities(self.counts.values, self.counts.exposure)
-        if self.counts.has_exposure and exposure is None:
-            raise ValueError(
-                "the fit was made with exposures, so new values need theirs: pass exposure=..., or "
-                "exposure=1 for counts at unit exposure."
-            )
-        return self.params.responsibilities(values, exposure)
+        return self.params.responsibilities(values, self._needed(exposure))
 
     def predict(
         self, values: ArrayLike | None = None, exposure: ArrayLike | None = None
     ) -> NDArray[np.intp]:
         """Most probable component of each count, (n,); arguments as in `responsibilities`."""
         return np.argmax(self.responsibilities(values, exposure), axis=1)
+
+    def logpmf(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
+        """Log density of new counts, (n,) in nats; raises as `responsibilities`."""
+        return self.params.logpmf(values, self._needed(exposure))
+
+    def quantile(
+        self, probability: ArrayLike, exposure: ArrayLike | None = None
+    ) -> NDArray[np.int64]:
+        """Smallest new count with at least this probability at or below it, (n,).
+
+        Raises as `MixtureParams.quantile`, and where the fit had exposures but none is given.
+        """
+        return self.params.quantile(probability, self._needed(exposure))
+
+    def sample(
+        self,
+        n: int,
+        random_seed: int | np.random.Generator | None = None,
+        exposure: ArrayLike | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw new counts and their components, (n,) each; raises as `MixtureParams.sample`."""
+        return self.params.sample(n, random_seed, self._needed(exposure))
+
+    def rates(
+        self,
+        values: ArrayLike | None = None,
+        exposure: ArrayLike | None = None,
+        quantiles: tuple[float, ...] = (0.05, 0.5, 0.95),
+    ) -> pd.DataFrame:
+        """Posterior of the rate behind each count, under the estimate: the denoised count.
+
+        Parameters
+        ----------
+        values, exposure : array_like, shape (n,), optional
+            As in `responsibilities`.
+        quantiles : tuple of float
+            Probabilities, between 0 and 1.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each count, in counts per unit of exposure: mean, sd, and a column for each
+            quantile ("5%", ...). The uncertainty of the estimate itself is not in it.
+        """
+        import pandas as pd
+
+        from pmnbmix.point.rates import rate_moments, rate_quantiles
+
+        for probability in quantiles:
+            if not 0.0 < probability < 1.0:
+                raise ValueError(
+                    f"quantiles must be between 0 and 1; got {probability!r}. Write 0.5 for 50 %."
+                )
+        counts = (
+            self.counts
+            if values is None
+            else Counts(values, as_exposure(self._needed(exposure), np.size(values)))
+        )
+        table = counts.table
+        mean, sd, held, means, shapes = rate_moments(self.params, table.values, table.exposure)
+        columns = {"mean": mean, "sd": sd}
+        for probability in quantiles:
+            columns[f"{100 * probability:g}%"] = rate_quantiles(held, means, shapes, probability)
+        rows = counts.inverse
+        frame = pd.DataFrame({name: column[rows] for name, column in columns.items()})
+        # a row of frequency 0 has a count, but no row in the table of those that were seen
+        frame[rows < 0] = np.nan
+        return frame
 
     def to_datatree(self) -> xr.DataTree:
         """Lay the estimate out as ``pm.find_MAP(return_inferencedata=True)`` does.
@@ -200,67 +374,68 @@ class PointFit:
             parameter; ``optima`` and ``optimizer_result``; ``observed_data``, every observation,
             below 100 MB.
         """
-        import xarray as xr
+        from pmnbmix.point.layout import point_tree
 
-        k, errors, names = self.n_components, self._wald(), self._parameter_names()
-        component = {"mixture_component": np.arange(k)}
-        sample = {"chain": [0], "draw": [0], **component}
-        posterior = xr.Dataset(
-            {
-                name: (
-                    ("chain", "draw", "mixture_component"),
-                    getattr(self.params, name)[None, None],
-                )
-                for name in PARAMETERS
-            },
-            coords=sample,
-            attrs={"sample_dims": ["chain", "draw"], "inference_library": "pmnbmix"},
-        )
-        fit = xr.Dataset(
-            {
-                "mean_vector": ("rows", errors.estimate.ravel()),
-                "standard_error": ("rows", errors.se.ravel()),
-                "covariance_matrix": (("rows", "columns"), errors.covariance),
-                "flag": ("rows", np.array([flag for row in errors.flag for flag in row])),
-            },
-            coords={"rows": names, "columns": names},
-        )
-        points = np.exp([optimum.point for optimum in self._optima])
-        optima = xr.Dataset(
-            {
-                "log_likelihood": ("optimum", [o.log_likelihood for o in self._optima]),
-                "log_density": ("optimum", [o.log_density for o in self._optima]),
-                "times_reached": ("optimum", [o.times_reached for o in self._optima]),
-                "status": ("optimum", [str(o.status) for o in self._optima]),
-                **{
-                    name: (("optimum", "mixture_component"), points[:, row])
-                    for row, name in enumerate(PARAMETERS)
-                },
-            },
-            coords={"optimum": np.arange(len(self._optima)), **component},
-        )
-        result = xr.Dataset(
-            {
-                "success": self.status is not Status.MAX_ITER,
-                "message": self.status.sentence,
-                "nit": self.n_iter,
-                "fun": -self.log_density,
-                "log_likelihood": self.log_likelihood,
-                "log_density": self.log_density,
-            },
-            attrs={"method": self.method, "status": str(self.status), "mixing": self.mixing},
-        )
-        groups = {"posterior": posterior}
-        if self.counts.n <= _LARGEST_OBSERVED:
-            values = np.repeat(self.counts.values, self.counts.frequency)
-            groups["observed_data"] = xr.Dataset({self.counts.variable: ("obs", values)})
-        groups |= {"fit": fit, "optima": optima, "optimizer_result": result}
-        tree: xr.DataTree = xr.DataTree.from_dict(groups)
-        tree.attrs.update(fingerprint(self.counts))
-        return tree
+        return point_tree(self, self._wald(), self._parameter_names())
 
-    def _wald(self) -> Wald:
-        return wald(self._objective, self._optima[0].point)
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the fit to a JSON file, counts included, replacing it; `read` gives it back."""
+        from pmnbmix.point.storage import write_fit
+
+        write_fit(self, path)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> PointFit:
+        """Read a fit that `write` wrote; nothing in the file is run.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Where the file is missing, is not JSON, or does not hold a whole and consistent fit;
+            the text says what is wrong.
+        """
+        from pmnbmix.point.storage import read_fit
+
+        return read_fit(path)
+
+    def _wald(self, level: float = 0.95, sandwich: bool = False) -> Wald:
+        errors = wald(self._objective, self._optima[0].point, level, sandwich)
+        rivals = count_rivals(self._optima)
+        return with_doubts(errors, self._profile(level), rivals)
+
+    def _profile(self, level: float) -> Profile:
+        point = self._optima[0].point
+        return profile(self._quick, point, wald(self._objective, point).spread, level)
+
+    def _needed(self, exposure: ArrayLike | None) -> ArrayLike | None:
+        """The exposure of new counts, which a fit with exposures cannot do without."""
+        if self.counts.has_exposure and exposure is None:
+            raise ValueError(
+                "the fit was made with exposures, so new values need theirs: pass exposure=..., or "
+                "exposure=1 for counts at unit exposure."
+            )
+        return exposure
+
+    def _table(
+        self, lower: Floats, upper: Floats, flag: list[list[str]], se: Floats | None = None
+    ) -> pd.DataFrame:
+        import pandas as pd
+
+        estimate = np.exp(self._optima[0].point)
+        columns: dict[str, Any] = {"estimate": estimate.ravel()}
+        if se is not None:
+            columns["se"] = se.ravel()
+        columns |= {
+            "lower": lower.ravel(),
+            "upper": upper.ravel(),
+            "flag": [word for row in flag for word in row],
+        }
+        return pd.DataFrame(columns, index=pd.Index(self._parameter_names(), name="parameter"))
 
     def _parameter_names(self) -> list[str]:
         return [f"{name}[{j}]" for name in PARAMETERS for j in range(self.n_components)]
+
+
+def _check_level(level: object) -> None:
+    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1; got {level!r}. Write 0.95 for 95 %.")

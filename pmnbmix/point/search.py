@@ -1,4 +1,4 @@
-"""The search for every optimum: on a squashed table where the rows are many, finished on all rows."""
+"""The search for every optimum: on a squashed table where rows are many, finished on all rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.squash import squash
-from pmnbmix.point.newton import free_coordinates, information_spectrum
+from pmnbmix.point.newton import NOTHING_HELD, free_coordinates, information_spectrum
 from pmnbmix.point.objective import Objective
 from pmnbmix.point.optima import Optimum, find_optima, finish_optima
 from pmnbmix.point.starts import start_pool
@@ -110,7 +110,7 @@ def search(
     Search
     """
     stages = [] if exact else list(_STAGES)
-    quick, stage = _squashed(objective, stages)
+    quick, stage = squashed(objective, stages)
     starts = start_pool(quick.table, quick.n_components, rng)
     if own_start is not None:
         starts.append(("user", own_start))
@@ -133,7 +133,7 @@ def search(
         return Search(optima, complete, None, quick)
     error = _error(objective, quick, optima[0].point)
     while abs(error) > TOLERANCE and stage is not None:
-        quick, stage = _squashed(objective, stages)
+        quick, stage = squashed(objective, stages)
         optima = finish_optima(quick, optima, max_iter)
         error = _error(objective, quick, optima[0].point)
     squashing = None
@@ -151,10 +151,25 @@ def search(
     return Search(optima, complete, squashing, quick)
 
 
-def _squashed(
-    objective: Objective, stages: list[tuple[float, int]]
+def squashed(
+    objective: Objective, stages: list[tuple[float, int]] | None = None
 ) -> tuple[Objective, tuple[float, int] | None]:
-    """The objective on the next squashed table; on the true rows where none is worth it."""
+    """Squash the table of an objective where that is worth it.
+
+    Parameters
+    ----------
+    objective : Objective
+    stages : list of (float, int), optional
+        Widths and nodes that are left to try; the first is taken off. The coarsest where absent.
+
+    Returns
+    -------
+    quick : Objective
+        On the squashed table, or the objective itself.
+    stage : (float, int) or None
+        Width and nodes; None where nothing was squashed.
+    """
+    stages = list(_STAGES[:1]) if stages is None else stages
     rows = objective.table.values.size
     if stages and rows >= _SQUASH_FROM:
         stage = stages.pop(0)
@@ -171,7 +186,7 @@ def _error(objective: Objective, quick: Objective, point: Floats) -> float:
 def _around(objective: Objective, point: Floats) -> list[Floats]:
     """Points scattered around an optimum as widely as its Laplace approximation says."""
     _, hessian = objective.derivatives(point)
-    free = free_coordinates(point, objective.equal_weights)
+    free = free_coordinates(point, objective.equal_weights, NOTHING_HELD)
     if not free.any():
         return [point]
     scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], objective.worth)

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
+from pmnbmix.mixture.kernels import row_scores
+from pmnbmix.point.objective import likelihood_objective, pack_point
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,57 @@ def test_one_component_has_a_certain_weight(crab):
     row = nb.fit_em(crab, 1).standard_errors().loc["weights[0]"]
     assert (row["estimate"], row["se"], row["lower"], row["upper"]) == (1.0, 0.0, 1.0, 1.0)
     assert row["flag"] == ""
+
+
+def test_the_sandwich_of_a_mean_is_the_textbooks(crab):
+    # the scores of mean and dispersion are orthogonal at the estimate, so that what is left for
+    # the mean is the sample variance, whatever the model says
+    table = nb.fit_em(crab, 1).standard_errors(kind="sandwich")
+    values = np.repeat(crab.values, crab.frequency)
+    expected = np.sqrt(((values - values.mean()) ** 2).sum()) / values.size
+    assert table.loc["means[0]", "se"] == pytest.approx(expected, rel=1e-6)
+    wrong = nb.fit_em(crab, 1).standard_errors()
+    assert wrong.loc["means[0]", "se"] > 1.1 * expected
+
+
+def test_scores_of_rows_add_up_to_the_gradient(crab):
+    objective = likelihood_objective(crab, 2, False)
+    point = pack_point(nb.MixtureParams([0.3, 0.7], [0.5, 5.0], [0.4, 0.0]))
+    values, exposure, frequency, constants = objective.arrays
+    scores = row_scores(values, exposure, constants, point[0], np.exp(point[1]), np.exp(-point[2]))
+    np.testing.assert_allclose(
+        frequency @ scores, objective.derivatives(point)[0], rtol=1e-10, atol=1e-10
+    )
+
+
+def test_doubts_are_flagged_with_what_to_use_instead(crab):
+    flags = nb.fit_em(crab, 2, random_seed=0).standard_errors()["flag"]
+    # the two optima of these counts are half a nat apart
+    assert flags.str.contains("another optimum lies within 4 nats").all()
+    assert "profile_intervals" in flags["dispersions[0]"]
+    skewed = nb.fit_em(nb.load_dataset("doctor_visits"), 2, random_seed=0)
+    flags = skewed.standard_errors()["flag"]
+    assert "far from the profile interval" in flags["means[1]"]
+    assert flags["dispersions[0]"] == ""
+
+
+def test_a_nearly_poisson_dispersion_is_flagged():
+    # inside the space, but the data hardly tell it from 0
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        fit = nb.fit_em(nb.Counts(rng.poisson(20.0, 60)), 1)
+        row = fit.standard_errors().loc["dispersions[0]"]
+        if fit.status is nb.Status.CONVERGED and row["se"] > 3.0 * row["estimate"]:
+            assert "nearly Poisson" in row["flag"]
+            return
+    pytest.fail("no sample ended inside with so wide a log dispersion")
+
+
+def test_arguments_of_standard_errors(crab):
+    fit = nb.fit_em(crab, 1)
+    with pytest.raises(ValueError, match='kind must be "information" or "sandwich"'):
+        fit.standard_errors(kind="robust")
+    with pytest.raises(ValueError, match="the sandwich is for maximum likelihood"):
+        nb.fit_map(crab, nb.MixtureSpec(1)).standard_errors(kind="sandwich")
+    wide, narrow = fit.standard_errors(0.99), fit.standard_errors(0.5)
+    assert wide.loc["means[0]", "upper"] > narrow.loc["means[0]", "upper"]

@@ -1,0 +1,360 @@
+"""What repeated data would give: bootstrap of the estimates, and of the likelihood ratio."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.mixture.density import responsibilities_table
+from pmnbmix.mixture.params import MixtureParams
+from pmnbmix.mixture.permute import best_permutations
+from pmnbmix.mixture.spec import check_n_components
+from pmnbmix.point.em import run_em
+from pmnbmix.point.fit import check_counts, fit_em
+from pmnbmix.point.newton import climb, escape
+from pmnbmix.point.objective import Objective, inv_disps, unpack_point
+from pmnbmix.point.optima import EM_ITERATIONS, Status
+from pmnbmix.point.result import PointFit
+from pmnbmix.point.search import squashed
+from pmnbmix.progress import progress_bar
+from pmnbmix.seeds import as_rng
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+_log = logging.getLogger(__name__)
+
+# Share of replicates at an edge from which the bootstrap of a parameter is called inconsistent.
+_AT_EDGE = 0.05
+_MAX_ITER = 200
+# Seconds of work from which starting processes is worth it.
+_WORTH_PROCESSES = 15.0
+
+
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """Estimates from repeated data.
+
+    Attributes
+    ----------
+    kind : {"parametric", "nonparametric"}
+        Counts drawn from the fitted mixture, or rows drawn again from the data.
+    table : pandas.DataFrame
+        Indexed by parameter: estimate, se, lower, upper (percentile interval), flag.
+    estimates : ndarray, shape (n_boot, 3, k)
+        Weights, means and dispersions of each replicate; components are matched to those of the
+        fit by their responsibilities.
+    complete : bool
+        False where the work was interrupted; ``estimates`` then holds what was done.
+    """
+
+    kind: Literal["parametric", "nonparametric"]
+    table: pd.DataFrame
+    estimates: Floats = field(repr=False)
+    complete: bool
+
+
+def edge_flags(estimate: Floats, estimates: Floats) -> list[list[str]]:
+    """Why the bootstrap of a parameter is not to be used, for an estimate (3, k)."""
+    at_edge = (estimates == 0).mean(axis=0)
+    return [
+        [
+            "near the edge of the parameter space, where the bootstrap is inconsistent (Andrews "
+            "2000, doi:10.1111/1468-0262.00114); use profile_intervals() or the posterior"
+            if estimate[row, j] == 0 or at_edge[row, j] > _AT_EDGE
+            else ""
+            for j in range(estimate.shape[1])
+        ]
+        for row in range(3)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class BootstrapTest:
+    """Bootstrap likelihood ratio test of a number of components.
+
+    Attributes
+    ----------
+    null, alternative : int
+        Numbers of components.
+    statistic : float
+        Twice the log likelihood ratio of the data.
+    null_statistics : ndarray, shape (n_done,)
+        The same of counts drawn from the fitted null.
+    n_boot : int
+        How many replicates were asked for.
+    entropy : int
+        Seed of the replicates, from which a test goes on.
+    """
+
+    null: int
+    alternative: int
+    statistic: float
+    null_statistics: Floats = field(repr=False)
+    n_boot: int
+    entropy: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every replicate was run."""
+        return self.null_statistics.size == self.n_boot
+
+    @property
+    def p_value(self) -> float:
+        """Probability of such a ratio under the null, (1 + exceedances) / (1 + replicates)."""
+        exceedances = int((self.null_statistics >= self.statistic).sum())
+        return (1 + exceedances) / (1 + self.null_statistics.size)
+
+
+def bootstrap_estimates(
+    objective: Objective,
+    point: Floats,
+    counts: Counts,
+    kind: Literal["parametric", "nonparametric"],
+    n_boot: int,
+    random_seed: int | np.random.Generator | None,
+    n_jobs: int | None,
+    progressbar: bool,
+) -> tuple[Floats, bool]:
+    """Fit replicates of the data, each from the point and matched to it; see `PointFit.bootstrap`.
+
+    Parameters
+    ----------
+    objective : Objective
+        Of the fit; its prior, if any, is kept.
+    point : ndarray, shape (3, k)
+    counts : Counts
+    kind : {"parametric", "nonparametric"}
+    n_boot : int
+    random_seed : int or numpy.random.Generator, optional
+    n_jobs : int, optional
+    progressbar : bool
+
+    Returns
+    -------
+    estimates : ndarray, shape (n_boot, 3, k)
+    complete : bool
+    """
+    entropy = _entropy(random_seed)
+
+    def replicate(index: int) -> Floats:
+        rng = _stream(entropy, index)
+        table = _redraw(counts, unpack_point(point), kind, rng)
+        return _refit(objective, point, table)
+
+    done = _collect(replicate, range(n_boot), n_jobs, progressbar, f"{kind} bootstrap")
+    if len(done) < 2:
+        raise KeyboardInterrupt
+    return np.array(done), len(done) == n_boot
+
+
+def bootstrap_lrt(
+    counts: Counts,
+    null: int = 1,
+    alternative: int = 2,
+    n_boot: int = 199,
+    *,
+    resume: BootstrapTest | None = None,
+    random_seed: int | np.random.Generator | None = None,
+    n_jobs: int | None = None,
+    progressbar: bool = True,
+) -> BootstrapTest:
+    """Test a number of components against a larger one by the bootstrap likelihood ratio.
+
+    The ratio has no chi-square distribution between mixtures, so its distribution under the null
+    is made: counts are drawn from the fitted null and both mixtures are fitted to them, each from
+    the whole pool of starts.
+
+    Parameters
+    ----------
+    counts : Counts
+    null, alternative : int
+        Numbers of components, the alternative larger.
+    n_boot : int
+        Number of replicates.
+    resume : BootstrapTest, optional
+        An earlier or interrupted test of the same counts; its replicates are kept and only the
+        missing ones are run.
+    random_seed : int or numpy.random.Generator, optional
+        The result does not depend on ``n_jobs``.
+    n_jobs : int, optional
+        Processes; all cores where absent and the work is worth starting them.
+    progressbar : bool
+
+    Returns
+    -------
+    BootstrapTest
+        ``complete`` is False where the work was interrupted; pass it as ``resume`` to go on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of the wrong kind or out of range, and a ``resume`` of other counts.
+
+    References
+    ----------
+    .. [1] G. J. McLachlan (1987), On bootstrapping the likelihood ratio test statistic for the
+       number of components in a normal mixture, J. R. Stat. Soc. C 36, 318-324,
+       https://doi.org/10.2307/2347790
+    """
+    check_counts(counts)
+    null, alternative = check_n_components(null), check_n_components(alternative)
+    if alternative <= null:
+        raise ValueError(
+            f"alternative must be larger than null; got null={null}, alternative={alternative}."
+        )
+    check_n_boot(n_boot)
+    entropy = _entropy(random_seed) if resume is None else resume.entropy
+    fits = _both(counts, null, alternative, _stream(entropy, -1))
+    statistic = _ratio(fits)
+    kept: list[float] = []
+    if resume is not None:
+        same = (resume.null, resume.alternative) == (null, alternative)
+        if not same or not math.isclose(resume.statistic, statistic, rel_tol=1e-6, abs_tol=1e-6):
+            raise ValueError(
+                f"resume is a test of {resume.null} against {resume.alternative} components with "
+                f"statistic {resume.statistic:.6g}, but this is {null} against {alternative} with "
+                f"{statistic:.6g}. Pass the result for the same counts, or none."
+            )
+        kept = resume.null_statistics.tolist()[:n_boot]
+    params = fits[0].params
+
+    def replicate(index: int) -> float:
+        rng = _stream(entropy, index)
+        values, _ = params.sample(counts.n, rng, _expanded_exposure(counts))
+        drawn = Counts(values, _expanded_exposure(counts))
+        return _ratio(_both(drawn, null, alternative, rng))
+
+    missing = range(len(kept), n_boot)
+    kept += _collect(replicate, missing, n_jobs, progressbar, "bootstrap likelihood ratio")
+    return BootstrapTest(null, alternative, statistic, np.array(kept), n_boot, entropy)
+
+
+def check_n_boot(n_boot: object) -> None:
+    """Check a number of replicates: an integer of 2 or above."""
+    if isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < 2:
+        raise ValueError(f"n_boot must be a whole number of 2 or above; got {n_boot!r}.")
+
+
+def _entropy(random_seed: int | np.random.Generator | None) -> int:
+    """One number from which the stream of every replicate follows."""
+    return int(as_rng(random_seed).integers(2**63))
+
+
+def _stream(entropy: int, index: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(index + 1,)))
+
+
+def _collect[T](
+    replicate: Callable[[int], T],
+    indices: range,
+    n_jobs: int | None,
+    progressbar: bool,
+    title: str,
+) -> list[T]:
+    """Run the replicates in order; where interrupted, return those that are done."""
+    done: list[T] = []
+    try:
+        with progress_bar(title, progressbar) as advance:
+            for result in _run(replicate, indices, n_jobs):
+                done.append(result)
+                advance(len(done), len(indices))
+    except KeyboardInterrupt:
+        _log.warning("interrupted; keeping %d of %d replicates", len(done), len(indices))
+    return done
+
+
+def _run[T](replicate: Callable[[int], T], indices: range, n_jobs: int | None) -> Iterator[T]:
+    started = time.perf_counter()
+    here = 0
+    for index in indices:
+        left = (len(indices) - here) * (time.perf_counter() - started) / max(here, 1)
+        if n_jobs != 1 and (n_jobs is not None or left > _WORTH_PROCESSES):
+            break
+        yield replicate(index)
+        here += 1
+    rest = indices[here:]
+    if rest:
+        parallel = joblib.Parallel(n_jobs=n_jobs or -1, return_as="generator")
+        yield from parallel(joblib.delayed(replicate)(index) for index in rest)
+
+
+def _expanded_exposure(counts: Counts) -> Floats | None:
+    return np.repeat(counts.exposure, counts.frequency) if counts.has_exposure else None
+
+
+def _redraw(
+    counts: Counts, params: MixtureParams, kind: str, rng: np.random.Generator
+) -> CountTable:
+    if kind == "parametric":
+        exposure = _expanded_exposure(counts)
+        try:
+            values, _ = params.sample(counts.n, rng, exposure)
+        except ValueError as error:
+            raise ValueError(
+                f'the fit cannot be drawn from ({error}) Use kind="nonparametric", or '
+                "profile_intervals()."
+            ) from None
+        return Counts(values, exposure).table
+    table = counts.table
+    times = rng.multinomial(counts.n, table.frequency / table.n)
+    return Counts(table.values, table.exposure, times).table
+
+
+def _refit(objective: Objective, point: Floats, table: CountTable) -> Floats:
+    """Weights, means and dispersions (3, k) fitted to a replicate, matched to the point."""
+    quick, _ = squashed(objective.on(table))
+    start, _, _ = run_em(quick, point, EM_ITERATIONS, 0.0)
+    arrived = climb(quick, start, _MAX_ITER)
+    above = escape(quick, arrived)
+    found = arrived.point if above is None else above.point
+    original = objective.table
+    held, other = (
+        responsibilities_table(
+            original.values, original.exposure, each[0], np.exp(each[1]), inv_disps(each)
+        )
+        for each in (point, found)
+    )
+    overlap = (held * original.frequency[:, None]).T @ np.nan_to_num(other)
+    order, _ = best_permutations(-overlap[None])
+    return np.exp(found[:, order[0]])
+
+
+def _both(
+    counts: Counts, null: int, alternative: int, rng: np.random.Generator
+) -> tuple[PointFit, PointFit]:
+    """Fits of both mixtures; the alternative also starts from the null, so it is never lower."""
+    smaller = fit_em(counts, null, random_seed=rng)
+    start = smaller.params
+    for _ in range(alternative - null):
+        start = _with_a_copy(start)
+    return smaller, fit_em(counts, alternative, start=start, random_seed=rng)
+
+
+def _with_a_copy(params: MixtureParams) -> MixtureParams:
+    """The same distribution with one component more: the largest, split in two."""
+    largest = int(params.weights.argmax())
+    weights = params.weights.copy()
+    weights[largest] *= 0.5
+    return MixtureParams(
+        np.append(weights, weights[largest]),
+        np.append(params.means, params.means[largest]),
+        np.append(params.dispersions, params.dispersions[largest]),
+    )
+
+
+def _ratio(fits: tuple[PointFit, PointFit]) -> float:
+    for fit in fits:
+        if Status.INTERRUPTED in fit.statuses:
+            raise KeyboardInterrupt
+    return 2.0 * (fits[1].log_likelihood - fits[0].log_likelihood)

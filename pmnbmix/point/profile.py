@@ -1,0 +1,189 @@
+"""Profile-likelihood intervals: where the best fit with one parameter held is still good enough.
+
+A value of a parameter belongs to the interval when the log likelihood, maximised over all other
+parameters, is within half a chi-square quantile of its maximum. Unlike Wald's the interval need
+not be symmetric, it may end at an edge of the parameter space or nowhere, and it does not depend
+on the scale. See D. J. Venzon and S. H. Moolgavkar 1988, J. R. Stat. Soc. C 37, 87-94,
+doi:10.2307/2347496.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+
+from pmnbmix.point.newton import climb
+from pmnbmix.point.objective import Objective
+
+Floats = NDArray[np.float64]
+
+_MAX_ITER = 100
+# How much higher than the estimate a held fit must be to say that the estimate is no maximum.
+_HIGHER = 1e-4
+# Steps away from the estimate begin at this share of the standard error and grow by this factor.
+_FIRST = 0.5
+_GROWTH = 1.5
+# This far from the estimate in logs, or from 0 in logits, a parameter is at its edge for every
+# purpose; logits much farther out have a complement that is lost to rounding.
+_FARTHEST = 40.0
+_FARTHEST_LOGIT = 25.0
+_PRECISION = 1e-5
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Profile-likelihood intervals.
+
+    Attributes
+    ----------
+    lower, upper : ndarray, shape (3, k)
+        Rows: weights, means, dispersions, on the natural scales. An end is at the edge of the
+        parameter space (0, 1 or inf) where the likelihood never falls low enough.
+    flag : list of list of str
+        What is wrong with an interval; empty where nothing is.
+    """
+
+    lower: Floats
+    upper: Floats
+    flag: list[list[str]]
+
+
+def profile(objective: Objective, point: Floats, spread: Floats, level: float) -> Profile:
+    """Interval of every parameter.
+
+    Parameters
+    ----------
+    objective : Objective
+    point : ndarray, shape (3, k)
+        The maximum.
+    spread : ndarray, shape (3, k)
+        Guess of the standard error on logit and log scales, for the length of the first step.
+    level : float
+        Confidence, between 0 and 1.
+
+    Returns
+    -------
+    Profile
+    """
+    k = objective.n_components
+    value = objective.value(point)
+    target = value - 0.5 * float(stats.chi2.ppf(level, 1))
+    lower, upper = np.exp(point), np.exp(point)
+    flag = [[""] * k for _ in range(3)]
+    fixed_weights = objective.equal_weights or k == 1
+    for row in range(3):
+        for j in range(k):
+            if row == 0 and fixed_weights:
+                continue
+            if not math.isfinite(point[0, j]):
+                lower[row, j], upper[row, j] = 0.0, 1.0 if row == 0 else math.inf
+                flag[row][j] = "empty component: nothing is known of it; fit fewer components"
+                continue
+            if row == 2 and not math.isfinite(point[1, j]):
+                lower[row, j], upper[row, j] = 0.0, math.inf
+                flag[row][j] = "mean 0: its dispersion has no effect"
+                continue
+            width = float(spread[row, j])
+            step = _FIRST * min(max(width, 0.05), 4.0) if math.isfinite(width) else 1.0
+            held = _Held(objective, point, row, j, value)
+            lower[row, j] = held.end(target, -step)
+            upper[row, j] = held.end(target, step)
+            if held.highest > value + _HIGHER:
+                flag[row][j] = (
+                    "the likelihood is higher elsewhere on the profile: the estimate is not the "
+                    "maximum; refit with more starts"
+                )
+    return Profile(lower, upper, flag)
+
+
+class _Held:
+    """The profile of one parameter, followed from the maximum outwards."""
+
+    def __init__(self, objective: Objective, point: Floats, row: int, j: int, value: float):
+        self.objective, self.point, self.row, self.j, self.value = objective, point, row, j, value
+        self.highest = value
+
+    def end(self, target: float, step: float) -> float:
+        """End of the interval on the side of ``step``, on the natural scale.
+
+        The profile is followed outwards from the estimate, never looked up at the edge at once:
+        far away the component can trade places with another, and the same fit comes back.
+        """
+        edge = -math.inf if step < 0 else math.inf
+        centre = self._coordinate()
+        if centre == edge:
+            return self._natural(edge)
+        path, inside = self.point, centre
+        if not math.isfinite(centre):
+            # the estimate is at the edge that this side leads away from
+            inside = self._first_inside()
+            if self._at(inside, path) < target:
+                edge_of_it = inside + math.copysign(_FARTHEST, centre)
+                if self.row == 0:
+                    edge_of_it = math.copysign(_FARTHEST_LOGIT, centre)
+                return self._crossing(target, edge_of_it, inside, path)
+            path = self.last
+        begin, farthest = (0.0, _FARTHEST_LOGIT) if self.row == 0 else (inside, _FARTHEST)
+        while abs(inside - begin) <= farthest:
+            outside = inside + step
+            if self.row == 0:
+                outside = min(max(outside, -_FARTHEST_LOGIT - 1.0), _FARTHEST_LOGIT + 1.0)
+            if self._at(outside, path) < target:
+                return self._crossing(target, inside, outside, path)
+            inside, path = outside, self.last
+            step *= _GROWTH
+        return self._natural(edge)
+
+    def _crossing(self, target: float, inside: float, outside: float, path: Floats) -> float:
+        def drop(t: float) -> float:
+            return self._at(t, path) - target
+
+        root = optimize.brentq(drop, inside, outside, xtol=_PRECISION, rtol=1e-8)
+        return self._natural(float(root))
+
+    def _at(self, t: float, path: Floats) -> float:
+        """Profile at a coordinate, climbed to from a point nearby."""
+        k = self.objective.n_components
+        start = path.copy()
+        if self.row == 0:
+            start[0, self.j] = -math.inf
+            rest = special.logsumexp(start[0])
+            if math.isinf(rest):
+                # all others are empty; what one of them takes, they share
+                start[0] = 0.0
+                start[0, self.j] = -math.inf
+                rest = special.logsumexp(start[0])
+            start[0] += float(special.log_expit(-t)) - rest
+            start[0, self.j] = float(special.log_expit(t))
+        else:
+            start[self.row, self.j] = t
+        if not math.isfinite(self.objective.value(start)):
+            return -math.inf
+        ended = climb(self.objective, start, _MAX_ITER, held=self.row * k + self.j)
+        self.last = ended.point
+        self.highest = max(self.highest, ended.value)
+        return ended.value
+
+    def _coordinate(self) -> float:
+        value = float(self.point[self.row, self.j])
+        if self.row > 0:
+            return value
+        others = np.delete(self.point[0], self.j)
+        return value - float(special.logsumexp(others))
+
+    def _natural(self, t: float) -> float:
+        return float(special.expit(t)) if self.row == 0 else float(np.exp(t))
+
+    def _first_inside(self) -> float:
+        """A coordinate inside the space but next to its edge, for a parameter that is at one."""
+        if self.row == 0:
+            away = math.log(self.objective.table.n) + 3.0
+            return math.copysign(away, self._coordinate())
+        if self.row == 1:
+            return math.log(0.1) - math.log(float(self.objective.table.exposure.sum()))
+        mean = float(np.exp(self.point[1, self.j])) * float(self.objective.table.exposure.max())
+        return math.log(1e-3) - math.log(mean)

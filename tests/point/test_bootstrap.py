@@ -1,0 +1,129 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+import pmnbmix as nb
+from pmnbmix.point import bootstrap as bootstrap_module
+
+
+@pytest.fixture(scope="module")
+def fit():
+    truth = nb.MixtureParams([0.5, 0.5], [5.0, 50.0], [0.2, 0.2])
+    return nb.fit_em(nb.Counts(truth.sample(800, random_seed=8)[0]), 2, random_seed=0)
+
+
+@pytest.mark.parametrize("kind", ["parametric", "nonparametric"])
+def test_both_kinds_agree_with_wald_where_components_are_separated(fit, kind):
+    replicates = fit.bootstrap(150, kind, random_seed=1, n_jobs=1)
+    wald = fit.standard_errors()
+    # 150 replicates know a standard deviation to 6 %; the sandwich is what row draws estimate
+    np.testing.assert_allclose(replicates.table["se"] / wald["se"], 1.0, atol=0.3)
+    assert (replicates.table["flag"] == "").all()
+    assert replicates.complete
+    assert replicates.estimates.shape == (150, 3, 2)
+    np.testing.assert_allclose(replicates.estimates[:, 0].sum(axis=1), 1.0)
+
+
+def test_replicates_are_matched_to_the_components_of_the_fit():
+    # equal means: sorted by mean alone, half the replicates would come out swapped
+    truth = nb.MixtureParams([0.5, 0.5], [20.0, 20.0], [2.0, 0.0])
+    fit = nb.fit_em(nb.Counts(truth.sample(3000, random_seed=1)[0]), 2, random_seed=0)
+    wide = int(fit.params.dispersions.argmax())
+    dispersions = fit.bootstrap(40, random_seed=2, n_jobs=1).estimates[:, 2]
+    assert (dispersions[:, wide] > 5 * dispersions[:, 1 - wide]).all()
+
+
+def test_the_edge_is_marked_inconsistent(crab):
+    table = nb.fit_em(crab, 2, random_seed=0).bootstrap(20, random_seed=1, n_jobs=1).table
+    assert "inconsistent" in table.loc["dispersions[0]", "flag"]
+    assert "profile_intervals" in table.loc["dispersions[0]", "flag"]
+
+
+def test_exposures_are_kept():
+    rng = np.random.default_rng(3)
+    exposure = np.exp(rng.normal(0, 1, 300))
+    truth = nb.MixtureParams([1.0], [4.0], [0.5])
+    fit = nb.fit_em(nb.Counts(truth.sample(300, rng, exposure)[0], exposure), 1)
+    table = fit.bootstrap(60, random_seed=0, n_jobs=1).table
+    wald = fit.standard_errors()
+    assert table.loc["means[0]", "se"] == pytest.approx(wald.loc["means[0]", "se"], rel=0.4)
+
+
+def test_results_do_not_depend_on_the_number_of_processes(fit):
+    one = fit.bootstrap(4, random_seed=5, n_jobs=1).estimates
+    np.testing.assert_array_equal(fit.bootstrap(4, random_seed=5, n_jobs=2).estimates, one)
+    assert not np.array_equal(fit.bootstrap(4, random_seed=6, n_jobs=1).estimates, one)
+
+
+def test_likelihood_ratio_rejects_one_component_for_two_and_not_two_for_three(fit):
+    first = nb.bootstrap_lrt(fit.counts, n_boot=19, random_seed=1, n_jobs=1, progressbar=False)
+    assert first.p_value == 1 / 20
+    assert first.statistic > 20 * first.null_statistics.max()
+    second = nb.bootstrap_lrt(
+        fit.counts, 2, 3, n_boot=19, random_seed=1, n_jobs=1, progressbar=False
+    )
+    exceeding = (second.null_statistics >= second.statistic).sum()
+    assert second.p_value == (1 + exceeding) / 20
+    assert second.p_value > 0.05
+    # the larger mixture starts from the smaller one, so it is never lower
+    assert (second.null_statistics > -1e-6).all()
+
+
+def test_p_values_are_uniform_under_the_null():
+    truth = nb.MixtureParams([1.0], [6.0], [0.5])
+    p_values = [
+        nb.bootstrap_lrt(
+            nb.Counts(truth.sample(80, random_seed=seed)[0]),
+            n_boot=9,
+            random_seed=seed,
+            n_jobs=1,
+            progressbar=False,
+        ).p_value
+        for seed in range(40)
+    ]
+    # p takes the values 1/10 to 10/10, each with probability a tenth
+    below = np.array([np.mean(np.array(p_values) <= level) for level in (0.1, 0.5, 0.9)])
+    for share, level in zip(below, (0.1, 0.5, 0.9), strict=True):
+        assert stats.binomtest(round(40 * share), 40, level).pvalue > 1e-3
+
+
+def test_an_interrupted_test_goes_on_from_what_is_done(crab, monkeypatch, caplog):
+    options = {"random_seed": 4, "n_jobs": 1, "progressbar": False}
+    whole = nb.bootstrap_lrt(crab, n_boot=8, **options)
+    ratio = bootstrap_module._ratio
+    calls = []
+
+    def interrupted(fits):
+        calls.append(fits)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return ratio(fits)
+
+    monkeypatch.setattr(bootstrap_module, "_ratio", interrupted)
+    part = nb.bootstrap_lrt(crab, n_boot=8, **options)
+    assert not part.complete
+    assert part.null_statistics.size == 3
+    assert "keeping 3 of 8" in caplog.text
+    monkeypatch.setattr(bootstrap_module, "_ratio", ratio)
+    rest = nb.bootstrap_lrt(crab, n_boot=8, resume=part, **options)
+    assert rest.complete
+    np.testing.assert_array_equal(rest.null_statistics, whole.null_statistics)
+    with pytest.raises(ValueError, match="resume is a test of 1 against 2"):
+        nb.bootstrap_lrt(nb.load_dataset("red_mites"), n_boot=8, resume=part, **options)
+
+
+def test_bad_arguments_say_what_was_found(crab):
+    fit = nb.fit_em(crab, 1)
+    with pytest.raises(ValueError, match="alternative must be larger than null; got null=2"):
+        nb.bootstrap_lrt(crab, 2, 2)
+    for n_boot in (0, 1, 2.5, True, "9"):
+        with pytest.raises(ValueError, match="n_boot must be a whole number of 2 or above"):
+            nb.bootstrap_lrt(crab, n_boot=n_boot)
+        with pytest.raises(ValueError, match="n_boot must be a whole number of 2 or above"):
+            fit.bootstrap(n_boot)
+    with pytest.raises(ValueError, match='kind must be "parametric" or "nonparametric"'):
+        fit.bootstrap(9, "jackknife")
+    with pytest.raises(ValueError, match="its posterior does"):
+        nb.fit_map(crab, nb.MixtureSpec(1)).bootstrap(9)
+    with pytest.raises(TypeError, match="counts must be a Counts"):
+        nb.bootstrap_lrt([1, 2, 3])
