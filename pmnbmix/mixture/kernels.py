@@ -34,6 +34,44 @@ def table_arrays(table: CountTable) -> tuple[Floats, Floats, Floats, Floats]:
 
 
 @compiled
+def _row_jets(
+    x: float,
+    exposure: float,
+    constant: float,
+    log_weights: np.ndarray,
+    means: np.ndarray,
+    inv_disps: np.ndarray,
+    fixed: np.ndarray,
+    terms: np.ndarray,
+    jets: np.ndarray,
+) -> float:
+    """Log density of one row; fills its weighted components (k,) and their derivatives (k, 5)."""
+    for j in range(means.size):
+        jet = component_jet(
+            x,
+            constant,
+            exposure * means[j],
+            inv_disps[j],
+            fixed[j, 0],
+            fixed[j, 1],
+            fixed[j, 2],
+        )
+        terms[j] = log_weights[j] + jet[0]
+        for i in range(5):
+            jets[j, i] = jet[i + 1]
+    return log_sum_exp(terms)
+
+
+@compiled
+def _fixed_constants(inv_disps: np.ndarray) -> np.ndarray:
+    """`inverse_constants` of every component, (k, 3)."""
+    fixed = np.empty((inv_disps.size, 3))
+    for j in range(inv_disps.size):
+        fixed[j] = inverse_constants(inv_disps[j])
+    return fixed
+
+
+@compiled
 def marginal_derivatives(
     values: np.ndarray,
     exposure: np.ndarray,
@@ -50,9 +88,7 @@ def marginal_derivatives(
     """
     k = means.size
     weights = np.exp(log_weights)
-    fixed = np.empty((k, 3))
-    for j in range(k):
-        fixed[j] = inverse_constants(inv_disps[j])
+    fixed = _fixed_constants(inv_disps)
     total = 0.0
     gradient = np.zeros(3 * k)
     hessian = np.zeros((3 * k, 3 * k))
@@ -61,20 +97,9 @@ def marginal_derivatives(
     score = np.empty(3 * k)
     for u in range(values.size):
         times = frequency[u]
-        for j in range(k):
-            jet = component_jet(
-                values[u],
-                constants[u],
-                exposure[u] * means[j],
-                inv_disps[j],
-                fixed[j, 0],
-                fixed[j, 1],
-                fixed[j, 2],
-            )
-            terms[j] = log_weights[j] + jet[0]
-            for i in range(5):
-                jets[j, i] = jet[i + 1]
-        row = log_sum_exp(terms)
+        row = _row_jets(
+            values[u], exposure[u], constants[u], log_weights, means, inv_disps, fixed, terms, jets
+        )
         total += times * row
         if math.isinf(row):
             continue
@@ -120,30 +145,17 @@ def row_scores(
     k = means.size
     weights = np.exp(log_weights)
     out = np.zeros((values.size, 3 * k))
-    jets = np.empty((k, 3))
-    terms = np.empty(k)
-    fixed = np.empty((k, 3))
-    for j in range(k):
-        fixed[j] = inverse_constants(inv_disps[j])
+    terms, jets = np.empty(k), np.empty((k, 5))
+    fixed = _fixed_constants(inv_disps)
     for u in range(values.size):
-        for j in range(k):
-            jet = component_jet(
-                values[u],
-                constants[u],
-                exposure[u] * means[j],
-                inv_disps[j],
-                fixed[j, 0],
-                fixed[j, 1],
-                fixed[j, 2],
-            )
-            jets[j] = jet[0], jet[1], jet[2]
-            terms[j] = log_weights[j] + jet[0]
-        row = log_sum_exp(terms)
+        row = _row_jets(
+            values[u], exposure[u], constants[u], log_weights, means, inv_disps, fixed, terms, jets
+        )
         for j in range(k):
             z = math.exp(terms[j] - row)
             out[u, j] = z - weights[j]
-            out[u, k + j] = z * jets[j, 1]
-            out[u, 2 * k + j] = z * jets[j, 2]
+            out[u, k + j] = z * jets[j, 0]
+            out[u, 2 * k + j] = z * jets[j, 1]
     return out
 
 

@@ -92,7 +92,7 @@ def fit_em(
             f"{start.weights.tolist()}. Start from equal weights, or leave mixing out."
         )
     found = _search(objective, start, max_iter, exact, random_seed, progressbar)
-    return _result("em", counts, None, mixing, objective, found)
+    return as_fit("em", counts, None, mixing, objective, found)
 
 
 def fit_map(
@@ -141,7 +141,7 @@ def fit_map(
     resolved = spec.resolve(counts)
     objective = prior_objective(counts, resolved, sampling_density=False)
     found = _search(objective, start, max_iter, exact, random_seed, progressbar)
-    return _result("map", counts, resolved, "estimated", objective, found)
+    return as_fit("map", counts, resolved, "estimated", objective, found)
 
 
 def check_counts(counts: object) -> None:
@@ -190,7 +190,7 @@ def _own_start(objective: Objective, start: MixtureParams) -> Floats:
     return point
 
 
-def _result(
+def as_fit(
     method: Literal["em", "map"],
     counts: Counts,
     spec: MixtureSpec | None,
@@ -198,6 +198,7 @@ def _result(
     objective: Objective,
     found: Search,
 ) -> PointFit:
+    """Make a fit of what a search found; ``spec`` is the resolved one of a MAP."""
     best = found.optima[0]
     # an interrupted search is the most serious of all: nothing is known of the other starts
     statuses = best.statuses if found.complete else (*best.statuses, Status.INTERRUPTED)

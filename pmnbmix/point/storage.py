@@ -13,6 +13,7 @@ import numpy as np
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.point.fit import as_fit
 from pmnbmix.point.objective import (
     Objective,
     likelihood_objective,
@@ -21,7 +22,7 @@ from pmnbmix.point.objective import (
 )
 from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.result import PointFit
-from pmnbmix.point.search import Squashing, squashed
+from pmnbmix.point.search import Search, Squashing, squashed
 
 _FORMAT = "pmnbmix point fit"
 _VERSION = 1
@@ -110,28 +111,12 @@ def _fit_from_dict(data: dict[str, Any]) -> PointFit:
     else:
         objective = likelihood_objective(counts, k, mixing == "equal")
     optima = [_optimum_from_dict(entry, objective) for entry in data["optima"]]
-    best = optima[0]
-    if any(other.log_density > best.log_density for other in optima):
+    if any(other.log_density > optima[0].log_density for other in optima):
         raise ValueError("the first optimum is not the best")
-    statuses = best.statuses if data["complete"] else (*best.statuses, Status.INTERRUPTED)
     squashing = None if data["squashing"] is None else Squashing(**data["squashing"])
-    return PointFit(
-        method=method,
-        params=_params(data["optima"][0]),
-        counts=counts,
-        spec=spec,
-        mixing=mixing,
-        log_likelihood=best.log_likelihood,
-        log_density=best.log_density,
-        log_likelihood_path=best.likelihood_path,
-        log_density_path=best.density_path,
-        status=best.status if data["complete"] else Status.INTERRUPTED,
-        statuses=statuses,
-        squashing=squashing,
-        _optima=tuple(optima),
-        _objective=objective,
-        _quick=objective if squashing is None else squashed(objective)[0],
-    )
+    quick = objective if squashing is None else squashed(objective)[0]
+    found = Search(optima, bool(data["complete"]), squashing, quick)
+    return as_fit(method, counts, spec, mixing, objective, found)
 
 
 def _params(entry: dict[str, Any]) -> MixtureParams:
