@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 # Columns from which a table is shown whole.
 _WIDE = 100
 _DROPPED = ("NUTS mean", "sd")
+# How the prefix of a flag is shown; one without is about the posterior.
+_METHODS = {"em": "EM", "map": "MAP", "nuts": "NUTS"}
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,19 +96,34 @@ def print_fitted(console: Console, fitted: Fitted) -> None:
     console.print(f"EM: {fitted.em.status.sentence}", highlight=False)
     if not fitted.diagnosis.components_ok:
         console.print(f"NUTS: {fitted.diagnosis.summary[0]}", highlight=False)
-    for note, names in _notes(fitted).items():
-        console.print(f"- {', '.join(names)}: {note}", highlight=False, markup=False)
+    for note in _notes(fitted):
+        console.print(f"- {note}", highlight=False, markup=False)
     _print_summary(console, fitted)
 
 
-def _notes(fitted: Fitted) -> dict[str, list[str]]:
-    """Each doubt once, with the parameters that it is about; the gates' sentence is not one."""
-    notes: dict[str, list[str]] = {}
+def _notes(fitted: Fitted) -> list[str]:
+    """Each doubt once, with the parameters and methods that it is about.
+
+    The sentence of the gates is not among them; it stands above.
+    """
+    about: dict[str, tuple[list[str], list[str]]] = {}
     for name, flag in fitted.estimates["flag"].items():
         for part in str(flag).split(" | "):
-            if part and part != fitted.diagnosis.summary[0]:
-                notes.setdefault(part, []).append(str(name))
-    return notes
+            if not part or part == fitted.diagnosis.summary[0]:
+                continue
+            method, found, text = part.partition(": ")
+            if method not in _METHODS or not found:
+                method, text = "nuts", part
+            methods, names = about.setdefault(text, ([], []))
+            if _METHODS[method] not in methods:
+                methods.append(_METHODS[method])
+            if str(name) not in names:
+                names.append(str(name))
+    return [
+        f"{' and '.join(methods)}, "
+        f"{'every parameter' if len(names) == len(fitted.estimates) else ', '.join(names)}: {text}"
+        for text, (methods, names) in about.items()
+    ]
 
 
 def _print_summary(console: Console, fitted: Fitted) -> None:

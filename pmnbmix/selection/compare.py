@@ -117,8 +117,7 @@ def compare_estimates(
             for flag, text in zip(
                 flags, fit["flag"].values.reshape(3, k)[:, order].ravel(), strict=True
             ):
-                if text:
-                    flag.append(f"{name}: {text}")
+                flag.extend(f"{name}: {part}" for part in str(text).split(" | ") if part)
     if centre is not None and spread is not None:
         table["nuts_mean"], table["nuts_sd"] = centre.ravel(), spread.ravel()
         table["nuts_median"] = np.median(draws, axis=0).ravel()
