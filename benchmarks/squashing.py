@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 import pmnbmix as nb
-from pmnbmix.point.newton import NOTHING_HELD, free_coordinates, information_spectrum
-from pmnbmix.point.objective import Objective
+from pmnbmix.point.newton import free_coordinates, information_spectrum
+from pmnbmix.point.objective import NOTHING_HELD, Objective
 
 N = 10_000
 # Exposures are lognormal; nearly all lie within 4 standard deviations, which are these orders of e.

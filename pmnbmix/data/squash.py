@@ -68,7 +68,11 @@ def _squash(
             and position[stop] - position[start] < width
         ):
             stop += 1
-        if stop - start <= nodes:
+        if position[stop - 1] == position[start] and stop - start > 1:
+            # exposures that differ in their last bits only
+            out[:, filled] = values[start], position[start], frequency[start:stop].sum()
+            filled += 1
+        elif stop - start <= nodes:
             for row in range(start, stop):
                 out[:, filled] = values[row], position[row], frequency[row]
                 kept[filled] = row

@@ -20,7 +20,7 @@ from pmnbmix.mixture.permute import best_permutations
 from pmnbmix.mixture.spec import check_n_components
 from pmnbmix.point.em import run_em
 from pmnbmix.point.fit import check_counts, fit_em
-from pmnbmix.point.newton import climb, escape
+from pmnbmix.point.newton import Climb, climb, escape
 from pmnbmix.point.objective import Objective, inv_disps, unpack_point
 from pmnbmix.point.optima import EM_ITERATIONS, Status
 from pmnbmix.point.result import PointFit
@@ -37,6 +37,11 @@ _log = logging.getLogger(__name__)
 # Share of replicates at an edge from which the bootstrap of a parameter is called inconsistent.
 _AT_EDGE = 0.05
 _MAX_ITER = 200
+# Likelihood ratios are equal where they differ by no more than this share, or this many nats.
+_ROUNDING = 1e-6
+# Counts are drawn in blocks of this many, and this many at most.
+_BLOCK = 1_000_000
+_LARGEST_DRAW = 100_000_000
 # Seconds of work from which starting processes is worth it.
 _WORTH_PROCESSES = 15.0
 
@@ -112,13 +117,15 @@ class BootstrapTest:
     @property
     def p_value(self) -> float:
         """Probability of such a ratio under the null, (1 + exceedances) / (1 + replicates)."""
-        exceedances = int((self.null_statistics >= self.statistic).sum())
+        # fits that are as good as one another differ by rounding, which must not decide
+        rounding = _ROUNDING * max(1.0, abs(self.statistic))
+        exceedances = int((self.null_statistics >= self.statistic - rounding).sum())
         return (1 + exceedances) / (1 + self.null_statistics.size)
 
 
 def bootstrap_estimates(
     objective: Objective,
-    point: Floats,
+    points: list[Floats],
     counts: Counts,
     kind: Literal["parametric", "nonparametric"],
     n_boot: int,
@@ -126,13 +133,14 @@ def bootstrap_estimates(
     n_jobs: int | None,
     progressbar: bool,
 ) -> tuple[Floats, bool]:
-    """Fit replicates of the data, each from the point and matched to it; see `PointFit.bootstrap`.
+    """Fit replicates of the data, matched to the fit; see `PointFit.bootstrap`.
 
     Parameters
     ----------
     objective : Objective
-        Of the fit; its prior, if any, is kept.
-    point : ndarray, shape (3, k)
+        Of the fit.
+    points : list of ndarray of shape (3, k)
+        The fit, and other optima that compete with it; every replicate is fitted from each.
     counts : Counts
     kind : {"parametric", "nonparametric"}
     n_boot : int
@@ -149,8 +157,8 @@ def bootstrap_estimates(
 
     def replicate(index: int) -> Floats:
         rng = _stream(entropy, index)
-        table = _redraw(counts, unpack_point(point), kind, rng)
-        return _refit(objective, point, table)
+        table = _redraw(counts, unpack_point(points[0]), kind, rng)
+        return _refit(objective, points, table)
 
     done = _collect(replicate, range(n_boot), n_jobs, progressbar, f"{kind} bootstrap")
     if len(done) < 2:
@@ -214,6 +222,9 @@ def bootstrap_lrt(
             f"alternative must be larger than null; got null={null}, alternative={alternative}."
         )
     check_n_boot(n_boot)
+    check_n_jobs(n_jobs)
+    if resume is not None and not isinstance(resume, BootstrapTest):
+        raise TypeError(f"resume must be a BootstrapTest; got {type(resume).__name__}.")
     entropy = _entropy(random_seed) if resume is None else resume.entropy
     fits = _both(counts, null, alternative, _stream(entropy, -1))
     statistic = _ratio(fits)
@@ -231,9 +242,7 @@ def bootstrap_lrt(
 
     def replicate(index: int) -> float:
         rng = _stream(entropy, index)
-        values, _ = params.sample(counts.n, rng, _expanded_exposure(counts))
-        drawn = Counts(values, _expanded_exposure(counts))
-        return _ratio(_both(drawn, null, alternative, rng))
+        return _ratio(_both(_drawn(counts, params, rng), null, alternative, rng))
 
     missing = range(len(kept), n_boot)
     kept += _collect(replicate, missing, n_jobs, progressbar, "bootstrap likelihood ratio")
@@ -244,6 +253,16 @@ def check_n_boot(n_boot: object) -> None:
     """Check a number of replicates: an integer of 2 or above."""
     if isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < 2:
         raise ValueError(f"n_boot must be a whole number of 2 or above; got {n_boot!r}.")
+
+
+def check_n_jobs(n_jobs: object) -> None:
+    """Check a number of processes: an integer of 1 or above, or None for all cores."""
+    if n_jobs is not None and (
+        isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs < 1
+    ):
+        raise ValueError(
+            f"n_jobs must be a whole number of 1 or above, or None for all cores; got {n_jobs!r}."
+        )
 
 
 def _entropy(random_seed: int | np.random.Generator | None) -> int:
@@ -285,7 +304,9 @@ def _run[T](replicate: Callable[[int], T], indices: range, n_jobs: int | None) -
         here += 1
     rest = indices[here:]
     if rest:
-        parallel = joblib.Parallel(n_jobs=n_jobs or -1, return_as="generator")
+        parallel = joblib.Parallel(
+            n_jobs=-1 if n_jobs is None else int(n_jobs), return_as="generator"
+        )
         yield from parallel(joblib.delayed(replicate)(index) for index in rest)
 
 
@@ -297,37 +318,67 @@ def _redraw(
     counts: Counts, params: MixtureParams, kind: str, rng: np.random.Generator
 ) -> CountTable:
     if kind == "parametric":
-        exposure = _expanded_exposure(counts)
-        try:
-            values, _ = params.sample(counts.n, rng, exposure)
-        except ValueError as error:
-            raise ValueError(
-                f'the fit cannot be drawn from ({error}) Use kind="nonparametric", or '
-                "profile_intervals()."
-            ) from None
-        return Counts(values, exposure).table
+        return _drawn(counts, params, rng).table
     table = counts.table
     times = rng.multinomial(counts.n, table.frequency / table.n)
     return Counts(table.values, table.exposure, times).table
 
 
-def _refit(objective: Objective, point: Floats, table: CountTable) -> Floats:
-    """Weights, means and dispersions (3, k) fitted to a replicate, matched to the point."""
+def _drawn(counts: Counts, params: MixtureParams, rng: np.random.Generator) -> Counts:
+    """As many counts from a mixture, with the same exposures; tabulated block by block."""
+    if counts.n > _LARGEST_DRAW:
+        raise ValueError(
+            f"{counts.n} counts cannot be drawn again in reasonable time; at most {_LARGEST_DRAW}. "
+            'Use kind="nonparametric", or profile_intervals().'
+        )
+    exposure = _expanded_exposure(counts)
+    parts = []
+    try:
+        for first in range(0, counts.n, _BLOCK):
+            n = min(_BLOCK, counts.n - first)
+            scale = None if exposure is None else exposure[first : first + n]
+            values, _ = params.sample(n, rng, scale)
+            parts.append(Counts(values, scale).table)
+    except ValueError as error:
+        raise ValueError(
+            f'the fit cannot be drawn from ({error}) Use kind="nonparametric", or '
+            "profile_intervals()."
+        ) from None
+    return Counts(
+        np.concatenate([part.values for part in parts]),
+        None if exposure is None else np.concatenate([part.exposure for part in parts]),
+        np.concatenate([part.frequency for part in parts]),
+    )
+
+
+def _refit(objective: Objective, points: list[Floats], table: CountTable) -> Floats:
+    """Weights, means and dispersions (3, k) fitted to a replicate, matched to the fit."""
     quick, _ = squashed(objective.on(table))
-    start, _, _ = run_em(quick, point, EM_ITERATIONS, 0.0)
-    arrived = climb(quick, start, _MAX_ITER)
-    above = escape(quick, arrived)
-    found = arrived.point if above is None else above.point
+    best: Climb | None = None
+    for point in points:
+        start, _, _ = run_em(quick, _off_edges(point), EM_ITERATIONS, 0.0)
+        arrived = climb(quick, start, _MAX_ITER)
+        arrived = escape(quick, arrived) or arrived
+        if best is None or arrived.value > best.value:
+            best = arrived
+    assert best is not None
     original = objective.table
     held, other = (
         responsibilities_table(
             original.values, original.exposure, each[0], np.exp(each[1]), inv_disps(each)
         )
-        for each in (point, found)
+        for each in (points[0], best.point)
     )
     overlap = (held * original.frequency[:, None]).T @ np.nan_to_num(other)
     order, _ = best_permutations(-overlap[None])
-    return np.exp(found[:, order[0]])
+    return np.exp(best.point[:, order[0]])
+
+
+def _off_edges(point: Floats) -> Floats:
+    """A start with room to move: EM never leaves dispersion 0, which another sample may."""
+    moved = point.copy()
+    moved[2, np.isneginf(moved[2])] = np.log(0.1)
+    return moved
 
 
 def _both(

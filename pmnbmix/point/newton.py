@@ -18,18 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.compiled import compiled
-from pmnbmix.mixture.density import component_table, log_sum_exp
+from pmnbmix.point.edges import nearest_edge, release, snap
 from pmnbmix.point.objective import (
+    NOTHING_HELD,
     Objective,
     TableArrays,
     derivatives,
     log_likelihood,
     log_prior,
+    normalise,
+    penalised,
 )
 
 Floats = NDArray[np.float64]
 
-NOTHING_HELD = -1
 _LONGEST_STEP = 3.0
 _HALVINGS = 40
 # Predicted gain in nats below which the climb has arrived.
@@ -164,26 +166,10 @@ def information_spectrum(
 
 
 @compiled
-def _normalise(point: np.ndarray, equal_weights: bool, held: int) -> None:
-    """Make the weights sum to 1 in place; a held weight keeps its value."""
-    if equal_weights:
-        return
-    if 0 <= held < point.shape[1]:
-        kept = point[0, held]
-        point[0, held] = -math.inf
-        rest = log_sum_exp(point[0])
-        if not math.isinf(rest):
-            point[0] += math.log1p(-math.exp(kept)) - rest
-        point[0, held] = kept
-    else:
-        point[0] -= log_sum_exp(point[0])
-
-
-@compiled
 def _move(point: np.ndarray, step: np.ndarray, equal_weights: bool, held: int) -> np.ndarray:
     """Point after a step in the 3k coordinates, weights normalised."""
     moved: np.ndarray = point + step.reshape(point.shape)
-    _normalise(moved, equal_weights, held)
+    normalise(moved, equal_weights, held)
     return moved
 
 
@@ -245,14 +231,17 @@ def _climb(
     converged = False
     while done < max_iter:
         value = likelihood_path[done] + prior_path[done]
-        moved, candidate = _edge(arrays, prior, equal_weights, point, value, gradient, held)
+        moved, candidate = nearest_edge(arrays, prior, equal_weights, point, value, gradient, held)
         if not moved:
             moved, candidate, gain = _newton(
                 arrays, prior, equal_weights, point, value, gradient, hessian, held, n
             )
             if not moved:
-                moved, candidate = _release(arrays, prior, equal_weights, point, value, held)
+                moved, candidate = release(arrays, prior, equal_weights, point, value, held)
                 if not moved:
+                    snapped = snap(arrays, prior, point, likelihood_path[done])
+                    if done == 0 or snapped[0] >= likelihood_path[done - 1]:
+                        likelihood_path[done], point = snapped
                     # a refused step with gain left means that rounding hides what is left
                     converged = gain < 1e-6
                     break
@@ -270,11 +259,6 @@ def _climb(
             uphill[free] = scale * vectors[:, 0]
             uphill /= np.abs(uphill).max()
     return point, likelihood_path[: done + 1], prior_path[: done + 1], converged, uphill
-
-
-@compiled
-def _value(arrays: TableArrays, prior: np.ndarray, point: np.ndarray) -> float:
-    return log_likelihood(arrays, point) + log_prior(point, prior)
 
 
 @compiled
@@ -305,113 +289,7 @@ def _newton(
     step *= min(1.0, _LONGEST_STEP / np.abs(step).max())
     for _ in range(_HALVINGS):
         moved = _move(point, step, equal_weights, held)
-        if _value(arrays, prior, moved) > value:
+        if penalised(arrays, prior, moved) > value:
             return True, moved, gain
         step *= 0.5
     return False, point, gain
-
-
-@compiled
-def _edge(
-    arrays: TableArrays,
-    prior: np.ndarray,
-    equal_weights: bool,
-    point: np.ndarray,
-    value: float,
-    gradient: np.ndarray,
-    held: int,
-) -> tuple[bool, np.ndarray]:
-    """Point at an edge that is no lower, where the density rises towards that edge."""
-    k = point.shape[1]
-    largest = arrays[1].max()
-    n = arrays[2].sum()
-    # beside a held weight some component has to be left that takes the rest
-    emptiable = np.isfinite(point[0]).sum() > (2 if 0 <= held < k else 1)
-    for j in range(k):
-        if not math.isfinite(point[0, j]):
-            continue
-        share = n * math.exp(point[0, j])
-        inside = (
-            math.isfinite(point[0, j]),
-            math.isfinite(point[1, j]),
-            math.isfinite(point[2, j]),
-        )
-        near_poisson = point[1, j] + point[2, j] + math.log(largest) < math.log(0.3)
-        for row in (2, 1, 0):
-            if not inside[row] or held == row * k + j or gradient[row * k + j] > 0.0:
-                continue
-            if row == 2:
-                tried = prior[4] == 0.0 and near_poisson
-            elif gradient[row * k + j] == 0.0:
-                tried = False
-            elif row == 1:
-                tried = prior[2] == 0.0 and share * math.exp(point[1, j]) * largest < 0.5
-            else:
-                tried = emptiable and not equal_weights and prior[0] == 0.0 and share < 0.5
-            if tried:
-                moved = point.copy()
-                moved[row, j] = -math.inf
-                _normalise(moved, equal_weights, held)
-                if _value(arrays, prior, moved) >= value:
-                    return True, moved
-    return False, point
-
-
-@compiled
-def _release(
-    arrays: TableArrays,
-    prior: np.ndarray,
-    equal_weights: bool,
-    point: np.ndarray,
-    value: float,
-    held: int,
-) -> tuple[bool, np.ndarray]:
-    """Higher point inside, for a component at an edge that the density falls towards."""
-    k = point.shape[1]
-    at_edge = np.isinf(point)
-    if held >= 0:
-        at_edge[held // k, held % k] = False
-    if not at_edge.any():
-        return False, point
-    values, exposure, frequency, _ = arrays
-    means = np.exp(point[1])
-    components = component_table(values, exposure, means, np.exp(-point[2]))
-    n = frequency.sum()
-    terms = np.empty(k)
-    # for each component: sum of likelihood ratios; and over its members, of the excess variance
-    # and of what a unit of dispersion would add to it
-    ratios, excess, unit = np.zeros(k), np.zeros(k), np.zeros(k)
-    for u in range(values.size):
-        for j in range(k):
-            terms[j] = point[0, j] + components[u, j]
-        row = log_sum_exp(terms)
-        for j in range(k):
-            ratio = frequency[u] * math.exp(components[u, j] - row)
-            ratios[j] += ratio
-            expected = exposure[u] * means[j]
-            mass = math.exp(point[0, j]) * ratio
-            excess[j] += mass * ((values[u] - expected) ** 2 - values[u])
-            unit[j] += mass * expected**2
-    for j in range(k):
-        for i in range(5):
-            moved = point.copy()
-            if at_edge[0, j]:
-                # the directional derivative of the log likelihood towards this component
-                if ratios[j] <= n or i == 4:
-                    break
-                share = 10.0 ** -(i + 1)
-                moved[0] += math.log1p(-share)
-                moved[0, j] = math.log(share)
-                if 0 <= held < k:
-                    moved[0, held] = point[0, held]
-                _normalise(moved, equal_weights, held)
-            elif at_edge[2, j] and not at_edge[1, j]:
-                if excess[j] <= 0.0:
-                    break
-                factor = (1.0, 0.3, 0.1, 0.01, 1e-3)[i]
-                moved[2, j] = math.log(factor * excess[j] / unit[j])
-            else:
-                break
-            if _value(arrays, prior, moved) > value:
-                return True, moved
-    return False, point

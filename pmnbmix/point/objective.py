@@ -16,7 +16,7 @@ from scipy import special
 
 from pmnbmix.compiled import compiled, dot
 from pmnbmix.data.counts import Counts, CountTable
-from pmnbmix.mixture.density import mixture_rows
+from pmnbmix.mixture.density import log_sum_exp, mixture_rows
 from pmnbmix.mixture.kernels import marginal_derivatives, table_arrays
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
@@ -24,6 +24,8 @@ from pmnbmix.mixture.spec import MixtureSpec
 Floats = NDArray[np.float64]
 # Values, exposure, frequency and count constants of a table, as the compiled code takes them.
 TableArrays = tuple[Floats, Floats, Floats, Floats]
+# Where a coordinate can be held, this one is none.
+NOTHING_HELD = -1
 
 
 @compiled
@@ -82,6 +84,28 @@ def derivatives(
                 gradient[row * k + j] -= precision * (point[row, j] - loc)
                 hessian[row * k + j, row * k + j] -= precision
     return gradient, hessian
+
+
+@compiled
+def penalised(arrays: TableArrays, prior: np.ndarray, point: np.ndarray) -> float:
+    """Log likelihood plus log prior, without the constants of the prior."""
+    return log_likelihood(arrays, point) + log_prior(point, prior)
+
+
+@compiled
+def normalise(point: np.ndarray, equal_weights: bool, held: int) -> None:
+    """Make the weights sum to 1 in place; a held weight keeps its value."""
+    if equal_weights:
+        return
+    if 0 <= held < point.shape[1]:
+        kept = point[0, held]
+        point[0, held] = -math.inf
+        rest = log_sum_exp(point[0])
+        if not math.isinf(rest):
+            point[0] += math.log1p(-math.exp(kept)) - rest
+        point[0, held] = kept
+    else:
+        point[0] -= log_sum_exp(point[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,13 +7,19 @@ the responsibilities as weights. A Poisson component has one rate, its mean.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 from scipy.optimize import elementwise
 
+from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.density import responsibilities_table
 from pmnbmix.mixture.params import MixtureParams
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +27,35 @@ Floats = NDArray[np.float64]
 _POINT_FROM = 1e14
 # A root this close, relatively, to the rate of a Poisson component is that rate.
 _JUMP = 1e-7
+
+
+def rate_table(params: MixtureParams, counts: Counts, quantiles: tuple[float, ...]) -> pd.DataFrame:
+    """Tabulate the posterior of the rate of each row; see `PointFit.rates`.
+
+    Parameters
+    ----------
+    params : MixtureParams
+    counts : Counts
+    quantiles : tuple of float
+
+    Returns
+    -------
+    pandas.DataFrame
+        (n_rows, 2 + number of quantiles)
+    """
+    import pandas as pd
+
+    names = _quantile_names(quantiles)
+    table = counts.table
+    mean, sd, held, means, shapes = rate_moments(params, table.values, table.exposure)
+    columns = {"mean": mean, "sd": sd}
+    for name, probability in names.items():
+        columns[name] = rate_quantiles(held, means, shapes, probability)
+    rows = counts.inverse
+    frame = pd.DataFrame({name: column[rows] for name, column in columns.items()})
+    # a row of frequency 0 has a count, but no row in the table of those that were seen
+    frame[rows < 0] = np.nan
+    return frame
 
 
 def rate_moments(
@@ -90,3 +125,14 @@ def rate_quantiles(held: Floats, means: Floats, shapes: Floats, probability: flo
     # at a jump over the probability the root finder ends on either side of it
     near = point & (np.abs(out[:, None] - means) <= _JUMP * means)
     return np.where(near.any(axis=1), np.where(near, means, -np.inf).max(axis=1), out)
+
+
+def _quantile_names(quantiles: tuple[float, ...]) -> dict[str, float]:
+    """Column of each probability."""
+    wanted = np.atleast_1d(np.asarray(quantiles))
+    if wanted.dtype.kind != "f" or not ((wanted > 0) & (wanted < 1)).all():
+        raise ValueError(f"quantiles must be between 0 and 1; got {quantiles!r}. 0.5 is 50 %.")
+    names = {f"{100 * probability:.12g}%": float(probability) for probability in wanted}
+    if len(names) < wanted.size:
+        raise ValueError(f"quantiles must differ; got {quantiles!r}.")
+    return names

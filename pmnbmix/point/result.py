@@ -18,7 +18,7 @@ from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.profile import Profile, profile
 from pmnbmix.point.search import Squashing
-from pmnbmix.point.uncertainty import Wald, count_rivals, wald, with_doubts, with_rivals
+from pmnbmix.point.uncertainty import Wald, rivals_of, wald, with_doubts, with_rivals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,7 +204,7 @@ class PointFit:
         _check_level(level)
         found = self._profile(level)
         flag = [list(row) for row in found.flag]
-        rivals = count_rivals(self._optima)
+        rivals = len(rivals_of(self._optima)) - 1
         return self._table(found.lower, found.upper, with_rivals(flag, rivals, found))
 
     def bootstrap(
@@ -218,6 +218,9 @@ class PointFit:
         progressbar: bool = False,
     ) -> Bootstrap:
         """Refit repeated data and tabulate the scatter of the estimates.
+
+        Each replicate is fitted from the estimate and from every other optimum within 4 nats of
+        it, not from the whole pool of starts.
 
         Parameters
         ----------
@@ -242,7 +245,10 @@ class PointFit:
         Raises
         ------
         ValueError
-            For arguments out of range, and for a MAP, whose uncertainty is the posterior's.
+            For arguments out of range, for a MAP, whose uncertainty is the posterior's, and where
+            the fit cannot be drawn from.
+        KeyboardInterrupt
+            Where interrupted before two replicates are done.
 
         References
         ----------
@@ -253,6 +259,7 @@ class PointFit:
             Bootstrap,
             bootstrap_estimates,
             check_n_boot,
+            check_n_jobs,
             edge_flags,
         )
 
@@ -265,10 +272,12 @@ class PointFit:
                 "repeated data do not measure the uncertainty of a MAP, its posterior does: use "
                 "sample(), or fit_em for the bootstrap."
             )
-        point = self._optima[0].point
+        check_n_jobs(n_jobs)
+        points = [optimum.point for optimum in rivals_of(self._optima)]
         estimates, complete = bootstrap_estimates(
-            self._objective, point, self.counts, kind, n_boot, random_seed, n_jobs, progressbar
+            self._objective, points, self.counts, kind, n_boot, random_seed, n_jobs, progressbar
         )
+        point = points[0]
         tail = 0.5 * (1.0 - level)
         lower, upper = np.quantile(estimates, [tail, 1.0 - tail], axis=0)
         flag = edge_flags(np.exp(point), estimates)
@@ -336,32 +345,23 @@ class PointFit:
         -------
         pandas.DataFrame
             A row for each count, in counts per unit of exposure: mean, sd, and a column for each
-            quantile ("5%", ...). The uncertainty of the estimate itself is not in it.
+            quantile ("5%", ...). The uncertainty of the estimate itself is not in it; NaN for a
+            row that was never seen (frequency 0).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `responsibilities`, and for quantiles that are no different numbers between 0 and 1.
         """
-        import pandas as pd
+        from pmnbmix.point.rates import rate_table
 
-        from pmnbmix.point.rates import rate_moments, rate_quantiles
-
-        for probability in quantiles:
-            if not 0.0 < probability < 1.0:
-                raise ValueError(
-                    f"quantiles must be between 0 and 1; got {probability!r}. Write 0.5 for 50 %."
-                )
-        counts = (
-            self.counts
-            if values is None
-            else Counts(values, as_exposure(self._needed(exposure), np.size(values)))
-        )
-        table = counts.table
-        mean, sd, held, means, shapes = rate_moments(self.params, table.values, table.exposure)
-        columns = {"mean": mean, "sd": sd}
-        for probability in quantiles:
-            columns[f"{100 * probability:g}%"] = rate_quantiles(held, means, shapes, probability)
-        rows = counts.inverse
-        frame = pd.DataFrame({name: column[rows] for name, column in columns.items()})
-        # a row of frequency 0 has a count, but no row in the table of those that were seen
-        frame[rows < 0] = np.nan
-        return frame
+        if values is None:
+            if exposure is not None:
+                raise ValueError("an exposure was given without values; pass both, or neither.")
+            counts = self.counts
+        else:
+            counts = Counts(values, as_exposure(self._needed(exposure), np.size(values)))
+        return rate_table(self.params, counts, quantiles)
 
     def to_datatree(self) -> xr.DataTree:
         """Lay the estimate out as ``pm.find_MAP(return_inferencedata=True)`` does.
@@ -400,7 +400,7 @@ class PointFit:
 
     def _wald(self, level: float = 0.95, sandwich: bool = False) -> Wald:
         errors = wald(self._objective, self._optima[0].point, level, sandwich)
-        rivals = count_rivals(self._optima)
+        rivals = len(rivals_of(self._optima)) - 1
         return with_doubts(errors, self._profile(level), rivals)
 
     def _profile(self, level: float) -> Profile:
@@ -436,6 +436,7 @@ class PointFit:
         return [f"{name}[{j}]" for name in PARAMETERS for j in range(self.n_components)]
 
 
-def _check_level(level: object) -> None:
-    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
+def _check_level(level: Any) -> None:
+    number = isinstance(level, float | np.floating)
+    if not number or not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1; got {level!r}. Write 0.95 for 95 %.")

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.squash import squash
-from pmnbmix.point.newton import NOTHING_HELD, free_coordinates, information_spectrum
-from pmnbmix.point.objective import Objective
+from pmnbmix.point.newton import free_coordinates, information_spectrum
+from pmnbmix.point.objective import NOTHING_HELD, Objective
 from pmnbmix.point.optima import Optimum, find_optima, finish_optima
 from pmnbmix.point.starts import start_pool
 from pmnbmix.progress import progress_bar

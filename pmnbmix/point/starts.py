@@ -17,6 +17,7 @@ from pmnbmix.data.counts import CountTable
 Floats = NDArray[np.float64]
 
 _PER_FAMILY = 5
+_NARROW = 14
 
 
 def start_pool(
@@ -47,6 +48,9 @@ def start_pool(
     }
     for name, make in families.items():
         pool.extend((name, make(table, n_components, rng)) for _ in range(_PER_FAMILY))
+    if n_components > 2:
+        # nothing else finds a narrow component inside a broad one as reliably
+        pool.extend(("narrow", _narrow(table, n_components, rng)) for _ in range(_NARROW))
     # one and three observations on their own find the spurious optima, which are to be reported
     for share in (1.0 / table.n, 3.0 / table.n, 0.01, 0.03, 0.1):
         pool.append(("top-tail", _top_tail(table, n_components, share)))
@@ -152,6 +156,19 @@ def _data_points(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
     chosen = rng.choice(table.values.size, size=size, replace=False)
     point[1, :size] = np.log(np.maximum(_rates(table)[chosen], 0.3 * np.exp(point[1, 0]) / k))
     point[2] = np.log(rng.choice([0.02, 0.1, 0.5], k))
+    return _normalised(point)
+
+
+def _narrow(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
+    """A start of one component fewer, and a nearly Poisson component at a random observation."""
+    make = _random_quantile if rng.random() < 0.5 else _k_means
+    broad = make(table, k - 1, rng)
+    broad[2] = np.maximum(broad[2], np.log(0.05))
+    # at a frequent count it is a peak, at any other perhaps a second mode
+    share = table.frequency / table.n if rng.random() < 0.3 else None
+    chosen = rng.choice(table.values.size, p=share)
+    mean = max(_rates(table)[chosen], 0.3 * np.exp(broad[1].min()))
+    point = np.column_stack([broad, np.log([rng.choice([0.05, 0.1, 0.2]), mean, 1e-3])])
     return _normalised(point)
 
 

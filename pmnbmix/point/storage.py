@@ -6,11 +6,12 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.data.squash import squash
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.fit import as_fit
@@ -22,11 +23,12 @@ from pmnbmix.point.objective import (
 )
 from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.result import PointFit
-from pmnbmix.point.search import Search, Squashing, squashed
+from pmnbmix.point.search import Search, Squashing
 
 _FORMAT = "pmnbmix point fit"
 _VERSION = 1
 _LARGEST_FILE = 2**30
+_PATHS = ("likelihood_path", "density_path")
 
 
 def write_fit(fit: PointFit, path: str | os.PathLike[str]) -> None:
@@ -59,14 +61,15 @@ def read_fit(path: str | os.PathLike[str]) -> PointFit:
     """Read a fit; see `PointFit.read`."""
     file = Path(path)
     try:
-        if file.stat().st_size > _LARGEST_FILE:
-            raise ValueError(f"{file}: larger than {_LARGEST_FILE} bytes, which no fit is.")
-        data = json.loads(file.read_text(encoding="utf-8"))
+        size = file.stat().st_size
+        if size > _LARGEST_FILE:
+            raise ValueError(f"it has {size} bytes, more than the {_LARGEST_FILE} of any fit")
+        data = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise ValueError(f"{file}: there is no such file. Check the path.") from None
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}).") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: this is not JSON ({type(error).__name__}: {error}).") from None
     if not isinstance(data, dict) or data.get("format") != _FORMAT:
         raise ValueError(f"{file}: this is not a fit that PointFit.write wrote.")
@@ -79,7 +82,7 @@ def read_fit(path: str | os.PathLike[str]) -> PointFit:
         return _fit_from_dict(data)
     except KeyError as error:
         raise ValueError(f"{file}: {error} is missing. Write the fit again.") from None
-    except (TypeError, AttributeError, ValueError) as error:
+    except (TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(f"{file}: this is not a whole fit ({error}). Write it again.") from None
 
 
@@ -96,11 +99,19 @@ def _optimum_to_dict(optimum: Optimum) -> dict[str, Any]:
     }
 
 
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
+
+
 def _fit_from_dict(data: dict[str, Any]) -> PointFit:
     counts = Counts(**data["counts"])
     method, mixing = data["method"], data["mixing"]
-    if method not in ("em", "map") or mixing not in ("estimated", "equal"):
+    if (method, mixing) not in (("em", "estimated"), ("em", "equal"), ("map", "estimated")):
         raise ValueError(f"method {method!r} with mixing {mixing!r} is not known")
+    if (method == "em") != (data["spec"] is None):
+        raise ValueError("a MAP has priors, a fit by EM has none")
+    if not isinstance(data["complete"], bool):
+        raise ValueError(f"complete is {data['complete']!r}, not true or false")
     if not data["optima"]:
         raise ValueError("there is no optimum in it")
     k = len(data["optima"][0]["weights"])
@@ -113,8 +124,10 @@ def _fit_from_dict(data: dict[str, Any]) -> PointFit:
     optima = [_optimum_from_dict(entry, objective) for entry in data["optima"]]
     if any(other.log_density > optima[0].log_density for other in optima):
         raise ValueError("the first optimum is not the best")
-    squashing = None if data["squashing"] is None else Squashing(**data["squashing"])
-    quick = objective if squashing is None else squashed(objective)[0]
+    squashing, quick = None, objective
+    if data["squashing"] is not None:
+        squashing = _squashing_from_dict(data["squashing"])
+        quick = objective.on(squash(counts.table, squashing.width, squashing.nodes))
     found = Search(optima, bool(data["complete"]), squashing, quick)
     return as_fit(method, counts, spec, mixing, objective, found)
 
@@ -128,24 +141,51 @@ def _params(entry: dict[str, Any]) -> MixtureParams:
     return MixtureParams(weights, entry["means"], entry["dispersions"])
 
 
+def _squashing_from_dict(entry: dict[str, Any]) -> Squashing:
+    found = Squashing(
+        n_rows=int(entry["n_rows"]),
+        n_squashed=int(entry["n_squashed"]),
+        width=float(entry["width"]),
+        nodes=int(entry["nodes"]),
+        error=float(entry["error"]),
+        nearby_error=float(entry["nearby_error"]),
+    )
+    if not (1 <= found.nodes <= 64 and 0.0 < found.width < 100.0):
+        raise ValueError(f"no table was ever squashed like this: {entry!r}")
+    return found
+
+
 def _optimum_from_dict(entry: dict[str, Any], objective: Objective) -> Optimum:
     params = _params(entry)
     if params.n_components != objective.n_components:
         raise ValueError("the optima have different numbers of components")
     point = pack_point(params)
-    likelihood = objective.log_likelihood(point)
-    stated = float(entry["log_likelihood"])
-    if not abs(likelihood - stated) <= 1e-6 * max(1.0, abs(stated)):
-        raise ValueError(
-            f"an optimum claims log likelihood {stated!r}, but its parameters have {likelihood!r}"
-        )
+    found = {"log_likelihood": objective.log_likelihood(point), "log_density": 0.0}
+    found["log_density"] = found["log_likelihood"] + objective.log_prior(point)
+    paths = {name: np.asarray(entry[name], np.float64) for name in _PATHS}
+    for (name, value), path in zip(found.items(), paths.values(), strict=True):
+        stated = entry[name]
+        # parameters go through a logarithm and back; values are summed over all observations
+        if not abs(value - stated) <= 1e-9 * max(1.0, abs(value)):
+            raise ValueError(
+                f"an optimum claims {name} {stated!r}, but its parameters have {value!r}"
+            )
+        whole = path.ndim == 1 and path.size > 0 and bool(np.isfinite(path).all())
+        if not whole or abs(path[-1] - stated) > 1e-3:
+            raise ValueError(f"the path of {name} does not lead to it")
+    if paths["likelihood_path"].size != paths["density_path"].size:
+        raise ValueError("the paths of likelihood and density have different lengths")
+    times = entry["times_reached"]
+    if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+        raise ValueError(f"times_reached is {times!r}, not a number of starts")
+    if not isinstance(entry["family"], str):
+        raise ValueError(f"family is {entry['family']!r}, not a name")
     return Optimum(
         point=point,
-        log_likelihood=stated,
+        log_likelihood=float(entry["log_likelihood"]),
         log_density=float(entry["log_density"]),
-        times_reached=int(entry["times_reached"]),
-        statuses=tuple(Status(word) for word in entry["statuses"]),
-        likelihood_path=np.asarray(entry["likelihood_path"], dtype=np.float64),
-        density_path=np.asarray(entry["density_path"], dtype=np.float64),
-        family=cast(str, entry["family"]),
+        times_reached=times,
+        statuses=tuple(Status(word) for word in entry["statuses"]) or (Status.CONVERGED,),
+        family=entry["family"],
+        **paths,
     )

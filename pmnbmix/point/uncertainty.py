@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pmnbmix.mixture.kernels import row_scores
-from pmnbmix.point.newton import FLAT, NOTHING_HELD, free_coordinates, information_spectrum
-from pmnbmix.point.objective import Objective, inv_disps
+from pmnbmix.point.newton import FLAT, free_coordinates, information_spectrum
+from pmnbmix.point.objective import NOTHING_HELD, Objective, inv_disps
 from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.profile import Profile
 
@@ -155,8 +155,9 @@ def with_doubts(errors: Wald, against: Profile, rivals: int) -> Wald:
             for array in (errors.lower, errors.upper, against.lower, against.upper)
         ]
         gaps = np.fmax(np.abs(np.subtract(ends[0], ends[2])), np.abs(np.subtract(ends[1], ends[3])))
-        far = ~(gaps <= _DISAGREEMENT * np.subtract(ends[3], ends[2]))
-    # an end at the edge is no number on this scale, so `far` is true: unless both agree on it
+        near = gaps <= _DISAGREEMENT * np.subtract(ends[3], ends[2])
+    # where one interval has an end at the edge and the other has not, the gap is infinite
+    far = ~(near & np.isfinite(gaps))
     same = (errors.lower == against.lower) & (errors.upper == against.upper)
     for row in range(3):
         for j in range(k):
@@ -187,13 +188,18 @@ def with_rivals(flag: list[list[str]], rivals: int, interval: Wald | Profile) ->
     ]
 
 
-def count_rivals(optima: Sequence[Optimum]) -> int:
-    """Count the maxima within 4 nats of the first of these, the best."""
-    return sum(
-        optimum.log_density > optima[0].log_density - _RIVAL
-        and not {Status.SADDLE, Status.MAX_ITER} & set(optimum.statuses)
-        for optimum in optima[1:]
-    )
+def rivals_of(optima: Sequence[Optimum]) -> list[Optimum]:
+    """Return the best optimum, then the other maxima within 4 nats of it."""
+    best = optima[0]
+    return [
+        best,
+        *(
+            optimum
+            for optimum in optima[1:]
+            if optimum.log_density > best.log_density - _RIVAL
+            and not {Status.SADDLE, Status.MAX_ITER} & set(optimum.statuses)
+        ),
+    ]
 
 
 def _interval(

@@ -81,3 +81,16 @@ def test_the_error_falls_as_nodes_are_added():
     assert errors[0] > 30 * errors[1]
     assert errors[1] > 30 * errors[2]
     assert errors[2] < 1e-7
+
+
+def test_exposures_that_differ_in_their_last_bits_only_become_one_row():
+    exposure = [1e3]
+    for _ in range(7):
+        exposure.append(np.nextafter(exposure[-1], 2e3))
+    rng = np.random.default_rng(0)
+    rest = np.exp(rng.normal(0, 1, 4000))
+    counts = nb.Counts([3] * 8 + rng.poisson(3 * rest).tolist(), [*exposure, *rest])
+    small = squash(counts.table, 0.5, 6)
+    assert np.isfinite(small.exposure).all()
+    assert small.n == pytest.approx(counts.n)
+    assert nb.fit_em(counts, 1).status is not nb.Status.MAX_ITER

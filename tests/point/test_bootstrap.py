@@ -127,3 +127,31 @@ def test_bad_arguments_say_what_was_found(crab):
         nb.fit_map(crab, nb.MixtureSpec(1)).bootstrap(9)
     with pytest.raises(TypeError, match="counts must be a Counts"):
         nb.bootstrap_lrt([1, 2, 3])
+
+
+def test_ratios_that_differ_by_rounding_are_equal():
+    # without overdispersion the second component adds nothing, in the data and in most replicates
+    test = nb.bootstrap_lrt(
+        nb.Counts([0, 1], frequency=[85, 30]),
+        n_boot=19,
+        random_seed=0,
+        n_jobs=1,
+        progressbar=False,
+    )
+    assert test.statistic == pytest.approx(0.0, abs=1e-6)
+    assert test.p_value == 1.0
+
+
+def test_more_counts_than_can_be_drawn_are_refused():
+    fit = nb.fit_em(nb.Counts([0, 1, 2, 5], frequency=[10**9, 10**8, 10**7, 10**6]), 1)
+    with pytest.raises(ValueError, match="cannot be drawn again"):
+        fit.bootstrap(2, random_seed=0)
+    assert fit.bootstrap(2, "nonparametric", random_seed=0, n_jobs=1).complete
+
+
+@pytest.mark.parametrize("n_jobs", [0, -1, 1.5, True])
+def test_a_number_of_processes_is_checked(crab, n_jobs):
+    with pytest.raises(ValueError, match="n_jobs must be"):
+        nb.bootstrap_lrt(crab, n_boot=5, n_jobs=n_jobs)
+    with pytest.raises(TypeError, match="resume must be a BootstrapTest; got str"):
+        nb.bootstrap_lrt(crab, n_boot=5, resume="x")

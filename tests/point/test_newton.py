@@ -52,3 +52,25 @@ def test_a_saddle_is_recognised_and_left():
     above = escape(objective, stuck)
     assert above is not None
     assert above.value > -368.75
+
+
+@pytest.mark.parametrize("dispersion", [0.0, 1e-12, 1e-9])
+def test_next_to_poisson_is_no_place_to_stay(dispersion):
+    # gradient and curvature vanish with the dispersion, and Newton alone would call it converged
+    values, _ = nb.MixtureParams([1.0], [0.2], [1.0]).sample(1000, random_seed=4)
+    objective = likelihood_objective(nb.Counts(values), 1, False)
+    start = np.array([[0.0], [np.log(values.mean())], [-np.inf]])
+    if dispersion:
+        start[2] = np.log(dispersion)
+    arrived = climb(objective, start)
+    best = nb.fit_em(nb.Counts(values), 1)
+    assert arrived.value == pytest.approx(best.log_likelihood, abs=1e-8)
+    assert arrived.converged
+
+
+def test_a_dispersion_that_cannot_be_told_from_zero_is_zero():
+    counts = nb.Counts([2**53, 0, 1])
+    for k in (1, 2, 3, 5):
+        fit = nb.fit_em(counts, k, random_seed=0)
+        excess = fit.params.dispersions * fit.params.means
+        assert ((excess == 0) | (excess > 1e-6)).all()

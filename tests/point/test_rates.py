@@ -80,7 +80,13 @@ def test_all_zeros_and_huge_counts():
 
 
 def test_bad_arguments(fit):
-    with pytest.raises(ValueError, match="quantiles must be between 0 and 1; got 50"):
+    with pytest.raises(ValueError, match="quantiles must be between 0 and 1; got"):
         fit.rates(quantiles=(50,))
+    with pytest.raises(ValueError, match="quantiles must differ"):
+        fit.rates(quantiles=(0.5, 0.5))
     with pytest.raises(ValueError, match="new values need theirs"):
         fit.rates([1, 2])
+    with pytest.raises(ValueError, match="without values"):
+        fit.rates(exposure=[1.0] * 300)
+    columns = fit.rates([1], [1.0], quantiles=(0.12345671, 0.12345672)).columns
+    assert len(set(columns)) == 4

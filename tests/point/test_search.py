@@ -85,3 +85,16 @@ def test_progress_counts_the_starts(crab, capsys):
     nb.fit_em(crab, 2, random_seed=0, progressbar=True)
     # the bar is for standard error and leaves nothing on standard output
     assert capsys.readouterr().out == ""
+
+
+NARROW_INSIDE_BROAD = {
+    "values": [*range(1, 13), 14, 15, 16, 18, 19, 21, 22, 29, 32, 33, 35, 38, 42, 46, 47, 50],
+    "frequency": [4, 3, 8, 7, 31, 17, 17, 9, 8, 11, 8, 4, 2, 1, 3, 1, 2, 4, *[1] * 10],
+}
+
+
+def test_a_narrow_component_inside_a_broad_one_is_found_every_time():
+    counts = nb.Counts(**NARROW_INSIDE_BROAD)
+    for seed in range(20):
+        fit = nb.fit_em(counts, 3, random_seed=seed)
+        assert fit.log_likelihood > -445.163 - 2e-3

@@ -132,3 +132,12 @@ def test_arguments_of_standard_errors(crab):
         nb.fit_map(crab, nb.MixtureSpec(1)).standard_errors(kind="sandwich")
     wide, narrow = fit.standard_errors(0.99), fit.standard_errors(0.5)
     assert wide.loc["means[0]", "upper"] > narrow.loc["means[0]", "upper"]
+
+
+def test_wald_beside_an_unbounded_profile_is_flagged():
+    # one component is 1.3 nats lower, so that the profiles of the others never fall far enough
+    fit = nb.fit_em(nb.load_dataset("red_mites"), 2, random_seed=0)
+    profile, table = fit.profile_intervals(), fit.standard_errors()
+    open_ended = np.isinf(profile["upper"]) | (profile["lower"] == 0)
+    assert open_ended.any()
+    assert (table.loc[open_ended, "flag"] != "").all()
