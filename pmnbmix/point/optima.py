@@ -180,6 +180,16 @@ def _record(
     """Add a point to those found, or count it where it is already there."""
     order = canonical_order(np.exp(arrived.point[0]), np.exp(arrived.point[1]))
     point = arrived.point[:, order]
+    same = None
+    for index, other in enumerate(found):
+        near = abs(other.log_density - arrived.value) < _SAME
+        if near and _alike(objective, point, other.point):
+            same = index
+            times += other.times_reached
+            if other.log_density >= arrived.value:
+                found[index] = replace(other, times_reached=times)
+                return
+            break
     new = Optimum(
         point=point,
         log_likelihood=arrived.value - objective.log_prior(point),
@@ -190,15 +200,16 @@ def _record(
         density_path=density_path,
         family=family,
     )
-    rows = _fitted_log_density(objective, point)
-    for index, other in enumerate(found):
-        if abs(other.log_density - new.log_density) < _SAME and _alike(
-            rows, _fitted_log_density(objective, other.point)
-        ):
-            better = new if new.log_density > other.log_density else other
-            found[index] = replace(better, times_reached=other.times_reached + times)
-            return
-    found.append(new)
+    if same is None:
+        found.append(new)
+    else:
+        found[same] = new
+
+
+def _alike(objective: Objective, one: Floats, other: Floats) -> bool:
+    """Whether two points give every row the same log density."""
+    gaps = _fitted_log_density(objective, one) - _fitted_log_density(objective, other)
+    return bool(np.abs(gaps).max() < _SAME)
 
 
 def _fitted_log_density(objective: Objective, point: Floats) -> Floats:
@@ -206,10 +217,6 @@ def _fitted_log_density(objective: Objective, point: Floats) -> Floats:
     return density.mixture_rows(
         values, exposure, constants, point[0], np.exp(point[1]), inv_disps(point)
     )
-
-
-def _alike(rows: Floats, others: Floats) -> bool:
-    return bool(np.abs(rows - others).max() < _SAME)
 
 
 def judge(objective: Objective, point: Floats, arrived: Climb) -> tuple[Status, ...]:
