@@ -88,7 +88,7 @@ exact = [
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 ax.plot(values, column, label="as printed, with 1e-8 in the logarithm")
 ax.plot(values, exact, label="exact density")
-ax.set(xscale="log", ylim=(2500, 5000), xlabel="inverse dispersion")
+ax.set(xscale="log", ylim=(2500, 4000), xlabel="inverse dispersion")
 ax.set_ylabel("negative log likelihood")
 ax.legend(frameon=False)
 

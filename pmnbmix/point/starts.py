@@ -1,8 +1,9 @@
 """Where EM starts. No single family of starts finds the best optimum on every data set.
 
 Quantile splits fail where components share a mean and differ in spread, equal means fail where
-components are far apart, and k-means fails where one component lies inside another; a pool of all
-of them, run briefly and then polished one by one, found the best known optimum on every set tried.
+components are far apart, and k-means fails where one component lies inside another. A pool of all
+of them, run briefly and then polished one by one, misses least; it proves nothing, so every optimum
+is listed with how often it was reached.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 _log = logging.getLogger(__name__)
 
 # Chains run side by side only where one gradient takes long enough: below, the threads spend
-# their time handing each other Python's lock and are three times slower than one after another.
+# their time handing each other Python's lock and are slower than one after another.
 _PARALLEL_FROM = 4000
 _STATS = {
     "logp": "lp",

@@ -151,9 +151,8 @@ def sample(
 def _good_enough(gates: Gates, divergent: float, attempt: int, n_samples: int) -> bool:
     """Whether to stop here.
 
-    Few effective draws of a heavy-tailed component have not seen its tail, whatever r-hat says:
-    measured on doctor_visits, standard deviations from 600 of them lay 4 of their own Monte Carlo
-    errors too low. But components of a mixture with too many of them may never settle, so that
+    Few effective draws of a heavy-tailed component have not seen its tail, whatever r-hat says, and
+    their standard deviations come out too low. But components of a mixture with too many of them may never settle, so that
     they alone are worth one more attempt only.
     """
     if not gates.density_ok or divergent > DIVERGENCE_LIMIT:
