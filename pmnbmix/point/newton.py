@@ -27,7 +27,6 @@ from pmnbmix.point.objective import (
     log_likelihood,
     log_prior,
     normalise,
-    penalised,
 )
 
 Floats = NDArray[np.float64]
@@ -232,8 +231,9 @@ def _climb(
     while done < max_iter:
         value = likelihood_path[done] + prior_path[done]
         moved, candidate = nearest_edge(arrays, prior, equal_weights, point, value, gradient, held)
+        likelihood = math.nan
         if not moved:
-            moved, candidate, gain = _newton(
+            moved, candidate, likelihood, gain = _newton(
                 arrays, prior, equal_weights, point, value, gradient, hessian, held, n
             )
             if not moved:
@@ -247,7 +247,9 @@ def _climb(
                     break
         point = candidate
         done += 1
-        likelihood_path[done] = log_likelihood(arrays, point)
+        if math.isnan(likelihood):
+            likelihood = log_likelihood(arrays, point)
+        likelihood_path[done] = likelihood
         prior_path[done] = log_prior(point, prior)
         gradient, hessian = _derivatives(arrays, prior, point, held)
     uphill = np.empty(0)
@@ -272,24 +274,25 @@ def _newton(
     hessian: np.ndarray,
     held: int,
     n: float,
-) -> tuple[bool, np.ndarray, float]:
-    """Best point along a Newton direction, where one is higher, and the gain it promised."""
+) -> tuple[bool, np.ndarray, float, float]:
+    """A higher point along a Newton direction, if any, its log likelihood and the gain promised."""
     free = free_coordinates(point, equal_weights, held)
     if not free.any():
-        return False, point, 0.0
+        return False, point, math.nan, 0.0
     scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], n)
     slope = vectors.T @ (scale * gradient[free])
     # |eigenvalue| turns a saddle's downhill directions into uphill ones
     curvature = np.maximum(np.abs(eigenvalues), FLAT)
     gain = 0.5 * (slope**2 / curvature).sum()
     if gain < _ARRIVED:
-        return False, point, gain
+        return False, point, math.nan, gain
     step = np.zeros(gradient.size)
     step[free] = scale * (vectors @ (slope / curvature))
     step *= min(1.0, _LONGEST_STEP / np.abs(step).max())
     for _ in range(_HALVINGS):
         moved = _move(point, step, equal_weights, held)
-        if penalised(arrays, prior, moved) > value:
-            return True, moved, gain
+        likelihood = log_likelihood(arrays, moved)
+        if likelihood + log_prior(moved, prior) > value:
+            return True, moved, likelihood, gain
         step *= 0.5
-    return False, point, gain
+    return False, point, math.nan, gain

@@ -113,8 +113,10 @@ def find_optima(
     objective: Objective,
     starts: list[tuple[str, Floats]],
     max_iter: int,
-) -> Iterator[list[Optimum]]:
+) -> Iterator[tuple[int, list[Optimum]]]:
     """Run EM and Newton from every start; merge what is the same distribution.
+
+    A start that several families made is run once and counted as often as it was made.
 
     Parameters
     ----------
@@ -125,21 +127,31 @@ def find_optima(
 
     Yields
     ------
-    list of Optimum
-        After each start, everything found so far, highest log density first.
+    done : int
+        How many of the starts were run.
+    found : list of Optimum
+        Everything that they led to, highest log density first.
     """
     found: list[Optimum] = []
+    made: dict[bytes, list[tuple[str, Floats]]] = {}
     for family, start in starts:
+        order = np.lexsort(start)
+        made.setdefault(start[:, order].tobytes(), []).append((family, start))
+    done = 0
+    for alike in made.values():
+        family, start = alike[0]
+        times = len(alike)
         point, likelihood_path, density_path = run_em(
             objective, start, EM_ITERATIONS, _EM_TOLERANCE
         )
         arrived = climb(objective, point, max_iter)
         paths = _extend(likelihood_path, density_path, arrived)
-        _record(found, objective, arrived, *paths, family)
+        _record(found, objective, arrived, *paths, family, times)
         above = escape(objective, arrived)
         if above is not None:
-            _record(found, objective, above, *_extend(*paths, above), family)
-        yield by_density(found)
+            _record(found, objective, above, *_extend(*paths, above), family, times)
+        done += times
+        yield done, by_density(found)
 
 
 def finish_optima(objective: Objective, optima: list[Optimum], max_iter: int) -> list[Optimum]:
@@ -175,7 +187,7 @@ def _record(
     likelihood_path: Floats,
     density_path: Floats,
     family: str,
-    times: int = 1,
+    times: int,
 ) -> None:
     """Add a point to those found, or count it where it is already there."""
     order = canonical_order(np.exp(arrived.point[0]), np.exp(arrived.point[1]))

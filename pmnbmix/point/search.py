@@ -121,7 +121,7 @@ def search(
     complete = True
     try:
         with progress_bar("starts", progressbar) as advance:
-            for done, found in enumerate(find_optima(quick, starts, max_iter), start=1):
+            for done, found in find_optima(quick, starts, max_iter):
                 optima = found
                 advance(done, len(starts))
     except KeyboardInterrupt:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from pmnbmix.mixture import density
 from pmnbmix.mixture.kernels import row_scores
 from pmnbmix.point.newton import FLAT, free_coordinates, information_spectrum
 from pmnbmix.point.objective import NOTHING_HELD, Objective, inv_disps
@@ -21,6 +22,11 @@ Floats = NDArray[np.float64]
 _WIDE_LOG_DISPERSION = 3.0
 # Share of the length of the profile interval by which an end of Wald's may differ.
 _DISAGREEMENT = 0.25
+# A component whose own observations are assigned to it with a lower probability than this, on
+# average, is not told apart from the others well enough for the shape of the likelihood at the
+# optimum to say how far the truth may lie. The limit is that of D. S. Nagin 2005, Group-Based
+# Modeling of Development, chapter 5 (there after hard assignment), doi:10.4159/9780674041318.
+_LEAST_ASSIGNMENT = 0.7
 # Another optimum this close in nats makes every interval around one of them too short.
 _RIVAL = 4.0
 
@@ -104,8 +110,12 @@ def wald(objective: Objective, point: Floats, level: float = 0.95, sandwich: boo
         spread[0] = se[0] / (weights * (1.0 - weights))
     spread[~np.isfinite(se)] = np.inf
     lower, upper = _interval(estimate, se, fixed_weights, level)
+    unclear = overlapping(objective, point)
     flag = [
-        [_flag(row, point[:, j], bool(unknown[row, j]), spread[row, j], saddle) for j in range(k)]
+        [
+            _flag(row, point[:, j], unknown[row, j], spread[row, j], saddle, unclear[j])
+            for j in range(k)
+        ]
         for row in range(3)
     ]
     return Wald(estimate, se, lower, upper, flag, natural, spread)
@@ -128,6 +138,24 @@ def _score_scatter(objective: Objective, point: Floats) -> Floats:
     values, exposure, frequency, constants = objective.arrays
     scores = row_scores(values, exposure, constants, point[0], np.exp(point[1]), inv_disps(point))
     return np.asarray((scores.T * frequency) @ scores)
+
+
+def overlapping(objective: Objective, point: Floats) -> NDArray[np.bool_]:
+    """Tell which components are not well told apart from some other, (k,)."""
+    k = objective.n_components
+    table = objective.table
+    held = density.responsibilities_table(
+        table.values, table.exposure, point[0], np.exp(point[1]), inv_disps(point)
+    )
+    shared = (held.T * table.frequency) @ held
+    mass = shared.sum(axis=1)
+    # [i, j]: probability of j, averaged over what belongs to i
+    with np.errstate(invalid="ignore", divide="ignore"):
+        assigned = shared / mass[:, None]
+    unclear = np.diag(assigned) < _LEAST_ASSIGNMENT
+    # its rivals are as unclear: those that hold at least half of an even share of what it lacks
+    share = 0.5 * (1.0 - _LEAST_ASSIGNMENT) / max(k - 1, 1)
+    return np.asarray(unclear | (assigned[unclear] > share).any(axis=0))
 
 
 def with_doubts(errors: Wald, against: Profile, rivals: int) -> Wald:
@@ -228,7 +256,9 @@ def _interval(
     return lower, upper
 
 
-def _flag(row: int, column: Floats, unknown: bool, log_se: float, saddle: bool) -> str:
+def _flag(
+    row: int, column: Floats, unknown: bool, log_se: float, saddle: bool, unclear: bool
+) -> str:
     if not np.isfinite(column[0]):
         return "empty component: nothing is known of it; fit fewer components"
     if row == 2 and np.isneginf(column[1]):
@@ -246,5 +276,10 @@ def _flag(row: int, column: Floats, unknown: bool, log_se: float, saddle: bool) 
     if row == 2 and log_se > _WIDE_LOG_DISPERSION:
         return (
             "nearly Poisson: the Wald interval is unsafe; use profile_intervals() or the posterior"
+        )
+    if row == 2 and unclear:
+        return (
+            "overlaps with another component: a dispersion can look determined and be far off; "
+            "use the posterior"
         )
     return ""

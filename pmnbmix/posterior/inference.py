@@ -152,8 +152,8 @@ def _good_enough(gates: Gates, divergent: float, attempt: int, n_samples: int) -
     """Whether to stop here.
 
     Few effective draws of a heavy-tailed component have not seen its tail, whatever r-hat says, and
-    their standard deviations come out too low. But components of a mixture with too many of them may never settle, so that
-    they alone are worth one more attempt only.
+    their standard deviations come out too low. But components of a mixture with too many of them
+    may never settle, so that they alone are worth one more attempt only.
     """
     if not gates.density_ok or divergent > DIVERGENCE_LIMIT:
         return False

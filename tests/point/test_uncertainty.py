@@ -4,6 +4,7 @@ import pytest
 import pmnbmix as nb
 from pmnbmix.mixture.kernels import row_scores
 from pmnbmix.point.objective import likelihood_objective, pack_point
+from pmnbmix.point.uncertainty import overlapping
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,26 @@ def test_doubts_are_flagged_with_what_to_use_instead(crab):
     skewed = nb.fit_em(nb.load_dataset("doctor_visits"), 2, random_seed=0)
     flags = skewed.standard_errors()["flag"]
     assert "far from the profile interval" in flags["means[1]"]
-    assert flags["dispersions[0]"] == ""
+    assert flags["means[0]"] == ""
+
+
+def test_dispersions_of_a_tight_component_that_is_not_there_are_flagged():
+    # a small component inside the other looks determined, and the truth is far away
+    truth = nb.MixtureParams([0.6, 0.4], [8.0, 16.0], [0.2, 0.2])
+    values, _ = truth.sample(2000, np.random.default_rng([374, 2000, 28]))
+    fit = nb.fit_em(nb.Counts(values), 2, random_seed=0)
+    table = fit.standard_errors()
+    assert fit.params.weights.min() < 0.1
+    assert table.loc["dispersions[0]", "lower"] > truth.dispersions[0]
+    assert table.loc["dispersions[0]", "se"] < 0.1 * table.loc["dispersions[0]", "estimate"]
+    assert (table["flag"][["dispersions[0]", "dispersions[1]"]] != "").all()
+
+
+def test_overlap_concerns_the_components_that_share_observations():
+    params = nb.MixtureParams([0.3, 0.3, 0.4], [8.0, 11.0, 900.0], [0.2, 0.2, 0.2])
+    counts = nb.Counts(params.sample(3000, 0)[0])
+    objective = likelihood_objective(counts, 3, False)
+    assert overlapping(objective, pack_point(params)).tolist() == [True, True, False]
 
 
 def test_a_nearly_poisson_dispersion_is_flagged():
