@@ -30,7 +30,6 @@ from pmnbmix.point.objective import (
     derivatives,
     inv_disps,
     likelihood_objective,
-    log_likelihood,
 )
 from pmnbmix.point.starts import start_pool
 
@@ -67,8 +66,8 @@ def lbfgs(counts: nb.Counts, k: int) -> float:
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         point = flat.reshape(3, k).copy()
         point[0] -= np.logaddexp.reduce(point[0])
-        gradient, _ = derivatives(objective.arrays, objective.prior_numbers, point)
-        return -log_likelihood(objective.arrays, point), -gradient
+        likelihood, gradient, _ = derivatives(objective.arrays, objective.prior_numbers, point)
+        return -likelihood, -gradient
 
     found = optimize.minimize(loss, start.ravel(), jac=True, method="L-BFGS-B")
     assert np.isfinite(inv_disps(found.x.reshape(3, k))).all()

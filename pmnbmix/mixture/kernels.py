@@ -89,20 +89,26 @@ def marginal_derivatives(
     k = means.size
     weights = np.exp(log_weights)
     fixed = _fixed_constants(inv_disps)
-    total = 0.0
+    # compensated, for a climb compares gains of single bits
+    total, lost = 0.0, 0.0
     gradient = np.zeros(3 * k)
     hessian = np.zeros((3 * k, 3 * k))
     terms = np.empty(k)
     jets = np.empty((k, 5))
     score = np.empty(3 * k)
+    impossible = False
     for u in range(values.size):
         times = frequency[u]
         row = _row_jets(
             values[u], exposure[u], constants[u], log_weights, means, inv_disps, fixed, terms, jets
         )
-        total += times * row
         if math.isinf(row):
+            impossible = True
             continue
+        addend = times * row - lost
+        moved = total + addend
+        lost = (moved - total) - addend
+        total = moved
         for j in range(k):
             z = math.exp(terms[j] - row)
             by_mean, by_dispersion, aa, ab, bb = jets[j]
@@ -129,7 +135,7 @@ def marginal_derivatives(
     for i in range(3 * k):
         for j in range(i):
             hessian[i, j] = hessian[j, i]
-    return total, gradient, hessian
+    return (-math.inf if impossible else total), gradient, hessian
 
 
 @compiled

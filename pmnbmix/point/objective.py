@@ -63,11 +63,11 @@ def log_likelihood(arrays: TableArrays, point: np.ndarray) -> float:
 @compiled
 def derivatives(
     arrays: TableArrays, prior: np.ndarray, point: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gradient (3k,) and Hessian (3k, 3k) of log likelihood plus log prior in (L, a, b)."""
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Log likelihood; gradient (3k,) and Hessian (3k, 3k), log prior included, in (L, a, b)."""
     values, exposure, frequency, constants = arrays
     k = point.shape[1]
-    _, gradient, hessian = marginal_derivatives(
+    likelihood, gradient, hessian = marginal_derivatives(
         values, exposure, frequency, constants, point[0], np.exp(point[1]), np.exp(-point[2])
     )
     if prior[0] > 0.0:
@@ -83,7 +83,7 @@ def derivatives(
             for j in range(k):
                 gradient[row * k + j] -= precision * (point[row, j] - loc)
                 hessian[row * k + j, row * k + j] -= precision
-    return gradient, hessian
+    return likelihood, gradient, hessian
 
 
 @compiled
@@ -168,7 +168,7 @@ class Objective:
 
     def derivatives(self, point: Floats) -> tuple[Floats, Floats]:
         """Gradient (3k,) and Hessian (3k, 3k) in logits, log means and log dispersions."""
-        gradient, hessian = derivatives(self.arrays, self.prior_numbers, point)
+        _, gradient, hessian = derivatives(self.arrays, self.prior_numbers, point)
         return gradient, hessian
 
 
