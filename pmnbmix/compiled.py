@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,7 +27,7 @@ def _cache_folder() -> str:
     digest = hashlib.sha256()
     for source in sorted(package.rglob("*.py")):
         content = source.read_bytes()
-        if b"@compiled" in content:
+        if b"@compiled" in content or b"@inlined" in content:
             digest.update(content)
     base = config.CACHE_DIR or platformdirs.user_cache_dir("pmnbmix", appauthor=False)
     return str(Path(base) / f"pmnbmix-{digest.hexdigest()[:16]}")
@@ -43,15 +44,40 @@ def compiled[F: Callable[..., object]](function: F) -> F:
     nats. ``error_model="numpy"`` makes ``log(0)`` minus infinity instead of an exception, and
     ``nogil=True`` lets chains run side by side.
     """
-    # numba reads its setting when it decorates; what others compile is theirs to place
-    others = config.CACHE_DIR
-    config.CACHE_DIR = _CACHE_FOLDER
-    try:
+    with _own_cache():
         dispatcher = numba.njit(cache=True, fastmath=False, error_model="numpy", nogil=True)(
             function
         )
+    return cast(F, dispatcher)
+
+
+def compiled_callback(signature: Any) -> Callable[[Callable[..., int]], Any]:
+    """Compile a function, by the same rules, so that other machine code can call it by address."""
+
+    def decorate(function: Callable[..., int]) -> Any:
+        with _own_cache():
+            return numba.cfunc(signature, cache=True, error_model="numpy")(function)
+
+    return decorate
+
+
+@contextlib.contextmanager
+def _own_cache() -> Iterator[None]:
+    """Place machine code in the package's folder; what others compile is theirs to place."""
+    others = config.CACHE_DIR
+    # numba reads its setting when it decorates
+    config.CACHE_DIR = _CACHE_FOLDER
+    try:
+        yield
     finally:
         config.CACHE_DIR = others
+
+
+def inlined[F: Callable[..., object]](function: F) -> F:
+    """Compile a small helper, by the same rules, into the loop that calls it, never as a call."""
+    dispatcher = numba.njit(fastmath=False, error_model="numpy", nogil=True, forceinline=True)(
+        function
+    )
     return cast(F, dispatcher)
 
 

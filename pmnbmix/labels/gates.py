@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.labels.screen import suspects
 from pmnbmix.mixture.draws import Draws, group, read_draws
 from pmnbmix.mixture.params import PARAMETERS
 
@@ -31,7 +32,8 @@ class Gates:
     Attributes
     ----------
     row_r_hat, row_ess : float
-        Largest r-hat and smallest bulk ESS of the log density of a unique row.
+        Largest r-hat and smallest bulk ESS of the log density of a unique row; of large tables,
+        among the rows that `pmnbmix.labels.screen` suspects.
     component_r_hat, component_ess : float
         Largest r-hat and smallest ESS, bulk or tail, of weights, means and dispersions with the
         labels of the tree.
@@ -89,7 +91,7 @@ def judge(rows: Floats, relabelled: Draws) -> Gates:
     -------
     Gates
     """
-    r_hat, ess = r_hat_and_ess(rows)
+    r_hat, ess = r_hat_and_ess(rows[:, :, suspects(rows)])
     names = PARAMETERS if relabelled.n_components > 1 else PARAMETERS[1:]
     of_components = [r_hat_and_ess(getattr(relabelled, name)) for name in names]
     tails = [_ess(getattr(relabelled, name), "tail").min() for name in names]

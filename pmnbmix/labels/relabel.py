@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.compiled import compiled
 from pmnbmix.data.counts import CountTable
+from pmnbmix.data.squash import squash
 from pmnbmix.mixture.draws import Draws, read_draws, read_table
+from pmnbmix.mixture.elementary import quick_log
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import best_permutations, gather, invert
 
@@ -27,6 +30,9 @@ _LABELLED_GROUPS = ("posterior", "log_prior")
 # Responsibilities are kept between iterations up to this much memory and made again beyond it.
 _KEEP_BYTES = 500_000_000
 _MAX_ITER = 100
+# Tables with more rows than this are squashed: width of the bins of log exposure, nodes in each.
+_SQUASH_FROM = 1000
+_SQUASHING = (0.5, 6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +117,10 @@ def relabel_by_responsibilities(draws: Draws, table: CountTable) -> Relabelling:
     if k == 1:
         return Relabelling(identity, np.zeros(draws.n_samples))
     starts = [identity] + [_by_parameter(draws, name).order for name in PARAMETERS]
+    distinct = {start.astype(np.intp).tobytes(): start for start in starts}.values()
+    if table.values.size > _SQUASH_FROM:
+        # the loss is a sum of smooth functions of the exposure, as the log likelihood is
+        table = squash(table, *_SQUASHING)
     if 8 * draws.means.size * table.values.size <= _KEEP_BYTES:
         kept = list(draws.responsibility_blocks(table))
 
@@ -121,13 +131,34 @@ def relabel_by_responsibilities(draws: Draws, table: CountTable) -> Relabelling:
         def blocks() -> Iterable[tuple[slice, Floats]]:
             return draws.responsibility_blocks(table)
 
+    entropy = _negative_entropy(blocks, table.frequency, draws.n_samples, k)
     return min(
-        (stephens(blocks, table.frequency, start) for start in starts),
+        (stephens(blocks, table.frequency, start, entropy) for start in distinct),
         key=lambda found: found.loss,
     )
 
 
-def stephens(blocks: Blocks, frequency: Floats, start: Order) -> Relabelling:
+def _negative_entropy(blocks: Blocks, frequency: Floats, n_samples: int, k: int) -> Floats:
+    """Sum over observations of p log p for each draw and component, (n_samples, k)."""
+    total = np.zeros((n_samples, k))
+    for rows, p in blocks():
+        _add_negative_entropy(p, frequency[rows], total)
+    return total
+
+
+@compiled
+def _add_negative_entropy(p: np.ndarray, frequency: np.ndarray, total: np.ndarray) -> None:
+    n_samples, n_rows, k = p.shape
+    for s in range(n_samples):
+        for u in range(n_rows):
+            for j in range(k):
+                if p[s, u, j] > 1e-300:
+                    total[s, j] += frequency[u] * p[s, u, j] * quick_log(p[s, u, j])
+
+
+def stephens(
+    blocks: Blocks, frequency: Floats, start: Order, entropy: Floats | None = None
+) -> Relabelling:
     """Iterate Stephens' algorithm from one start.
 
     Parameters
@@ -137,6 +168,8 @@ def stephens(blocks: Blocks, frequency: Floats, start: Order) -> Relabelling:
     frequency : ndarray, shape (n_unique,)
         How many observations each row stands for.
     start : ndarray of int, shape (n_samples, k)
+    entropy : ndarray, shape (n_samples, k), optional
+        Sum over observations of p log p, which the labels do not change; made where absent.
 
     Returns
     -------
@@ -144,21 +177,19 @@ def stephens(blocks: Blocks, frequency: Floats, start: Order) -> Relabelling:
     """
     order = start
     n_samples, k = order.shape
-    negative_entropy = np.zeros((n_samples, k))
-    for rows, p in blocks():
-        weighted = np.where(p > 0, p, 1.0)
-        negative_entropy += np.einsum("sul,sul,u->sl", p, np.log(weighted), frequency[rows])
+    if entropy is None:
+        entropy = _negative_entropy(blocks, frequency, n_samples, k)
     best = Relabelling(order, np.full(n_samples, np.inf))
     for _ in range(_MAX_ITER):
         cross = np.zeros((n_samples, k, k))
         for rows, p in blocks():
-            mean = gather(p, order[:, None, :]).mean(axis=0)
+            mean = _mean_by(p, order)
             # a mean of 0 makes any other responsibility infinitely costly; the log of the
             # smallest number says so without 0 times infinity
             log_mean = np.log(np.maximum(mean, np.finfo(np.float64).tiny))
             weighted = log_mean * frequency[rows][:, None]
             cross -= np.matmul(weighted.T[None], p)
-        new_order, cost = best_permutations(negative_entropy[:, None, :] + cross)
+        new_order, cost = best_permutations(entropy[:, None, :] + cross)
         found = Relabelling(new_order, np.maximum(cost, 0.0))
         if not found.loss < best.loss * (1.0 - 1e-12):
             break
@@ -167,6 +198,18 @@ def stephens(blocks: Blocks, frequency: Floats, start: Order) -> Relabelling:
             break
         order = new_order
     return best
+
+
+def _mean_by(p: Floats, order: Order) -> Floats:
+    """Mean over draws of relabelled responsibilities, (n_rows, k)."""
+    n_samples, _, k = p.shape
+    mean = np.empty(p.shape[1:])
+    for j in range(k):
+        mean[:, j] = sum(
+            np.einsum("s,su->u", (order[:, j] == i) / n_samples, p[:, :, i])
+            for i in np.unique(order[:, j])
+        )
+    return mean
 
 
 def raw_draws(tree: xr.DataTree) -> tuple[Draws, Order]:

@@ -25,7 +25,6 @@ from scipy import special
 
 from pmnbmix.compiled import compiled
 from pmnbmix.mixture.special import (
-    digamma_gap,
     log1pmx,
     log_ratio_excess,
     polygamma_excesses,
@@ -69,29 +68,6 @@ def component_value(x: float, constant: float, m: float, r: float, remainder: fl
     saddle = r * log_ratio_excess(total * inverse, gap * inverse)
     saddle += x * log_ratio_excess(total * inverse * (m / x), -gap * (r * inverse) / x)
     return saddle + stirling_remainder(total) - remainder - constant + 0.5 * math.log(r / total)
-
-
-@compiled
-def component_terms(
-    x: float, constant: float, m: float, r: float, remainder: float, excess: float
-) -> tuple[float, float, float]:
-    """Log density, and its derivatives in log mean and log dispersion, sharing what they share.
-
-    ``constant`` is `count_constant` of x; ``remainder`` and ``excess`` are `stirling_remainder`
-    and `digamma_excess` of r. For finite r and m > 0.
-    """
-    inverse = 1.0 / (r + m)
-    gap = x - m
-    t = gap * inverse
-    if x == 0.0:
-        ratio = log1pmx(t) if t > -0.3 else -math.log1p(m / r) - t
-        return r * (ratio + t), gap * (r * inverse), -r * ratio
-    total = r + x
-    ratio = log_ratio_excess(total * inverse, t)
-    saddle = r * ratio
-    saddle += x * log_ratio_excess(total * inverse * (m / x), -gap * (r * inverse) / x)
-    value = saddle + stirling_remainder(total) - remainder - constant + 0.5 * math.log(r / total)
-    return value, gap * (r * inverse), -r * (digamma_gap(r, x, excess) + ratio)
 
 
 @compiled
@@ -256,25 +232,6 @@ def mixture_table(
 
 
 @compiled
-def draws_table(
-    values: np.ndarray,
-    exposure: np.ndarray,
-    log_weights: np.ndarray,
-    means: np.ndarray,
-    inv_disps: np.ndarray,
-) -> np.ndarray:
-    """Log density of every row under every draw of the mixture, (n_draws, n_unique).
-
-    ``log_weights``, ``means`` and ``inv_disps`` are (n_draws, n_components).
-    """
-    out = np.empty((means.shape[0], values.size))
-    constants = count_constants(values)
-    for s in range(means.shape[0]):
-        out[s] = mixture_rows(values, exposure, constants, log_weights[s], means[s], inv_disps[s])
-    return out
-
-
-@compiled
 def responsibilities_table(
     values: np.ndarray,
     exposure: np.ndarray,
@@ -291,18 +248,3 @@ def responsibilities_table(
         for k in range(means.size):
             table[u, k] = math.exp(table[u, k] - normaliser)
     return table
-
-
-@compiled
-def draws_responsibilities(
-    values: np.ndarray,
-    exposure: np.ndarray,
-    log_weights: np.ndarray,
-    means: np.ndarray,
-    inv_disps: np.ndarray,
-) -> np.ndarray:
-    """P(component | row) under every draw, (n_draws, n_unique, n_components)."""
-    out = np.empty((means.shape[0], values.size, means.shape[1]))
-    for s in range(means.shape[0]):
-        out[s] = responsibilities_table(values, exposure, log_weights[s], means[s], inv_disps[s])
-    return out

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts, CountTable
-from pmnbmix.mixture import density
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import gather
+from pmnbmix.mixture.rows import draws_log_density, draws_responsibilities
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -49,7 +49,7 @@ class Draws:
 
     def log_density(self, table: CountTable) -> Floats:
         """Log density of every row under every draw, (n_chains, n_draws, n_unique)."""
-        rows = density.draws_table(table.values, table.exposure, *self._flat())
+        rows = draws_log_density(table, *self._flat())
         return rows.reshape(*self.means.shape[:2], -1)
 
     def responsibility_blocks(self, table: CountTable) -> Iterator[tuple[slice, Floats]]:
@@ -59,12 +59,8 @@ class Draws:
         step = max(1, _BLOCK_BYTES // per_row)
         for first in range(0, table.values.size, step):
             rows = slice(first, first + step)
-            yield (
-                rows,
-                density.draws_responsibilities(
-                    table.values[rows], table.exposure[rows], log_weights, means, inv_disps
-                ),
-            )
+            part = CountTable(table.values[rows], table.exposure[rows], table.frequency[rows])
+            yield rows, draws_responsibilities(part, log_weights, means, inv_disps)
 
     def _flat(self) -> tuple[Floats, Floats, Floats]:
         k = self.n_components

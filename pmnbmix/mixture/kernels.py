@@ -1,4 +1,4 @@
-"""Compiled sums over the table: log likelihood with derivatives, and the log posterior for NUTS.
+"""Compiled sums over the table: log likelihood with first and second derivatives.
 
 Derivatives are taken in the coordinates (L, a, b) of length 3 n_components: L the logits of the
 weights (weights = softmax(L)), a the log means, b the log dispersions.
@@ -15,12 +15,10 @@ from pmnbmix.compiled import compiled
 from pmnbmix.data.counts import CountTable
 from pmnbmix.mixture.density import (
     component_jet,
-    component_terms,
     count_constants,
     inverse_constants,
     log_sum_exp,
 )
-from pmnbmix.mixture.special import digamma_excess, stirling_remainder
 
 Floats = NDArray[np.float64]
 
@@ -163,79 +161,3 @@ def row_scores(
             out[u, k + j] = z * jets[j, 0]
             out[u, 2 * k + j] = z * jets[j, 1]
     return out
-
-
-@compiled
-def log_posterior(
-    packed: np.ndarray,
-    gradient: np.ndarray,
-    values: np.ndarray,
-    exposure: np.ndarray,
-    frequency: np.ndarray,
-    constants: np.ndarray,
-    prior: np.ndarray,
-) -> float:
-    """Log posterior and its gradient (written into ``gradient``) in the coordinates of NUTS.
-
-    ``packed`` (3k - 1,) holds the log ratios of the first k - 1 weights to the last, the log means
-    and the log dispersions. ``constants`` is `density.count_constants` of the values. ``prior``
-    holds the Dirichlet concentration, then loc and scale of the log means and of the log
-    dispersions. The Jacobian of the log ratios, the product of all weights, is included; constants
-    of the priors are not. Minus infinity where a parameter is too extreme for a number.
-    """
-    k = (packed.size + 1) // 3
-    concentration, mean_loc, mean_scale, dispersion_loc, dispersion_scale = prior
-    logits = np.zeros(k)
-    logits[: k - 1] = packed[: k - 1]
-    log_weights = logits - log_sum_exp(logits)
-    weights = np.exp(log_weights)
-    means = np.exp(packed[k - 1 : 2 * k - 1])
-    inv_disps = np.exp(-packed[2 * k - 1 :])
-    remainders, excesses = np.empty(k), np.empty(k)
-    for j in range(k):
-        if not (0.0 < means[j] < math.inf and 0.0 < inv_disps[j] < math.inf):
-            return -math.inf
-        remainders[j] = stirling_remainder(inv_disps[j])
-        excesses[j] = digamma_excess(inv_disps[j])
-
-    terms, by_mean, by_dispersion = np.empty(k), np.empty(k), np.empty(k)
-    total = 0.0
-    gradient[:] = 0.0
-    for u in range(values.size):
-        largest = -math.inf
-        for j in range(k):
-            value, by_mean[j], by_dispersion[j] = component_terms(
-                values[u],
-                constants[u],
-                exposure[u] * means[j],
-                inv_disps[j],
-                remainders[j],
-                excesses[j],
-            )
-            terms[j] = log_weights[j] + value
-            largest = max(largest, terms[j])
-        if not math.isfinite(largest):
-            return -math.inf
-        mass = 0.0
-        for j in range(k):
-            terms[j] = math.exp(terms[j] - largest)
-            mass += terms[j]
-        total += frequency[u] * (largest + math.log(mass))
-        share = frequency[u] / mass
-        for j in range(k):
-            z = share * terms[j]
-            if j < k - 1:
-                gradient[j] += z
-            gradient[k - 1 + j] += z * by_mean[j]
-            gradient[2 * k - 1 + j] += z * by_dispersion[j]
-    n = frequency.sum()
-    for j in range(k):
-        total += concentration * log_weights[j]
-        if j < k - 1:
-            gradient[j] += concentration - (n + k * concentration) * weights[j]
-        mean_deviation = (packed[k - 1 + j] - mean_loc) / mean_scale
-        dispersion_deviation = (packed[2 * k - 1 + j] - dispersion_loc) / dispersion_scale
-        total -= 0.5 * (mean_deviation**2 + dispersion_deviation**2)
-        gradient[k - 1 + j] -= mean_deviation / mean_scale
-        gradient[2 * k - 1 + j] -= dispersion_deviation / dispersion_scale
-    return total

@@ -128,24 +128,12 @@ def polygamma_excesses(z: float) -> tuple[float, float]:
 
 
 @compiled
-def digamma_gap(r: float, x: float, excess: float) -> float:
-    """``digamma(r + x) - digamma(r) - log((r + x) / r)`` for r > 0, x >= 0.
-
-    ``excess`` is `digamma_excess` of r, which many x share. For large r both sides of the
-    subtraction agree to x/r; the divided difference carries that factor out exactly.
-    """
-    if r < _SERIES_FROM:
-        return digamma_excess(r + x) - excess
-    u, v = 1.0 / (r + x), 1.0 / r
-    quotient = _divided_difference(_DIGAMMA, u * u, v * v)
-    return -x * u * v * ((u + v) * quotient - 0.5)
-
-
-@compiled
 def polygamma_gaps(r: float, x: float, first: float, second: float) -> tuple[float, float]:
-    """`digamma_gap`, and ``trigamma(r + x) - trigamma(r) - 1/(r + x) + 1/r``, for r > 0, x >= 0.
+    """Gaps of digamma and trigamma beyond those of log and 1/z, for r > 0, x >= 0.
 
-    ``first`` and ``second`` are the `polygamma_excesses` of r.
+    ``digamma(r + x) - digamma(r) - log((r + x) / r)``, and ``trigamma(r + x) - trigamma(r) - 1/(r +
+    x) + 1/r``; ``first`` and ``second`` are the `polygamma_excesses` of r. For large r both sides
+    of the subtractions agree to x/r; the divided differences carry that factor out exactly.
     """
     if x == 0.0:
         return 0.0, 0.0

@@ -15,17 +15,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture import kernels
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.mixture.target import Target
+from pmnbmix.posterior.handover import nutpie_model
 from pmnbmix.progress import Advance
 
 Floats = NDArray[np.float64]
 _log = logging.getLogger(__name__)
 
-# Chains run side by side only where one gradient takes long enough: below, the threads spend
-# their time handing each other Python's lock and are slower than one after another.
-_PARALLEL_FROM = 4000
 _STATS = {
     "logp": "lp",
     "diverging": "diverging",
@@ -86,17 +84,19 @@ class Settings:
 
 
 def run_nutpie(
-    counts: Counts,
-    spec: MixtureSpec,
+    target: Target,
     starts: Floats,
     seeds: list[int],
     settings: Settings,
     advance: Advance,
 ) -> Chains:
-    """Run the compiled log density, one nutpie sampler a chain so that each has its own start."""
+    """Run the compiled log density, one nutpie sampler a chain so that each has its own start.
+
+    ``starts`` (chains, 3k - 1) are in the coordinates of the target; the draws are not whitened.
+    """
     import nutpie
 
-    models = [_nutpie_model(counts, spec, start) for start in starts]
+    models = [nutpie_model(target.copy(), start) for start in starts]
     per_chain = settings.tune + settings.draws
     done = [0] * len(models)
 
@@ -106,8 +106,7 @@ def run_nutpie(
 
         return update
 
-    parallel = counts.n_unique * spec.n_components >= _PARALLEL_FROM
-    workers = min(len(models), (os.cpu_count() or 1) if parallel else 1)
+    workers = min(len(models), os.cpu_count() or 1)
     waiting = list(range(len(models)))
     running: dict[int, Any] = {}
     traces: dict[int, xr.DataTree] = {}
@@ -131,7 +130,7 @@ def run_nutpie(
             for chain, sampler in list(running.items()):
                 # until a chain is complete, waiting for it ends in a TimeoutError
                 with contextlib.suppress(TimeoutError):
-                    traces[chain] = sampler.wait(timeout=0.02)
+                    traces[chain] = sampler.wait(timeout=0.005)
                     del running[chain]
                     done[chain] = per_chain
             advance(sum(done), len(models) * per_chain)
@@ -149,38 +148,13 @@ def run_nutpie(
         [trace["sample_stats"].to_dataset()[list(_STATS)] for trace in finished], dim="chain"
     ).rename(_STATS)
     return Chains(
-        packed=np.concatenate([trace["posterior"]["packed"].values for trace in finished]),
+        packed=target.unwhitened(
+            np.concatenate([trace["posterior"]["packed"].values for trace in finished])
+        ),
         stats=stats.assign_coords(chain=np.arange(len(kept))),
         engine=f"nutpie {version('nutpie')}",
         kept=kept,
         complete=len(kept) == len(models),
-    )
-
-
-def _nutpie_model(counts: Counts, spec: MixtureSpec, start: Floats) -> Any:
-    from nutpie.compiled_pyfunc import from_pyfunc
-
-    arrays, prior = kernels.table_arrays(counts.table), spec.sampling_numbers()
-    size = start.size
-
-    def make_log_density() -> Callable[[Floats], tuple[float, Floats]]:
-        def log_density(packed: Floats) -> tuple[float, Floats]:
-            gradient = np.empty(size)
-            return kernels.log_posterior(packed, gradient, *arrays, prior), gradient
-
-        return log_density
-
-    def make_expand(seed: int, stream: int, chain: int) -> Callable[[Floats], dict[str, Floats]]:
-        return lambda packed: {"packed": np.asarray(packed)}
-
-    return from_pyfunc(
-        ndim=size,
-        make_logp_fn=make_log_density,
-        make_expand_fn=make_expand,
-        expanded_dtypes=[np.dtype("float64")],
-        expanded_shapes=[(size,)],
-        expanded_names=["packed"],
-        make_initial_point_fn=lambda seed: start,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Literal
 
@@ -12,14 +13,22 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import Counts
-from pmnbmix.labels.gates import DIVERGENCE_LIMIT, ESS_LIMIT, Gates, check_gates
+from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.labels.gates import (
+    DIVERGENCE_LIMIT,
+    ESS_LIMIT,
+    Gates,
+    check_gates,
+    row_log_density,
+)
 from pmnbmix.labels.relabel import relabel
-from pmnbmix.mixture.draws import fingerprint
+from pmnbmix.mixture.draws import fingerprint, read_draws, read_table
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.engines import Chains, Settings, run_nutpie, run_pymc, unpack
 from pmnbmix.posterior.modes import Mode, find_modes, modes_that_matter, spread_starts
+from pmnbmix.posterior.plan import Attempt, make_plan
 from pmnbmix.posterior.predictive import log_prior, predictive_groups
 from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree, assemble
 from pmnbmix.progress import Advance, progress_bar
@@ -30,8 +39,8 @@ _log = logging.getLogger(__name__)
 ENGINES = ("nutpie", "pymc")
 # Share of effective draws of the slowest parameter below which thinning is worth its time.
 _WORTH = 0.25
-# (tuning draws, target acceptance, thinning): the next is tried while a gate fails.
-_ATTEMPTS = ((1000, 0.9, 1), (2000, 0.95, 4), (4000, 0.98, 8))
+# Scatter of the error of a squashed log likelihood over the draws, in nats, that changes nothing.
+_SQUASHING_LIMIT = 0.01
 
 
 def sample(
@@ -63,10 +72,11 @@ def sample(
         Draws per chain, 4 or more.
     tune : int, optional
         Tuning draws per chain. Where neither it nor ``target_accept`` is given, sampling begins
-        with 1000 and 0.9 and is repeated while a gate fails, more than one draw in 1,000 diverges
+        with 200 and 0.8 where one mode holds 99 % of the mass and importance sampling finds its
+        Laplace approximation close, in the coordinates of that; with 1000 and 0.9 in plain
+        coordinates else. It is repeated while a gate fails, more than one draw in 1,000 diverges
         or the draws of a component are worth less than a quarter of their number: longer, more
-        carefully, and thinned to ``draws``; twice at most, and once where it is for the components
-        only. The attributes of the tree say what was done.
+        carefully, and thinned to ``draws``. The attributes of the tree say what was done.
     chains : int
     engine : {"nutpie", "pymc"}
         "nutpie" samples the compiled log density; "pymc" runs `build_model` by PyMC's own sampler,
@@ -102,30 +112,44 @@ def sample(
     resolved = _check(counts, spec, draws, tune, chains, engine, target_accept)
     rng = as_rng(random_seed)
     modes = find_modes(counts, resolved, rng)
-    attempts: tuple[tuple[int, float, int], ...] = _ATTEMPTS
-    if tune is not None or target_accept is not None:
-        attempts = ((tune if tune is not None else 1000, target_accept or 0.9, 1),)
-    elif chains == 1 or draws * chains < ESS_LIMIT:
+    plan = make_plan(
+        counts,
+        resolved,
+        modes,
+        rng,
+        exact=engine == "pymc",
         # no gate can hold however carefully this few draws are made
-        attempts = _ATTEMPTS[:1]
-    run = run_nutpie if engine == "nutpie" else run_pymc
+        once=chains == 1 or draws * chains < ESS_LIMIT,
+        tune=tune,
+        target_accept=target_accept,
+    )
     title = f"NUTS, {resolved.n_components} components"
     failures: list[str] = []
     started = time.monotonic()
-    for number, (tuning, acceptance, thin) in enumerate(attempts, start=1):
-        starts, which = spread_starts(counts, resolved, modes, chains, rng)
+    for number, attempt in enumerate(plan.attempts, start=1):
+        starts, which = spread_starts(plan.target, modes, chains, rng)
         seeds = rng.integers(2**31, size=chains).tolist()
-        settings = Settings(draws * thin, tuning, acceptance)
+        settings = Settings(draws * attempt.thin, attempt.tune, attempt.target_accept)
+        target = plan.target
+        if attempt.whitened:
+            target = target.whitened(modes[0].packed, modes[0].root)
+            starts = np.linalg.solve(modes[0].root, (starts - modes[0].packed).T).T
         with progress_bar(title, enabled=progressbar and on_draw is None) as bar:
-            got = run(counts, resolved, starts, seeds, settings, on_draw or bar)
+            if engine == "nutpie":
+                got = run_nutpie(target, starts, seeds, settings, on_draw or bar)
+            else:
+                got = run_pymc(counts, resolved, starts, seeds, settings, on_draw or bar)
         seconds = time.monotonic() - started
-        tree = _to_tree(counts, resolved, got.thinned(thin), modes, which, rng)
+        tree = _to_tree(counts, resolved, got.thinned(attempt.thin), modes, which, rng)
         tree.attrs.update(
             {
                 "engine": got.engine,
-                "tune": tuning,
-                "target_accept": acceptance,
-                "thinned_from": draws * thin,
+                "coordinates": "laplace-whitened" if attempt.whitened else "plain",
+                "k_hat": plan.k_hat,
+                "mode_mass": plan.mode_mass,
+                "tune": attempt.tune,
+                "target_accept": attempt.target_accept,
+                "thinned_from": settings.draws,
                 "attempts": number,
                 "failed_attempts": "; ".join(failures),
                 "interrupted": int(not got.complete),
@@ -134,30 +158,46 @@ def sample(
                 "sampling_seconds": round(seconds, 3),
             }
         )
+        error = _squashing_error(tree, plan.squashed)
+        tree.attrs["squashing_error_sd"] = error
         gates = check_gates(tree)
         divergent = float(got.stats["diverging"].mean())
-        if not got.complete or _good_enough(gates, divergent, number, draws * chains):
+        good = _good_enough(gates, divergent, attempt, draws * chains)
+        if not got.complete or (good and error <= _SQUASHING_LIMIT):
             break
         failures.append(
-            f"tune {tuning}, target_accept {acceptance}: r-hat {gates.row_r_hat:.3f} (rows), "
+            f"{tree.attrs['coordinates']} coordinates, tune {attempt.tune}, target_accept "
+            f"{attempt.target_accept}: r-hat {gates.row_r_hat:.3f} (rows), "
             f"{gates.component_r_hat:.3f} (components), ESS {gates.row_ess:.0f} and "
-            f"{gates.component_ess:.0f}, "
-            f"{divergent:.2%} divergent"
+            f"{gates.component_ess:.0f}, {divergent:.2%} divergent"
         )
+        if error > _SQUASHING_LIMIT:
+            failures[-1] += f", squashing error {error:.2g} nats"
+            exact = make_target(counts.table, resolved)
+            plan = replace(plan, target=exact, squashed=None)
         _log.info("attempt %d did not pass (%s)", number, failures[-1])
     return tree
 
 
-def _good_enough(gates: Gates, divergent: float, attempt: int, n_samples: int) -> bool:
+def _squashing_error(tree: xr.DataTree, squashed: CountTable | None) -> float:
+    """Standard deviation over the draws of the error of the log likelihood that was sampled."""
+    if squashed is None:
+        return 0.0
+    true = row_log_density(tree) @ read_table(tree).frequency
+    sampled = read_draws(tree).log_density(squashed) @ squashed.frequency
+    return float((sampled - true).std())
+
+
+def _good_enough(gates: Gates, divergent: float, attempt: Attempt, n_samples: int) -> bool:
     """Whether to stop here.
 
     Few effective draws of a heavy-tailed component have not seen its tail, whatever r-hat says, and
     their standard deviations come out too low. But components of a mixture with too many of them
-    may never settle, so that they alone are worth one more attempt only.
+    may never settle, so that they alone are worth one thinned attempt only.
     """
     if not gates.density_ok or divergent > DIVERGENCE_LIMIT:
         return False
-    return attempt >= 2 or (gates.components_ok and gates.component_ess >= _WORTH * n_samples)
+    return attempt.thin > 1 or (gates.components_ok and gates.component_ess >= _WORTH * n_samples)
 
 
 def _check(

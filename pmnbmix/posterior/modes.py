@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture import kernels
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.mixture.target import Target
 from pmnbmix.point.objective import Objective, prior_objective, unpack_point
 from pmnbmix.point.search import search
 from pmnbmix.seeds import as_rng
@@ -40,8 +40,8 @@ class Mode:
     params : MixtureParams
     log_density : float
         Log likelihood plus log density of the priors in these coordinates.
-    covariance : ndarray, shape (3k - 1, 3k - 1)
-        Inverse of the negative Hessian.
+    root : ndarray, shape (3k - 1, 3k - 1)
+        Triangular; root @ root.T is the inverse of the negative Hessian.
     log_mass : float
         Laplace approximation to the log of the probability around the mode, unnormalised.
     times_reached : int
@@ -51,7 +51,7 @@ class Mode:
     packed: Floats
     params: MixtureParams
     log_density: float
-    covariance: Floats
+    root: Floats
     log_mass: float
     times_reached: int
 
@@ -82,17 +82,17 @@ def find_modes(
     rng = as_rng(random_seed)
     modes = []
     for optimum in search(objective, rng, _MAX_ITER).optima:
-        covariance = _covariance(objective, optimum.point)
-        if covariance is None:
+        root = _covariance_root(objective, optimum.point)
+        if root is None:
             continue
-        _, log_volume = np.linalg.slogdet(2.0 * np.pi * covariance)
+        log_volume = np.log(np.diag(root)).sum() + 0.5 * root.shape[0] * np.log(2.0 * np.pi)
         modes.append(
             Mode(
                 packed=pack(optimum.point),
                 params=unpack_point(optimum.point),
                 log_density=optimum.log_density,
-                covariance=covariance,
-                log_mass=optimum.log_density + 0.5 * float(log_volume),
+                root=root,
+                log_mass=optimum.log_density + float(log_volume),
                 times_reached=optimum.times_reached,
             )
         )
@@ -110,9 +110,17 @@ def modes_that_matter(modes: list[Mode]) -> list[Mode]:
 
 
 def spread_starts(
-    counts: Counts, spec: MixtureSpec, modes: list[Mode], chains: int, rng: np.random.Generator
+    target: Target, modes: list[Mode], chains: int, rng: np.random.Generator
 ) -> tuple[Floats, NDArray[np.intp]]:
     """Starting points of the chains, spread over the modes that matter, largest mass first.
+
+    Parameters
+    ----------
+    target : Target
+        In plain coordinates.
+    modes : list of Mode
+    chains : int
+    rng : numpy.random.Generator
 
     Returns
     -------
@@ -122,30 +130,22 @@ def spread_starts(
     """
     mattering = modes_that_matter(modes)
     which = np.arange(chains) % len(mattering)
-    return np.array([_jitter(counts, spec, mattering[i], rng) for i in which]), which
+    return np.array([_jitter(target, mattering[i], rng) for i in which]), which
 
 
-def _jitter(counts: Counts, spec: MixtureSpec, mode: Mode, rng: np.random.Generator) -> Floats:
+def _jitter(target: Target, mode: Mode, rng: np.random.Generator) -> Floats:
     """Overdispersed draw around a mode, pulled in until it is no absurd place to start."""
-    arrays, prior = kernels.table_arrays(counts.table), spec.sampling_numbers()
-    gradient = np.empty(mode.packed.size)
-
-    def log_posterior(packed: Floats) -> float:
-        return float(kernels.log_posterior(packed, gradient, *arrays, prior))
-
-    at_mode = log_posterior(mode.packed)
-    step = _OVERDISPERSION * (
-        np.linalg.cholesky(mode.covariance) @ rng.standard_normal(mode.packed.size)
-    )
+    at_mode, _ = target.log_density(mode.packed)
+    step = _OVERDISPERSION * (mode.root @ rng.standard_normal(mode.packed.size))
     for _ in range(20):
-        if log_posterior(mode.packed + step) > at_mode - 10.0 - 2.0 * mode.packed.size:
+        if target.log_density(mode.packed + step)[0] > at_mode - 10.0 - 2.0 * mode.packed.size:
             return mode.packed + step
         step *= 0.7
     return mode.packed
 
 
-def _covariance(objective: Objective, point: Floats) -> Floats | None:
-    """Inverse of the negative Hessian in the coordinates of NUTS; None where it has none."""
+def _covariance_root(objective: Objective, point: Floats) -> Floats | None:
+    """Root of the inverse of the negative Hessian in the coordinates of NUTS, or None."""
     if not np.isfinite(point).all():
         return None
     k = objective.n_components
@@ -153,7 +153,8 @@ def _covariance(objective: Objective, point: Floats) -> Floats | None:
     kept = np.delete(np.arange(3 * k), k - 1)
     information = -hessian[np.ix_(kept, kept)]
     try:
-        root = np.linalg.inv(np.linalg.cholesky(information))
+        # of the reversed matrix, for the inverse of its root to be lower triangular when reversed
+        root = np.linalg.inv(np.linalg.cholesky(information[::-1, ::-1]))[::-1, ::-1].T
     except np.linalg.LinAlgError:
         return None
-    return np.asarray(root.T @ root)
+    return np.ascontiguousarray(root)

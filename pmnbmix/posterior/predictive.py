@@ -15,8 +15,10 @@ from pmnbmix.posterior.tree import STORED_BYTES
 Floats = NDArray[np.float64]
 
 _PRIOR_DRAWS = 1000
-# Tables of predicted counts are made from this many single counts at most.
-_TABULATED = 5_000_000
+# Single counts that are predicted, at most: of as many draws as that makes, evenly spaced, but for
+# fewer draws a chain than the least a table of how often each value came up is kept instead.
+_PREDICTED = {"prior_predictive": 250_000, "posterior_predictive": 1_000_000}
+_LEAST_DRAWS = 25
 # A Poisson draw beyond this would not be exact in floating point.
 _LARGEST_RATE = 2.0**52
 
@@ -79,7 +81,7 @@ def predict_counts(draws: Draws, exposure: Floats, rng: np.random.Generator) -> 
 def predictive_groups(
     counts: Counts, spec: MixtureSpec, draws: Draws, rng: np.random.Generator
 ) -> dict[str, xr.Dataset]:
-    """Groups prior, prior_predictive and posterior_predictive.
+    """Groups prior, prior_predictive and posterior_predictive, the last two of some draws only.
 
     Predictions of many rows are kept as a table instead, ``posterior_predictive_table``: how often
     each value came up in the predicted data set of each draw, the last value standing for itself
@@ -105,7 +107,9 @@ def predictive_groups(
     }
     inverse = counts.expanded_inverse() if 8 * counts.n <= STORED_BYTES else None
     for name, source in (("prior_predictive", prior), ("posterior_predictive", draws)):
-        if inverse is not None and 8 * counts.n * source.n_samples <= STORED_BYTES:
+        room = int(_PREDICTED[name] // (counts.n * source.means.shape[0]))
+        if inverse is not None and room >= _LEAST_DRAWS:
+            source, chosen = _evenly(source, room)
             exposure = counts.table.exposure[inverse]
             groups[name] = xr.Dataset(
                 {
@@ -116,13 +120,20 @@ def predictive_groups(
                 },
                 coords={
                     "chain": np.arange(source.means.shape[0]),
-                    "draw": np.arange(source.means.shape[1]),
+                    "draw": chosen,
                     "obs": np.arange(counts.n),
                 },
             )
         elif name == "posterior_predictive":
             groups["posterior_predictive_table"] = _tabulated(counts, source, rng)
     return groups
+
+
+def _evenly(draws: Draws, most: int) -> tuple[Draws, NDArray[np.intp]]:
+    """At most so many draws of each chain, evenly spaced, and which they are."""
+    n_draws = draws.means.shape[1]
+    chosen = np.linspace(0, n_draws - 1, min(most, n_draws)).astype(np.intp)
+    return Draws(*(getattr(draws, name)[:, chosen] for name in PARAMETERS)), chosen
 
 
 def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dataset:
@@ -137,8 +148,7 @@ def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dat
     # the densities of all values are made first, in as much memory again
     room = int(np.clip(STORED_BYTES // (16 * n_chains * (largest + 1)), 5, n_draws))
     if (table.exposure == table.exposure[0]).all():
-        chosen = np.linspace(0, n_draws - 1, room).astype(np.intp)
-        few = Draws(*(getattr(draws, name)[:, chosen] for name in PARAMETERS))
+        few, chosen = _evenly(draws, room)
         values = np.arange(largest, dtype=np.float64)
         every = CountTable(values, np.full(largest, table.exposure[0]), np.ones(largest))
         density = np.exp(few.log_density(every))
@@ -146,7 +156,7 @@ def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dat
         share = np.concatenate([density, above], axis=-1)
         times = rng.multinomial(counts.n, share / share.sum(-1, keepdims=True))
     else:
-        kept = int(np.clip(_TABULATED // (counts.n * n_chains), 5, room))
+        kept = int(np.clip(_PREDICTED["posterior_predictive"] // (counts.n * n_chains), 5, room))
         chosen = np.linspace(0, n_draws - 1, kept).astype(np.intp)
         exposure = np.repeat(table.exposure, table.frequency.astype(np.int64))
         times = np.empty((n_chains, kept, largest + 1), dtype=np.int64)

@@ -10,7 +10,6 @@ from scipy import stats
 from pmnbmix.mixture import density
 from pmnbmix.mixture.special import (
     digamma_excess,
-    digamma_gap,
     log1pmx,
     polygamma_excesses,
     polygamma_gaps,
@@ -91,20 +90,6 @@ def test_second_derivatives_are_exact_relative_to_their_parts():
         assert gap <= 1e-13 * expected["second_size"] + mpmath.mpf("1e-300"), (x, m, r)
 
 
-def test_shared_terms_equal_the_single_functions():
-    for x, m, r in GRID:
-        together = density.component_terms(
-            float(x),
-            density.count_constant(float(x)),
-            m,
-            r,
-            stirling_remainder(r),
-            digamma_excess(r),
-        )
-        np.testing.assert_allclose(together, jet(x, m, r)[:3], rtol=1e-13, atol=1e-13)
-        np.testing.assert_allclose(value(x, m, r), together[0], rtol=1e-13, atol=1e-13)
-
-
 @pytest.mark.parametrize("x", [0, 1, 3, 40, 10**6])
 @pytest.mark.parametrize("m", [1e-6, 0.7, 25.0, 1e6])
 def test_infinite_inverse_dispersion_is_poisson(x, m):
@@ -139,7 +124,6 @@ def test_special_functions(z):
     for x in (1.0, 50.0, 1e9):
         other = exact_z + x
         gap = mpmath.digamma(other) - mpmath.digamma(exact_z) - mpmath.log(other / exact_z)
-        assert error(digamma_gap(z, x, digamma_excess(z)), gap, abs(gap)) < 1e-12
         curved = mpmath.psi(1, other) - mpmath.psi(1, exact_z) - 1 / other + 1 / exact_z
         found = polygamma_gaps(z, x, *polygamma_excesses(z))
         assert error(found[0], gap, abs(gap)) < 1e-12

@@ -3,11 +3,9 @@
 import mpmath
 import numpy as np
 import pytest
-from scipy import stats
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture import kernels
-from pmnbmix.mixture.spec import MixtureSpec
 
 COUNTS = Counts(
     [0, 1, 2, 7, 30, 400], exposure=[0.5, 1.0, 3.0, 0.1, 1.0, 20.0], frequency=[9, 4, 1, 2, 1, 3]
@@ -64,51 +62,3 @@ def test_log_likelihood_gradient_and_hessian(k):
         for i, j in [(0, 0), (0, k), (k, k), (k, 2 * k), (2 * k, 2 * k), (k - 1, 3 * k - 1)]:
             np.testing.assert_allclose(hessian[i, j], along(i, j), rtol=1e-7, atol=1e-7)
     np.testing.assert_array_equal(hessian, hessian.T)
-
-
-@pytest.mark.parametrize("k", [1, 2, 3])
-def test_log_posterior_is_likelihood_priors_and_jacobian(k):
-    spec = MixtureSpec(k).resolve(COUNTS)
-    rng = np.random.default_rng(k)
-    offsets = []
-    for _ in range(5):
-        packed = rng.normal(0.0, 1.5, 3 * k - 1)
-        logits = np.append(packed[: k - 1], 0.0)
-        weights = np.exp(logits - np.logaddexp.reduce(logits))
-        gradient = np.empty(packed.size)
-        found = kernels.log_posterior(
-            packed, gradient, *kernels.table_arrays(COUNTS.table), spec.sampling_numbers()
-        )
-        with mpmath.workdps(40):
-            coordinates = [mpmath.mpf(entry) for entry in [*logits, *packed[k - 1 :]]]
-            expected = float(slow_log_likelihood(coordinates))
-        # Dirichlet(2) has exponent 1, the Jacobian of the log ratios one more
-        expected += 2.0 * np.log(weights).sum()
-        expected += stats.norm.logpdf(packed[k - 1 : 2 * k - 1], spec.log_means.loc, 2).sum()
-        expected += stats.norm.logpdf(packed[2 * k - 1 :], 0, 2).sum()
-        offsets.append(found - expected)
-    # the normalising constants of the priors are left out
-    np.testing.assert_allclose(offsets, offsets[0], atol=1e-9)
-
-
-@pytest.mark.parametrize("k", [1, 2, 4])
-def test_gradient_of_the_log_posterior(k):
-    prior = MixtureSpec(k).resolve(COUNTS).sampling_numbers()
-    arrays = kernels.table_arrays(COUNTS.table)
-    packed = np.random.default_rng(k).normal(0.0, 1.0, 3 * k - 1)
-    gradient, unused = np.empty(packed.size), np.empty(packed.size)
-    kernels.log_posterior(packed, gradient, *arrays, prior)
-    for i in range(packed.size):
-        step = np.zeros(packed.size)
-        step[i] = 1e-5
-        above = kernels.log_posterior(packed + step, unused, *arrays, prior)
-        below = kernels.log_posterior(packed - step, unused, *arrays, prior)
-        np.testing.assert_allclose(gradient[i], (above - below) / 2e-5, rtol=1e-6, atol=1e-6)
-
-
-def test_parameters_too_extreme_for_a_number_have_no_density():
-    prior = MixtureSpec(1).resolve(COUNTS).sampling_numbers()
-    arrays, gradient = kernels.table_arrays(COUNTS.table), np.empty(2)
-    for packed in ([800.0, 0.0], [-800.0, 0.0], [0.0, 800.0], [0.0, -800.0]):
-        value = kernels.log_posterior(np.array(packed), gradient, *arrays, prior)
-        assert value == -np.inf

@@ -1,0 +1,179 @@
+"""Log densities and responsibilities of every row under many draws, on all cores."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.compiled import compiled
+from pmnbmix.data.counts import CountTable
+from pmnbmix.mixture.density import count_constants, mixture_rows, responsibilities_table
+from pmnbmix.mixture.fused import fill_rows, mix, remainders, spread
+
+Floats = NDArray[np.float64]
+
+# Fewer densities than this are not worth starting threads for.
+_PARALLEL_FROM = 200_000
+
+
+def draws_log_density(
+    table: CountTable, log_weights: Floats, means: Floats, inv_disps: Floats
+) -> Floats:
+    """Log density of every row under every draw of the mixture, (n_draws, n_unique).
+
+    ``log_weights``, ``means`` and ``inv_disps`` are (n_draws, n_components).
+    """
+    out = np.empty((means.shape[0], table.values.size))
+    _on_all_cores(_log_density, table, log_weights, means, inv_disps, out)
+    return out
+
+
+def draws_responsibilities(
+    table: CountTable, log_weights: Floats, means: Floats, inv_disps: Floats
+) -> Floats:
+    """P(component | row) under every draw, (n_draws, n_unique, n_components)."""
+    out = np.empty((means.shape[0], table.values.size, means.shape[1]))
+    _on_all_cores(_responsibilities, table, log_weights, means, inv_disps, out)
+    return out
+
+
+def _on_all_cores(
+    fill: Callable[..., None],
+    table: CountTable,
+    log_weights: Floats,
+    means: Floats,
+    inv_disps: Floats,
+    out: Floats,
+) -> None:
+    distinct, first = np.unique(table.values, return_index=True)
+    starts = np.append(first, table.values.size).astype(np.float64)
+    rows = (table.values, table.exposure, count_constants(table.values), distinct, starts)
+    n_draws = means.shape[0]
+    workers = os.cpu_count() or 1
+    if means.size * table.values.size < _PARALLEL_FROM or workers == 1:
+        fill(*rows, log_weights, means, inv_disps, out)
+        return
+    cuts = np.linspace(0, n_draws, workers + 1).astype(np.intp)
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [
+            pool.submit(fill, *rows, log_weights[a:b], means[a:b], inv_disps[a:b], out[a:b])
+            for a, b in itertools.pairwise(cuts)
+        ]
+        for job in jobs:
+            job.result()
+
+
+@compiled
+def _is_inside(log_weights: np.ndarray, means: np.ndarray, inv_disps: np.ndarray) -> bool:
+    """Whether the fast form can do it: no component empty, Poisson or a point mass."""
+    for j in range(means.size):
+        inside = log_weights[j] > -1e300 and 1e-140 < means[j] < 1e140
+        if not (inside and 1e-140 < inv_disps[j] < 1e140):
+            return False
+    return True
+
+
+@compiled
+def _fill_blocks(
+    values: np.ndarray,
+    exposure: np.ndarray,
+    distinct: np.ndarray,
+    starts: np.ndarray,
+    log_weights: np.ndarray,
+    means: np.ndarray,
+    inv_disps: np.ndarray,
+    blocks: np.ndarray,
+    per_value: np.ndarray,
+) -> None:
+    """Relative densities into the first k blocks, their log sums and inverse sums into the last."""
+    k = means.size
+    for j in range(k):
+        remainders(distinct, inv_disps[j], per_value[0], per_value[1])
+        spread(starts, per_value[0], per_value[1], blocks[j], blocks[k])
+        fill_rows(
+            log_weights[j],
+            means[j],
+            inv_disps[j],
+            values,
+            exposure,
+            blocks[j],
+            blocks[k],
+            blocks[k + 1],
+        )
+    mix(blocks[:k], blocks[k + 2], blocks[k], blocks[k + 1])
+
+
+@compiled
+def _log_density(
+    values: np.ndarray,
+    exposure: np.ndarray,
+    constants: np.ndarray,
+    distinct: np.ndarray,
+    starts: np.ndarray,
+    log_weights: np.ndarray,
+    means: np.ndarray,
+    inv_disps: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    k = means.shape[1]
+    blocks, per_value = np.ones((k + 3, values.size)), np.empty((2, distinct.size))
+    for s in range(means.shape[0]):
+        if _is_inside(log_weights[s], means[s], inv_disps[s]):
+            _fill_blocks(
+                values,
+                exposure,
+                distinct,
+                starts,
+                log_weights[s],
+                means[s],
+                inv_disps[s],
+                blocks,
+                per_value,
+            )
+            for u in range(values.size):
+                out[s, u] = blocks[k, u] - constants[u]
+        else:
+            out[s] = mixture_rows(
+                values, exposure, constants, log_weights[s], means[s], inv_disps[s]
+            )
+
+
+@compiled
+def _responsibilities(
+    values: np.ndarray,
+    exposure: np.ndarray,
+    constants: np.ndarray,
+    distinct: np.ndarray,
+    starts: np.ndarray,
+    log_weights: np.ndarray,
+    means: np.ndarray,
+    inv_disps: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    k = means.shape[1]
+    blocks, per_value = np.ones((k + 3, values.size)), np.empty((2, distinct.size))
+    for s in range(means.shape[0]):
+        if _is_inside(log_weights[s], means[s], inv_disps[s]):
+            _fill_blocks(
+                values,
+                exposure,
+                distinct,
+                starts,
+                log_weights[s],
+                means[s],
+                inv_disps[s],
+                blocks,
+                per_value,
+            )
+            for u in range(values.size):
+                for j in range(k):
+                    out[s, u, j] = blocks[j, u] * blocks[k + 1, u]
+        else:
+            out[s] = responsibilities_table(
+                values, exposure, log_weights[s], means[s], inv_disps[s]
+            )

@@ -1,0 +1,131 @@
+"""How to sample: on which table, in which coordinates, how carefully, and what to try next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.mixture.target import Target, make_target
+from pmnbmix.point.objective import prior_objective
+from pmnbmix.point.search import squashed
+from pmnbmix.posterior.laplace import K_HAT_LIMIT, ONE_MODE, importance, mass_shares
+from pmnbmix.posterior.modes import Mode
+
+_IMPORTANCE_DRAWS = 1000
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """Settings of one run of the sampler.
+
+    Attributes
+    ----------
+    tune : int
+        Tuning draws per chain.
+    target_accept : float
+    thin : int
+        How many draws are made for one that is kept.
+    whitened : bool
+        In coordinates in which the Laplace approximation is a standard normal, so that there is
+        little left to tune; in plain coordinates else.
+    """
+
+    tune: int
+    target_accept: float
+    thin: int = 1
+    whitened: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What to try, in order, while a gate fails.
+
+    Attributes
+    ----------
+    target : Target
+        Plain coordinates.
+    squashed : CountTable or None
+        The table of the target where it is not that of the counts.
+    mode_mass : float
+        Share of the largest mode of the Laplace mass of all that were found.
+    k_hat : float
+        Of importance sampling around that mode; NaN where others matter and it was not tried.
+    attempts : tuple of Attempt
+    """
+
+    target: Target
+    squashed: CountTable | None
+    mode_mass: float
+    k_hat: float
+    attempts: tuple[Attempt, ...]
+
+
+_CAREFUL = (
+    Attempt(1000, 0.9),
+    Attempt(2000, 0.95, thin=4),
+    Attempt(4000, 0.98, thin=8),
+)
+_QUICK = Attempt(200, 0.8, whitened=True)
+
+
+def make_plan(
+    counts: Counts,
+    spec: MixtureSpec,
+    modes: list[Mode],
+    rng: np.random.Generator,
+    *,
+    exact: bool,
+    once: bool,
+    tune: int | None,
+    target_accept: float | None,
+) -> Plan:
+    """Choose table, coordinates and settings.
+
+    Whitening takes the shape of one mode for the shape of the posterior, which only the importance
+    weights around that mode can tell.
+
+    Parameters
+    ----------
+    counts : Counts
+    spec : MixtureSpec
+        Resolved.
+    modes : list of Mode
+    rng : numpy.random.Generator
+    exact : bool
+        Never on a squashed table, nor whitened: for engines that sample the pm.Model.
+    once : bool
+        Only the first attempt is of use.
+    tune, target_accept : int and float, optional
+        What the user asked for, in place of all attempts.
+
+    Returns
+    -------
+    Plan
+    """
+    objective = prior_objective(counts, spec, sampling_density=True)
+    quick = objective if exact else squashed(objective)[0]
+    target = make_target(quick.table, spec)
+    mode_mass, k_hat = float(mass_shares(modes)[0]), np.nan
+    if mode_mass > ONE_MODE and not exact:
+        k_hat = importance(target, modes[0], _IMPORTANCE_DRAWS, rng).k_hat
+    whitened = k_hat < K_HAT_LIMIT
+    attempts: tuple[Attempt, ...] = (_QUICK, *_CAREFUL) if whitened else _CAREFUL
+    if tune is not None or target_accept is not None:
+        first = attempts[0]
+        attempts = (
+            replace(
+                first,
+                tune=first.tune if tune is None else tune,
+                target_accept=first.target_accept if target_accept is None else target_accept,
+            ),
+        )
+    return Plan(
+        target=target,
+        squashed=None if quick is objective else quick.table,
+        mode_mass=mode_mass,
+        k_hat=k_hat,
+        attempts=attempts[:1] if once else attempts,
+    )
