@@ -17,7 +17,10 @@ from .point.fit import fit_em as fit_em
 from .point.fit import fit_map as fit_map
 from .point.optima import Status as Status
 from .point.result import PointFit as PointFit
+from .posterior.derived import add_rates as add_rates
+from .posterior.derived import add_responsibilities as add_responsibilities
 from .posterior.inference import sample as sample
+from .posterior.laplace import laplace as laplace
 from .posterior.model import build_model as build_model
 from .posterior.tree import add_log_likelihood as add_log_likelihood
 from .posterior.tree import load as load
@@ -43,6 +46,8 @@ __all__ = [
     "PointFit",
     "Status",
     "add_log_likelihood",
+    "add_rates",
+    "add_responsibilities",
     "bootstrap_lrt",
     "build_model",
     "choose_components",
@@ -50,6 +55,7 @@ __all__ = [
     "diagnose",
     "fit_em",
     "fit_map",
+    "laplace",
     "list_datasets",
     "load",
     "load_dataset",

@@ -17,8 +17,8 @@ from numba.core import config as numba_config
 config: Any = numba_config
 
 
-def _cache_folder() -> str:
-    """Folder for machine code, named by the content of every source that can be part of it.
+def _digest() -> str:
+    """Digest of every source that can be part of machine code.
 
     Numba looks for changes in the file of a function only, not in the files of those that it
     calls, so that after an edit or an upgrade it would go on running the old helpers.
@@ -29,8 +29,16 @@ def _cache_folder() -> str:
         content = source.read_bytes()
         if b"@compiled" in content or b"@inlined" in content:
             digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+SOURCE_DIGEST = _digest()
+
+
+def _cache_folder() -> str:
+    """Folder for machine code, named by the content of its sources."""
     base = config.CACHE_DIR or platformdirs.user_cache_dir("pmnbmix", appauthor=False)
-    return str(Path(base) / f"pmnbmix-{digest.hexdigest()[:16]}")
+    return str(Path(base) / f"pmnbmix-{SOURCE_DIGEST}")
 
 
 _CACHE_FOLDER = _cache_folder()

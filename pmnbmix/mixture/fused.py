@@ -80,64 +80,15 @@ def evaluate_many(positions: np.ndarray, buffer: np.ndarray) -> np.ndarray:
 
 @compiled
 def _log_posterior(packed: np.ndarray, gradient: np.ndarray, buffer: np.ndarray) -> float:
-    k, form, length = int(buffer[0]), int(buffer[1]), int(buffer[2])
-    n_values, rungs = int(buffer[3]), int(buffer[4])
+    k = int(buffer[0])
     prior = buffer[8:13]
-    size = packed.size
-    data = buffer[HEADER + size + size * size :]
-    values, exposure = data[:length], data[length : 2 * length]
-    frequency, constants = data[2 * length : 3 * length], data[3 * length : 4 * length]
     logits = np.zeros(k)
     logits[: k - 1] = packed[: k - 1]
     log_weights = logits - log_sum_exp(logits)
-    means = np.exp(packed[k - 1 : 2 * k - 1])
-    dispersions = np.exp(packed[2 * k - 1 :])
-    for j in range(k):
-        # with room to be multiplied
-        if not (1e-140 < means[j] < 1e140 and 1e-140 < dispersions[j] < 1e140):
-            return -math.inf
-    rest = data[4 * length :]
-    distinct, starts = rest[:n_values], rest[n_values : 2 * n_values + 1]
-    rest = rest[2 * n_values + 1 :]
-    grid, inverse = rest[:rungs], rest[rungs : 2 * rungs]
-    work = rest[2 * rungs :]
-    sums = np.zeros((k, 3))
-    total = math.nan
-    if form == LADDER:
-        total = _ladder(
-            log_weights,
-            means * buffer[6],
-            dispersions,
-            grid,
-            inverse,
-            work[: 2 * (k + 1) * rungs],
-            sums,
-        )
-    if math.isnan(total):
-        blocks = work[: (3 * k + 2) * length].reshape((3 * k + 2, length))
-        log_mass, mass = blocks[3 * k], blocks[3 * k + 1]
-        rest = work[(3 * k + 2) * length :]
-        remainder, slope = rest[:n_values], rest[n_values : 2 * n_values]
-        for j in range(k):
-            r = 1.0 / dispersions[j]
-            remainders(distinct, r, remainder, slope)
-            spread(starts, remainder, slope, blocks[j], blocks[k + j])
-            fill_rows(
-                log_weights[j],
-                means[j],
-                r,
-                values,
-                exposure,
-                blocks[j],
-                blocks[k + j],
-                blocks[2 * k + j],
-            )
-        mix(blocks[:k], frequency, log_mass, mass)
-        total = 0.0
-        for u in range(length):
-            total += frequency[u] * (log_mass[u] - constants[u])
-        for j in range(k):
-            _add_rows(mass, blocks[j], blocks[2 * k + j], blocks[k + j], sums[j])
+    sums = np.empty((k, 3))
+    total = log_likelihood(
+        log_weights, packed[k - 1 : 2 * k - 1], packed[2 * k - 1 :], buffer, sums
+    )
     n = buffer[7]
     for j in range(k):
         total += prior[0] * log_weights[j]
@@ -148,6 +99,74 @@ def _log_posterior(packed: np.ndarray, gradient: np.ndarray, buffer: np.ndarray)
         total -= 0.5 * (by_mean * by_mean + by_dispersion * by_dispersion)
         gradient[k - 1 + j] = sums[j, 1] - by_mean / prior[2]
         gradient[2 * k - 1 + j] = sums[j, 2] - by_dispersion / prior[4]
+    return total
+
+
+@compiled
+def log_likelihood(
+    log_weights: np.ndarray,
+    log_means: np.ndarray,
+    log_dispersions: np.ndarray,
+    buffer: np.ndarray,
+    sums: np.ndarray,
+) -> float:
+    """Log likelihood of the table of a target.
+
+    Its derivatives by log weight (each on its own), log mean and log dispersion are the columns of
+    ``sums`` (k, 3). Minus infinity where a parameter is too extreme for a number.
+    """
+    k, form, length = int(buffer[0]), int(buffer[1]), int(buffer[2])
+    n_values, rungs = int(buffer[3]), int(buffer[4])
+    size = 3 * k - 1
+    data = buffer[HEADER + size + size * size :]
+    values, exposure = data[:length], data[length : 2 * length]
+    frequency, constants = data[2 * length : 3 * length], data[3 * length : 4 * length]
+    means, dispersions = np.exp(log_means), np.exp(log_dispersions)
+    for j in range(k):
+        # with room to be multiplied
+        if not (1e-140 < means[j] < 1e140 and 1e-140 < dispersions[j] < 1e140):
+            return -math.inf
+    rest = data[4 * length :]
+    distinct, starts = rest[:n_values], rest[n_values : 2 * n_values + 1]
+    rest = rest[2 * n_values + 1 :]
+    grid, inverse = rest[:rungs], rest[rungs : 2 * rungs]
+    work = rest[2 * rungs :]
+    if form == LADDER:
+        total = _ladder(
+            log_weights,
+            means * buffer[6],
+            dispersions,
+            grid,
+            inverse,
+            work[: 2 * (k + 1) * rungs],
+            sums,
+        )
+        if not math.isnan(total):
+            return total
+    blocks = work[: (3 * k + 2) * length].reshape((3 * k + 2, length))
+    log_mass, mass = blocks[3 * k], blocks[3 * k + 1]
+    rest = work[(3 * k + 2) * length :]
+    remainder, slope = rest[:n_values], rest[n_values : 2 * n_values]
+    for j in range(k):
+        r = 1.0 / dispersions[j]
+        remainders(distinct, r, remainder, slope)
+        spread(starts, remainder, slope, blocks[j], blocks[k + j])
+        fill_rows(
+            log_weights[j],
+            means[j],
+            r,
+            values,
+            exposure,
+            blocks[j],
+            blocks[k + j],
+            blocks[2 * k + j],
+        )
+    mix(blocks[:k], frequency, log_mass, mass)
+    total = 0.0
+    for u in range(length):
+        total += frequency[u] * (log_mass[u] - constants[u])
+    for j in range(k):
+        _add_rows(mass, blocks[j], blocks[2 * k + j], blocks[k + j], sums[j])
     return total
 
 

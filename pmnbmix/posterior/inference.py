@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from dataclasses import replace
-from importlib.metadata import version
 from typing import Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.labels.gates import (
@@ -21,16 +18,15 @@ from pmnbmix.labels.gates import (
     check_gates,
     row_log_density,
 )
-from pmnbmix.labels.relabel import relabel
-from pmnbmix.mixture.draws import fingerprint, read_draws, read_table
-from pmnbmix.mixture.params import PARAMETERS
+from pmnbmix.mixture.draws import read_draws, read_table
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import make_target
-from pmnbmix.posterior.engines import Chains, Settings, run_nutpie, run_pymc, unpack
-from pmnbmix.posterior.modes import Mode, find_modes, modes_that_matter, spread_starts
+from pmnbmix.posterior.checks import check_arguments, check_number
+from pmnbmix.posterior.engines import Settings, run_nutpie, run_pymc, unpack
+from pmnbmix.posterior.layout import posterior_tree
+from pmnbmix.posterior.modes import find_modes, spread_starts
 from pmnbmix.posterior.plan import Attempt, make_plan
-from pmnbmix.posterior.predictive import log_prior, predictive_groups
-from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree, assemble
+from pmnbmix.posterior.tree import MixtureTree
 from pmnbmix.progress import Advance, progress_bar
 from pmnbmix.seeds import as_rng
 
@@ -109,7 +105,15 @@ def sample(
     .. [1] M. D. Hoffman, A. Gelman (2014), The No-U-Turn sampler, J. Mach. Learn. Res. 15,
        1593-1623, https://jmlr.org/papers/v15/hoffman14a.html
     """
-    resolved = _check(counts, spec, draws, tune, chains, engine, target_accept)
+    resolved = check_arguments(counts, spec)
+    check_number("draws", draws, 4)
+    check_number("chains", chains, 1)
+    if tune is not None:
+        check_number("tune", tune, 1)
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
+    if target_accept is not None and not 0.0 < target_accept < 1.0:
+        raise ValueError(f"target_accept must be between 0 and 1; got {target_accept!r}.")
     rng = as_rng(random_seed)
     modes = find_modes(counts, resolved, rng)
     plan = make_plan(
@@ -140,7 +144,10 @@ def sample(
             else:
                 got = run_pymc(counts, resolved, starts, seeds, settings, on_draw or bar)
         seconds = time.monotonic() - started
-        tree = _to_tree(counts, resolved, got.thinned(attempt.thin), modes, which, rng)
+        kept = got.thinned(attempt.thin)
+        tree = posterior_tree(
+            counts, resolved, unpack(kept.packed), kept.stats, modes, which[kept.kept], rng
+        )
         tree.attrs.update(
             {
                 "engine": got.engine,
@@ -198,86 +205,3 @@ def _good_enough(gates: Gates, divergent: float, attempt: Attempt, n_samples: in
     if not gates.density_ok or divergent > DIVERGENCE_LIMIT:
         return False
     return attempt.thin > 1 or (gates.components_ok and gates.component_ess >= _WORTH * n_samples)
-
-
-def _check(
-    counts: Counts,
-    spec: MixtureSpec,
-    draws: int,
-    tune: int | None,
-    chains: int,
-    engine: str,
-    target_accept: float | None,
-) -> MixtureSpec:
-    if not isinstance(counts, Counts):
-        raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
-    if not isinstance(spec, MixtureSpec):
-        raise TypeError(
-            f"spec must be a MixtureSpec; got {spec!r}. Try MixtureSpec(n_components=2)."
-        )
-    if not spec.is_proper:
-        raise ValueError(
-            "the priors of means and dispersions must be proper (finite scale) to be sampled; "
-            "a flat prior has a point estimate only: use fit_map or fit_em."
-        )
-    for name, number, least in (("draws", draws, 4), ("chains", chains, 1), ("tune", tune, 1)):
-        if number is None and name == "tune":
-            continue
-        if isinstance(number, bool) or not isinstance(number, int | np.integer):
-            raise TypeError(f"{name} must be an integer; got {number!r}.")
-        if number < least:
-            raise ValueError(f"{name} must be {least} or above; got {number}.")
-    if engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
-    if target_accept is not None and not 0.0 < target_accept < 1.0:
-        raise ValueError(f"target_accept must be between 0 and 1; got {target_accept!r}.")
-    return spec.resolve(counts)
-
-
-def _to_tree(
-    counts: Counts,
-    spec: MixtureSpec,
-    got: Chains,
-    modes: list[Mode],
-    which: NDArray[np.intp],
-    rng: np.random.Generator,
-) -> MixtureTree:
-    draws = unpack(got.packed)
-    groups = {
-        "sample_stats": got.stats,
-        "log_prior": log_prior(draws, spec),
-        **predictive_groups(counts, spec, draws, rng),
-        "modes": _mode_table(modes, which[got.kept]),
-    }
-    tree = assemble(counts, draws, groups)
-    tree.attrs.update(
-        {
-            "inference_library": "pmnbmix",
-            "inference_library_version": version("pmnbmix"),
-            **fingerprint(counts),
-            "spec": json.dumps(spec.to_dict()),
-        }
-    )
-    return as_mixture_tree(relabel(tree))
-
-
-def _mode_table(modes: list[Mode], which: NDArray[np.intp]) -> xr.Dataset:
-    """Modes of the sampling density, largest mass first, and how many chains began in each."""
-    mattering = len(modes_that_matter(modes))
-    return xr.Dataset(
-        {
-            **{
-                name: (
-                    ("mode", "mixture_component"),
-                    np.array([getattr(mode.params, name) for mode in modes]),
-                )
-                for name in PARAMETERS
-            },
-            "log_density": ("mode", [mode.log_density for mode in modes]),
-            "log_mass": ("mode", [mode.log_mass for mode in modes]),
-            "times_reached": ("mode", [mode.times_reached for mode in modes]),
-            "chains_started": ("mode", np.bincount(which, minlength=len(modes))),
-            "matters": ("mode", np.arange(len(modes)) < mattering),
-        },
-        coords={"mode": np.arange(len(modes))},
-    )

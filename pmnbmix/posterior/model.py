@@ -1,4 +1,4 @@
-"""The model in PyMC's own distributions: its readable definition, and the oracle of the tests."""
+"""The model in PyMC: its readable definition, and the oracle of the tests."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from pmnbmix.data.counts import Counts
+from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.mixture.spec import MixtureSpec, NormalPrior
+from pmnbmix.mixture.target import make_target
+from pmnbmix.posterior.likelihood import FusedLogLikelihood
 
 
 def build_model(
-    counts: Counts, spec: MixtureSpec, likelihood: Literal["pymc"] = "pymc"
+    counts: Counts, spec: MixtureSpec, likelihood: Literal["pymc", "fused"] = "pymc"
 ) -> pm.Model:
     """Build the mixture of negative binomials as a PyMC model on the unique rows of the counts.
 
@@ -22,8 +24,9 @@ def build_model(
     counts : Counts
     spec : MixtureSpec
         Resolved against the counts if it is not yet.
-    likelihood : {"pymc"}
-        "pymc" writes the likelihood in PyMC's own distributions.
+    likelihood : {"pymc", "fused"}
+        "pymc" writes the likelihood in PyMC's own distributions; "fused" is the same number from
+        the compiled log likelihood that `sample` runs, for models that build on this one.
 
     Returns
     -------
@@ -43,8 +46,8 @@ def build_model(
             "build_model needs Counts and a MixtureSpec; got "
             f"{type(counts).__name__} and {type(spec).__name__}."
         )
-    if likelihood != "pymc":
-        raise ValueError(f'likelihood must be "pymc"; got {likelihood!r}.')
+    if likelihood not in ("pymc", "fused"):
+        raise ValueError(f'likelihood must be "pymc" or "fused"; got {likelihood!r}.')
     resolved = spec.resolve(counts)
     k, table = resolved.n_components, counts.table
     coords = {"mixture_component": np.arange(k), "unique_row": np.arange(counts.n_unique)}
@@ -62,15 +65,30 @@ def build_model(
         means = pm.Deterministic("means", pt.exp(log_means), dims="mixture_component")
         pm.Deterministic("dispersions", pt.exp(log_dispersions), dims="mixture_component")
 
-        exposure = pm.Data("exposure", table.exposure, dims="unique_row")
-        frequency = pm.Data("frequency", table.frequency, dims="unique_row")
-        components = pm.NegativeBinomial.dist(
-            mu=exposure[:, None] * means, alpha=pt.exp(-log_dispersions)
-        )
-        mixture = pm.Mixture.dist(w=weights, comp_dists=components, shape=counts.n_unique)
-        row = pm.logp(mixture, table.values.astype(np.int64))
-        pm.Potential("log_likelihood", (frequency * row).sum())
+        if likelihood == "fused":
+            buffer = make_target(table, _sampled(resolved)).buffer
+            value, *_ = FusedLogLikelihood()(pt.log(weights), log_means, log_dispersions, buffer)
+        else:
+            value = _log_likelihood(table, weights, means, log_dispersions)
+        pm.Potential("log_likelihood", value)
     return model
+
+
+def _log_likelihood(table: CountTable, weights: Any, means: Any, log_dispersions: Any) -> Any:
+    """Sum over the unique rows of frequency times log density, in PyMC's own distributions."""
+    exposure = pm.Data("exposure", table.exposure, dims="unique_row")
+    frequency = pm.Data("frequency", table.frequency, dims="unique_row")
+    components = pm.NegativeBinomial.dist(
+        mu=exposure[:, None] * means, alpha=pt.exp(-log_dispersions)
+    )
+    mixture = pm.Mixture.dist(w=weights, comp_dists=components, shape=table.values.size)
+    row = pm.logp(mixture, table.values.astype(np.int64))
+    return (frequency * row).sum()
+
+
+def _sampled(spec: MixtureSpec) -> MixtureSpec:
+    """Return the specification with proper priors; the fused log likelihood does not use them."""
+    return MixtureSpec(spec.n_components, log_means=NormalPrior(0.0, 1.0))
 
 
 def _normal(name: str, prior: NormalPrior) -> Any:

@@ -1,0 +1,110 @@
+"""What the draws say of each observation: its component, and the rate behind its count."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pmnbmix.mixture.draws import read_draws, read_table, row_of_observation
+from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree
+
+Floats = NDArray[np.float64]
+
+
+def add_responsibilities(tree: xr.DataTree) -> MixtureTree:
+    """Add the probability of each component for each observation, averaged over the posterior.
+
+    Averages mean something only where the labels do: relabelled, and past the components gate.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As `sample` returns.
+
+    Returns
+    -------
+    MixtureTree
+        A new tree with the group ``responsibilities``: ``mean`` and ``sd`` over the draws, (obs,
+        mixture_component), and ``component`` (obs), the most probable one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the tree lacks a group that is needed.
+    """
+    draws, table = read_draws(tree), read_table(tree)
+    shape = (table.values.size, draws.n_components)
+    mean, sd = np.empty(shape), np.empty(shape)
+    for rows, p in draws.responsibility_blocks(table):
+        mean[rows], sd[rows] = p.mean(axis=0), p.std(axis=0)
+    row = row_of_observation(tree)
+    dims = ("obs", "mixture_component")
+    return _with_group(
+        tree,
+        "responsibilities",
+        xr.Dataset(
+            {
+                "mean": (dims, mean[row]),
+                "sd": (dims, sd[row]),
+                "component": ("obs", mean.argmax(axis=1)[row]),
+            },
+            coords={
+                "obs": np.arange(row.size),
+                "mixture_component": tree["posterior"]["mixture_component"].values,
+            },
+        ),
+    )
+
+
+def add_rates(tree: xr.DataTree) -> MixtureTree:
+    """Add the posterior mean and standard deviation of the rate behind each count.
+
+    Given draw and component, the rate of a count x with exposure s is gamma distributed with shape
+    r + x and mean mu (r + x) / (r + s mu), r = 1 / dispersion; both moments are exact but for the
+    finite number of draws, and do not depend on labels.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As `sample` returns.
+
+    Returns
+    -------
+    MixtureTree
+        A new tree with the group ``rates``: ``mean`` and ``sd`` (obs), counts per unit of exposure.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the tree lacks a group that is needed.
+    """
+    draws, table = read_draws(tree), read_table(tree)
+    k = draws.n_components
+    means, dispersions = draws.means.reshape(-1, 1, k), draws.dispersions.reshape(-1, 1, k)
+    mean, sd = np.empty(table.values.size), np.empty(table.values.size)
+    for rows, p in draws.responsibility_blocks(table):
+        values, exposure = table.values[rows, None], table.exposure[rows, None]
+        rate = means * (1.0 + dispersions * values) / (1.0 + dispersions * (exposure * means))
+        # of the gamma: mean^2 / (r + x)
+        square = rate**2 * (1.0 + dispersions / (1.0 + dispersions * values))
+        first = (p * rate).sum(axis=2)
+        mean[rows] = first.mean(axis=0)
+        spread = (p * square).sum(axis=2).mean(axis=0) - mean[rows] ** 2
+        sd[rows] = np.sqrt(np.maximum(spread, 0.0))
+    row = row_of_observation(tree)
+    return _with_group(
+        tree,
+        "rates",
+        xr.Dataset(
+            {"mean": ("obs", mean[row]), "sd": ("obs", sd[row])},
+            coords={"obs": np.arange(row.size)},
+            attrs={"unit": "counts per unit of exposure"},
+        ),
+    )
+
+
+def _with_group(tree: xr.DataTree, name: str, dataset: xr.Dataset) -> MixtureTree:
+    new = as_mixture_tree(tree.copy())
+    new[name] = xr.DataTree(dataset)
+    return new

@@ -1,0 +1,68 @@
+"""The fused log likelihood as a PyTensor operation, for models that build on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.gradient import disconnected_type
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
+
+from pmnbmix.compiled import SOURCE_DIGEST, compiled
+from pmnbmix.mixture.fused import log_likelihood
+
+
+class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
+    """Log likelihood of a table, with its derivatives as further outputs.
+
+    Inputs are log weights, log means and log dispersions (k,) and the buffer of a
+    `pmnbmix.mixture.target.Target`; outputs the log likelihood and its derivatives by each of the
+    first three (k,), log weights taken each on its own. With numba as backend the whole is machine
+    code; with any other it is a call of the same function.
+    """
+
+    __props__ = ()
+
+    def make_node(self, log_weights: Any, log_means: Any, log_dispersions: Any, buffer: Any) -> Any:
+        """Build the node of the graph."""
+        inputs = [
+            pt.as_tensor_variable(entry, dtype="float64")
+            for entry in (log_weights, log_means, log_dispersions, buffer)
+        ]
+        return Apply(self, inputs, [pt.dscalar(), pt.dvector(), pt.dvector(), pt.dvector()])
+
+    def perform(self, node: Any, inputs: Any, outputs: Any) -> None:
+        """Carry it out without a compiled graph around it."""
+        for place, value in zip(outputs, _evaluate(*inputs), strict=True):
+            place[0] = value
+
+    def infer_shape(self, fgraph: Any, node: Any, shapes: Any) -> Any:
+        """Shapes of the outputs."""
+        return [(), shapes[0], shapes[1], shapes[2]]
+
+    def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
+        """Gradient, from the outputs that hold it."""
+        return [cotangents[0] * slope for slope in outputs[1:]] + [disconnected_type()]
+
+    def connection_pattern(self, node: Any) -> list[list[bool]]:
+        """Tell that only the log likelihood is differentiated, and not by the data."""
+        return [[True, False, False, False]] * 3 + [[False] * 4]
+
+
+@compiled
+def _evaluate(
+    log_weights: np.ndarray, log_means: np.ndarray, log_dispersions: np.ndarray, buffer: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    sums = np.zeros((log_weights.size, 3))
+    # chains may run at once, and the buffer is where the work is done
+    value = log_likelihood(log_weights, log_means, log_dispersions, buffer.copy(), sums)
+    return np.asarray(value), sums[:, 0].copy(), sums[:, 1].copy(), sums[:, 2].copy()
+
+
+@register_funcify_default_op_cache_key(FusedLogLikelihood)  # type: ignore[untyped-decorator]
+def _numba_fused(op: Any, node: Any = None, **kwargs: Any) -> Any:
+    # PyTensor keeps machine code by the class of an operation, and this number
+    return _evaluate, int(SOURCE_DIGEST[:12], 16)
