@@ -151,9 +151,12 @@ def sample(
         tree.attrs.update(
             {
                 "engine": got.engine,
-                "coordinates": "laplace-whitened" if attempt.whitened else "plain",
-                "k_hat": plan.k_hat,
+                "coordinate_system": "laplace-whitened" if attempt.whitened else "plain",
+                # where several modes matter none was tried
+                **({} if np.isnan(plan.k_hat) else {"k_hat": plan.k_hat}),
                 "mode_mass": plan.mode_mass,
+                # where several modes matter none was tried
+                **({} if np.isnan(plan.k_hat) else {"k_hat": plan.k_hat}),
                 "tune": attempt.tune,
                 "target_accept": attempt.target_accept,
                 "thinned_from": settings.draws,
@@ -173,8 +176,8 @@ def sample(
         if not got.complete or (good and error <= _SQUASHING_LIMIT):
             break
         failures.append(
-            f"{tree.attrs['coordinates']} coordinates, tune {attempt.tune}, target_accept "
-            f"{attempt.target_accept}: r-hat {gates.row_r_hat:.3f} (rows), "
+            f"{'whitened' if attempt.whitened else 'plain'} coordinates, tune {attempt.tune}, "
+            f"target_accept {attempt.target_accept}: r-hat {gates.row_r_hat:.3f} (rows), "
             f"{gates.component_r_hat:.3f} (components), ESS {gates.row_ess:.0f} and "
             f"{gates.component_ess:.0f}, {divergent:.2%} divergent"
         )

@@ -39,7 +39,7 @@ class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
         for place, value in zip(outputs, _evaluate(*inputs), strict=True):
             place[0] = value
 
-    def infer_shape(self, fgraph: Any, node: Any, shapes: Any) -> Any:
+    def infer_shape(self, node: Any, shapes: Any) -> Any:
         """Shapes of the outputs."""
         return [(), shapes[0], shapes[1], shapes[2]]
 

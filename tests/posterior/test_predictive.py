@@ -75,15 +75,15 @@ def test_many_rows_are_predicted_as_tables(doctor_tree, doctor_visits):
 
 def test_tables_with_exposures_are_drawn_count_by_count():
     rng = np.random.default_rng(0)
-    exposure = rng.lognormal(0, 0.5, 4000)
-    values, _ = nb.MixtureParams([1.0], [3.0], [0.2]).sample(4000, rng, exposure)
+    exposure = rng.lognormal(0, 0.5, 12_000)
+    values, _ = nb.MixtureParams([1.0], [3.0], [0.2]).sample(12_000, rng, exposure)
     counts = nb.Counts(values, np.round(exposure, 1) + 0.1)
     tree = nb.sample(
         counts, nb.MixtureSpec(1), draws=900, tune=200, chains=4, random_seed=1, progressbar=False
     )
     table = tree["posterior_predictive_table"].to_dataset()
-    assert (table["times"].sum("value") == 4000).all()
-    mean = (table["times"] * table["value"]).sum("value") / 4000
+    assert (table["times"].sum("value") == 12_000).all()
+    mean = (table["times"] * table["value"]).sum("value") / 12_000
     assert float(mean.mean()) == pytest.approx(counts.values.mean(), rel=0.05)
 
 
