@@ -21,9 +21,18 @@ FOLDER = Path(__file__).parent / "reference"
 RUNS = {
     ("crab_satellites", 2): {"draws": 100_000, "tune": 3_000, "target_accept": 0.95},
     ("doctor_visits", 2): {"draws": 100_000, "tune": 3_000, "target_accept": 0.95},
+    ("red_mites", 2): {"draws": 50_000, "tune": 3_000, "target_accept": 0.95},
+    ("droplets", 2): {"draws": 4_000, "tune": 1_000, "target_accept": 0.9},
 }
 PARAMETERS = ("weights", "means", "dispersions")
 SEED = 20261123
+
+
+def counts_of(name: str) -> nb.Counts:
+    """A built-in set, or the simulated droplets."""
+    if name == "droplets":
+        return nb.simulate_droplets(2000, random_seed=0)
+    return nb.load_dataset(name)
 
 
 def summarise(posterior: xr.Dataset) -> dict[str, dict[str, list[float]]]:
@@ -48,7 +57,7 @@ def main(only: list[str]) -> None:
     for (name, n_components), settings in RUNS.items():
         if only and name not in only:
             continue
-        counts = nb.load_dataset(name)
+        counts = counts_of(name)
         spec = nb.MixtureSpec(n_components)
         tree = nb.sample(counts, spec, engine="pymc", random_seed=SEED, **settings)
         diagnosis = nb.diagnose(tree)

@@ -55,3 +55,10 @@ def test_what_a_point_fit_can_do(tmp_path, monkeypatch):
     names = {"nb": nb, "counts": nb.load_dataset("crab_satellites")}
     exec(compile(block("python", 1), "README.md", "exec"), names)
     assert (tmp_path / "fit.json").exists()
+
+
+def test_what_a_posterior_can_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"nb": nb, "counts": nb.load_dataset("crab_satellites"), "spec": nb.MixtureSpec(2)}
+    exec(compile(block("python", 2), "README.md", "exec"), names)
+    assert (tmp_path / "posterior.nc").exists()

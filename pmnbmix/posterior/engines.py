@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -135,12 +136,22 @@ def run_nutpie(
                     done[chain] = per_chain
             advance(sum(done), len(models) * per_chain)
     except KeyboardInterrupt:
-        for sampler in running.values():
-            sampler.cancel()
-        if len(traces) < 2:
+        for chain, sampler in running.items():
+            with warnings.catch_warnings():
+                # ArviZ wonders at a chain that has no draw yet
+                warnings.simplefilter("ignore", UserWarning)
+                so_far = sampler.abort()
+            if "posterior" in so_far.children and so_far["posterior"].sizes["draw"]:
+                traces[chain] = so_far
+        traces = _worth_keeping(traces)
+        if not traces:
             raise
         _log.warning(
-            "interrupted: %d of %d chains were complete and are kept", len(traces), len(models)
+            "interrupted: %d of %d chains are kept, with %d of %d draws each",
+            len(traces),
+            len(models),
+            next(iter(traces.values()))["posterior"].sizes["draw"],
+            settings.draws,
         )
     kept = sorted(traces)
     finished = [traces[chain] for chain in kept]
@@ -154,8 +165,25 @@ def run_nutpie(
         stats=stats.assign_coords(chain=np.arange(len(kept))),
         engine=f"nutpie {version('nutpie')}",
         kept=kept,
-        complete=len(kept) == len(models),
+        complete=len(kept) == len(models) and stats.sizes["draw"] == settings.draws,
     )
+
+
+def _worth_keeping(traces: dict[int, xr.DataTree]) -> dict[int, xr.DataTree]:
+    """Chains, two or more and cut to one length, that make the most draws; {} where there are none.
+
+    Four draws are the least that r-hat and ESS can be told of.
+    """
+    lengths = sorted((trace["posterior"].sizes["draw"] for trace in traces.values()), reverse=True)
+    totals = {length: length * place for place, length in enumerate(lengths, start=1) if place > 1}
+    kept = max(totals, key=lambda length: totals[length], default=0)
+    if kept < 4:
+        return {}
+    return {
+        chain: trace.isel(draw=slice(0, kept))
+        for chain, trace in traces.items()
+        if trace["posterior"].sizes["draw"] >= kept
+    }
 
 
 def run_pymc(

@@ -97,8 +97,9 @@ def sample(
     TypeError, ValueError
         For arguments of the wrong kind or out of range, and improper priors.
     KeyboardInterrupt
-        Where sampling is interrupted before two chains are complete; later, the complete chains
-        are returned and a warning is logged.
+        Where sampling is interrupted before two chains have draws; later, the draws that are
+        complete are returned, those of the attempt before if there are no others, and a warning
+        is logged.
 
     References
     ----------
@@ -129,6 +130,7 @@ def sample(
     )
     title = f"NUTS, {resolved.n_components} components"
     failures: list[str] = []
+    tree: MixtureTree | None = None
     started = time.monotonic()
     for number, attempt in enumerate(plan.attempts, start=1):
         starts, which = spread_starts(plan.target, modes, chains, rng)
@@ -138,11 +140,20 @@ def sample(
         if attempt.whitened:
             target = target.whitened(modes[0].packed, modes[0].root)
             starts = np.linalg.solve(modes[0].root, (starts - modes[0].packed).T).T
-        with progress_bar(title, enabled=progressbar and on_draw is None) as bar:
-            if engine == "nutpie":
-                got = run_nutpie(target, starts, seeds, settings, on_draw or bar)
-            else:
-                got = run_pymc(counts, resolved, starts, seeds, settings, on_draw or bar)
+        try:
+            with progress_bar(title, enabled=progressbar and on_draw is None) as bar:
+                if engine == "nutpie":
+                    got = run_nutpie(target, starts, seeds, settings, on_draw or bar)
+                else:
+                    got = run_pymc(counts, resolved, starts, seeds, settings, on_draw or bar)
+            if got.packed.shape[1] < 4 * attempt.thin:
+                raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            if tree is None:
+                raise
+            _log.warning("interrupted: what is kept is from the attempt before")
+            tree.attrs["interrupted"] = 1
+            return tree
         seconds = time.monotonic() - started
         kept = got.thinned(attempt.thin)
         tree = posterior_tree(
@@ -186,6 +197,7 @@ def sample(
             exact = make_target(counts.table, resolved)
             plan = replace(plan, target=exact, squashed=None)
         _log.info("attempt %d did not pass (%s)", number, failures[-1])
+    assert tree is not None
     return tree
 
 

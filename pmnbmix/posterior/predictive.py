@@ -108,6 +108,9 @@ def predictive_groups(
     inverse = counts.expanded_inverse() if 8 * counts.n <= STORED_BYTES else None
     for name, source in (("prior_predictive", prior), ("posterior_predictive", draws)):
         room = int(_PREDICTED[name] // (counts.n * source.means.shape[0]))
+        if name == "prior_predictive" and 8 * counts.n * _LEAST_DRAWS <= STORED_BYTES:
+            # there is no table of it to stand in
+            room = max(room, _LEAST_DRAWS)
         if inverse is not None and room >= _LEAST_DRAWS:
             source, chosen = _evenly(source, room)
             exposure = counts.table.exposure[inverse]

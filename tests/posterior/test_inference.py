@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import pmnbmix as nb
-from pmnbmix.posterior.engines import Chains
+from pmnbmix.posterior.engines import Chains, _worth_keeping
 from tests.conftest import ROOT
 
 PARAMETERS = ("weights", "means", "dispersions")
@@ -200,8 +200,40 @@ def test_interrupted_chains_that_are_complete_are_kept(crab, caplog):
         on_draw=interrupt,
     )
     assert tree.attrs["interrupted"] == 1
-    assert 2 <= tree["posterior"].sizes["chain"] < 4
+    sizes = tree["posterior"].sizes
+    assert sizes["chain"] >= 2
+    assert 400 * sizes["chain"] >= sizes["chain"] * sizes["draw"] >= 4
+    assert tree["sample_stats"].sizes["draw"] == sizes["draw"]
     assert "interrupted" in caplog.text
+
+
+def test_of_interrupted_chains_those_that_make_the_most_draws_are_kept():
+    def chain(draws):
+        return xr.DataTree.from_dict(
+            {"posterior": xr.Dataset({"packed": ("draw", np.zeros(draws))})}
+        )
+
+    def kept(*lengths):
+        found = _worth_keeping({i: chain(length) for i, length in enumerate(lengths)})
+        return {i: trace["posterior"].sizes["draw"] for i, trace in found.items()}
+
+    assert kept(1000, 1000, 300, 250) == {0: 1000, 1: 1000}
+    assert kept(1000, 900, 800) == {0: 800, 1: 800, 2: 800}
+    assert kept(1000) == kept() == kept(1000, 3) == {}
+
+
+def test_an_interrupted_repetition_gives_what_came_before(crab, caplog):
+    calls = []
+
+    def interrupt(done, total):
+        calls.append(total)
+        if total > calls[0]:
+            raise KeyboardInterrupt
+
+    tree = nb.sample(crab, nb.MixtureSpec(2), draws=110, chains=4, random_seed=1, on_draw=interrupt)
+    assert tree.attrs["interrupted"] == 1
+    assert tree.attrs["attempts"] == 1
+    assert "the attempt before" in caplog.text
 
 
 def test_interrupted_too_early_is_an_interrupt(crab):
@@ -209,7 +241,13 @@ def test_interrupted_too_early_is_an_interrupt(crab):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        nb.sample(crab, nb.MixtureSpec(1), draws=2000, random_seed=1, on_draw=interrupt)
+        nb.sample(
+            crab,
+            nb.MixtureSpec(1),
+            tune=10_000_000,
+            random_seed=1,
+            on_draw=interrupt,
+        )
 
 
 @pytest.mark.parametrize(

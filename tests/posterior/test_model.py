@@ -36,6 +36,34 @@ def test_log_density_is_that_of_the_density_and_the_priors(counts, k):
         assert log_density(point) == pytest.approx(expected, rel=1e-8)
 
 
+@pytest.mark.parametrize("mode", ["NUMBA", "FAST_COMPILE"])
+@pytest.mark.parametrize("counts", [PLAIN, EXPOSED], ids=["plain", "exposed"])
+@pytest.mark.parametrize("k", [1, 2])
+def test_the_fused_likelihood_is_the_same_model(counts, k, mode):
+    models = [nb.build_model(counts, nb.MixtureSpec(k), word) for word in ("pymc", "fused")]
+    rng = np.random.default_rng(k)
+    start = models[0].initial_point()
+    compiled = [(model.compile_logp(mode=mode), model.compile_dlogp(mode=mode)) for model in models]
+    for _ in range(5):
+        point = {name: value + rng.normal(size=value.shape) for name, value in start.items()}
+        (value, gradient), (fused_value, fused_gradient) = (
+            (log_density(point), slope(point)) for log_density, slope in compiled
+        )
+        assert fused_value == pytest.approx(value, rel=1e-10)
+        np.testing.assert_allclose(fused_gradient, gradient, rtol=1e-8, atol=1e-8)
+
+
+def test_the_fused_model_can_be_built_upon():
+    # both components share their dispersion
+    with nb.build_model(PLAIN, nb.MixtureSpec(2), likelihood="fused") as model:
+        pm.Potential(
+            "shared", -50.0 * (model["log_dispersions"][0] - model["log_dispersions"][1]) ** 2
+        )
+        trace = pm.sample(100, tune=200, chains=2, random_seed=1, progressbar=False)
+    logs = trace["posterior"]["log_dispersions"]
+    assert float(abs(logs[..., 0] - logs[..., 1]).max()) < 0.6
+
+
 def test_flat_priors_are_flat():
     flat = nb.NormalPrior(0.0, float("inf"))
     model = nb.build_model(PLAIN, nb.MixtureSpec(1, log_means=flat, log_dispersions=flat))
