@@ -49,7 +49,7 @@ class Chains:
     kept : list of int
         Which of the chains that were started these are.
     complete : bool
-        Whether every chain has all its draws.
+        Whether the run came to its end.
     """
 
     packed: Floats
@@ -111,6 +111,7 @@ def run_nutpie(
     waiting = list(range(len(models)))
     running: dict[int, Any] = {}
     traces: dict[int, xr.DataTree] = {}
+    interrupted = False
     try:
         while waiting or running:
             while waiting and len(running) < workers:
@@ -136,6 +137,7 @@ def run_nutpie(
                     done[chain] = per_chain
             advance(sum(done), len(models) * per_chain)
     except KeyboardInterrupt:
+        interrupted = True
         for chain, sampler in running.items():
             with warnings.catch_warnings():
                 # ArviZ wonders at a chain that has no draw yet
@@ -165,7 +167,7 @@ def run_nutpie(
         stats=stats.assign_coords(chain=np.arange(len(kept))),
         engine=f"nutpie {version('nutpie')}",
         kept=kept,
-        complete=len(kept) == len(models) and stats.sizes["draw"] == settings.draws,
+        complete=not interrupted,
     )
 
 

@@ -1,6 +1,7 @@
 """What is printed, at the widths that terminals have."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -30,4 +31,5 @@ def test_every_doubt_is_told_once(crab_choice):
     text = " ".join(printed(crab_choice, 140).split())
     assert text.count("another optimum lies within") == 1
     assert "EM and MAP, every parameter: another optimum lies within" in text
-    assert "NUTS, dispersions[0]: heavy tail" in text
+    # of the first component's dispersion surely, and of its mean in most runs
+    assert re.search(r"NUTS, (means\[0\], )?dispersions\[0\]: heavy tail", text)
