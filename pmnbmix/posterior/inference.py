@@ -22,10 +22,10 @@ from pmnbmix.mixture.draws import read_draws, read_table
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.checks import check_arguments, check_number
-from pmnbmix.posterior.engines import Settings, run_nutpie, run_pymc, unpack
+from pmnbmix.posterior.engines import Chains, Settings, run_nutpie, run_pymc, unpack
 from pmnbmix.posterior.layout import posterior_tree
 from pmnbmix.posterior.modes import find_modes, spread_starts
-from pmnbmix.posterior.plan import Attempt, make_plan
+from pmnbmix.posterior.plan import Attempt, Plan, make_plan
 from pmnbmix.posterior.tree import MixtureTree
 from pmnbmix.progress import Advance, progress_bar
 from pmnbmix.seeds import as_rng
@@ -132,7 +132,9 @@ def sample(
     failures: list[str] = []
     tree: MixtureTree | None = None
     started = time.monotonic()
-    for number, attempt in enumerate(plan.attempts, start=1):
+    waiting = list(plan.attempts)
+    while waiting:
+        attempt = waiting.pop(0)
         starts, which = spread_starts(plan.target, modes, chains, rng)
         seeds = rng.integers(2**31, size=chains).tolist()
         settings = Settings(draws * attempt.thin, attempt.tune, attempt.target_accept)
@@ -159,46 +161,54 @@ def sample(
         tree = posterior_tree(
             counts, resolved, unpack(kept.packed), kept.stats, modes, which[kept.kept], rng
         )
+        gates, error = check_gates(tree), _squashing_error(tree, plan.squashed)
         tree.attrs.update(
             {
-                "engine": got.engine,
-                "coordinate_system": "laplace-whitened" if attempt.whitened else "plain",
-                # where several modes matter none was tried
-                **({} if np.isnan(plan.k_hat) else {"k_hat": plan.k_hat}),
-                "mode_mass": plan.mode_mass,
-                # where several modes matter none was tried
-                **({} if np.isnan(plan.k_hat) else {"k_hat": plan.k_hat}),
-                "tune": attempt.tune,
-                "target_accept": attempt.target_accept,
-                "thinned_from": settings.draws,
-                "attempts": number,
+                **_what_was_done(plan, attempt, got),
+                "attempts": len(failures) + 1,
                 "failed_attempts": "; ".join(failures),
-                "interrupted": int(not got.complete),
-                "n_divergent": int(got.stats["diverging"].sum()),
-                "n_sampled": got.stats["diverging"].size,
+                "squashing_error_sd": error,
                 "sampling_seconds": round(seconds, 3),
             }
         )
-        error = _squashing_error(tree, plan.squashed)
-        tree.attrs["squashing_error_sd"] = error
-        gates = check_gates(tree)
         divergent = float(got.stats["diverging"].mean())
-        good = _good_enough(gates, divergent, attempt, draws * chains)
-        if not got.complete or (good and error <= _SQUASHING_LIMIT):
+        if not got.complete:
             break
-        failures.append(
-            f"{'whitened' if attempt.whitened else 'plain'} coordinates, tune {attempt.tune}, "
-            f"target_accept {attempt.target_accept}: r-hat {gates.row_r_hat:.3f} (rows), "
-            f"{gates.component_r_hat:.3f} (components), ESS {gates.row_ess:.0f} and "
-            f"{gates.component_ess:.0f}, {divergent:.2%} divergent"
-        )
         if error > _SQUASHING_LIMIT:
-            failures[-1] += f", squashing error {error:.2g} nats"
+            failures.append(f"squashing error {error:.2g} nats")
             exact = make_target(counts.table, resolved)
             plan = replace(plan, target=exact, squashed=None)
-        _log.info("attempt %d did not pass (%s)", number, failures[-1])
+            # the settings are not to blame
+            waiting.insert(0, attempt)
+        elif _good_enough(gates, divergent, attempt, draws * chains):
+            break
+        else:
+            failures.append(
+                f"{'whitened' if attempt.whitened else 'plain'} coordinates, tune {attempt.tune}, "
+                f"target_accept {attempt.target_accept}: r-hat {gates.row_r_hat:.3f} (rows), "
+                f"{gates.component_r_hat:.3f} (components), ESS {gates.row_ess:.0f} and "
+                f"{gates.component_ess:.0f}, {divergent:.2%} divergent"
+            )
+        _log.info("attempt %d did not pass (%s)", len(failures), failures[-1])
     assert tree is not None
     return tree
+
+
+def _what_was_done(plan: Plan, attempt: Attempt, got: Chains) -> dict[str, str | int | float]:
+    """Attributes of a tree that say how its draws were made."""
+    done: dict[str, str | int | float] = {
+        "engine": got.engine,
+        "coordinate_system": "laplace-whitened" if attempt.whitened else "plain",
+        "mode_mass": plan.mode_mass,
+        "tune": attempt.tune,
+        "target_accept": attempt.target_accept,
+        "thinned_from": got.packed.shape[1],
+        "interrupted": int(not got.complete),
+        "n_divergent": int(got.stats["diverging"].sum()),
+        "n_sampled": got.stats["diverging"].size,
+    }
+    # where several modes matter none was tried
+    return done if np.isnan(plan.k_hat) else {**done, "k_hat": plan.k_hat}
 
 
 def _squashing_error(tree: xr.DataTree, squashed: CountTable | None) -> float:
