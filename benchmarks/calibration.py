@@ -24,6 +24,8 @@ import pmnbmix as nb
 N = 100
 LOG_MEAN = 1.5
 SETTINGS = [(1, False), (1, True), (2, False), (2, True)]
+# Okabe and Ito's, told apart by all readers.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
 _MOST_DRAWS = 400
 _NULL = 4000
 
@@ -128,15 +130,14 @@ def figure(table: pd.DataFrame, path: Path) -> None:
             for name in part.columns.drop(["k", "exposed", "attempts", "gate"])
             if part[name].notna().all()
         ]
-        colours = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(names)))
-        for name, colour in zip(names, colours, strict=True):
+        for name, colour in zip(names, COLOURS, strict=False):
             ranks = np.sort(part[name].to_numpy())
             below = np.searchsorted(ranks, grid, side="right") / n
             ax.plot(grid, below - grid, lw=1.2, color=colour, label=name)
         word = "with" if exposed else "without"
         ax.set_title(f"{k} component{'s' * (k > 1)}, {word} exposures", fontsize=10)
         ax.legend(fontsize=7, frameon=False, ncols=2, loc="lower center")
-    axes[0, 0].set_ylim(-0.16, 0.12)
+    axes[0, 0].set_ylim(-0.24, 0.1)
     fig.supxlabel("rank of the true value among posterior draws, as a share")
     fig.supylabel("share of simulations below, less the rank")
     fig.savefig(path, dpi=120)
