@@ -27,6 +27,8 @@ Blocks = Callable[[], Iterable[tuple[slice, Floats]]]
 METHODS = ("stephens", "order")
 # Groups whose draws are those of the posterior, with the same labels.
 _LABELLED_GROUPS = ("posterior", "log_prior")
+# Averages over the draws that labels change; they have to be made again.
+_AVERAGED_GROUPS = ("responsibilities",)
 # Responsibilities are kept between iterations up to this much memory and made again beyond it.
 _KEEP_BYTES = 500_000_000
 _MAX_ITER = 100
@@ -79,7 +81,8 @@ def relabel(
     xarray.DataTree
         A new tree. ``posterior`` (and ``log_prior``) have the new labels, in ascending order of
         the median mean; ``relabelling`` has each draw's permutation, counted from the labels the
-        sampler gave, and its cost. What does not depend on labels is shared with the old tree.
+        sampler gave, and its cost. ``responsibilities``, which are averages, are dropped. What does
+        not depend on labels is shared with the old tree.
 
     Raises
     ------
@@ -264,6 +267,9 @@ def _apply(tree: xr.DataTree, draws: Draws, found: Relabelling, method: str) -> 
         if dim in ("chain", "draw", "mixture_component")
     }
     dims = ("chain", "draw", "mixture_component")
+    for name in _AVERAGED_GROUPS:
+        if name in new.children:
+            del new[name]
     new["relabelling"] = xr.DataTree(
         xr.Dataset(
             {

@@ -31,7 +31,8 @@ def suspects(array: Floats) -> NDArray[np.intp]:
     Returns
     -------
     ndarray of int
-        All of them up to 48 rows; else at most 40, ascending.
+        All of them up to 48 rows, and where there are fewer than 32 draws a chain; else at most 40,
+        ascending.
     """
     n = array.shape[2]
     if n <= FULL_UP_TO or array.shape[1] < 4 * max(_LAGS):
@@ -92,9 +93,12 @@ def _figures(array: np.ndarray) -> np.ndarray:
             folded_within += (
                 folded_square[part, u] - folded_mean[part, u] ** 2 * half / (half - 1)
             ) / parts
+        out[:, u] = 0.0
+        if within == 0.0 and means[:, u].var() == 0.0:
+            # what never moves has converged
+            continue
         out[0, u] = means[:, u].var() / within
         out[1, u] = folded_mean[:, u].var() / folded_within
-        out[2, u] = 0.0
         for i in range(len(_LAGS)):
             out[2, u] += _LAGS[i] * lagged[i, u] / within
     return out

@@ -10,8 +10,8 @@ dispersions), Jacobian included. Two forms are chosen from by the table:
 
       (r + x) log(1 + t) + x log(m / x) + h(x, r)
 
-  where no two large terms cancel, near Poisson or elsewhere; h, what is left of the gamma
-  functions, is Stirling's series once for each distinct count.
+  where nothing larger than the distance of x from m cancels, near Poisson or elsewhere; h, what is
+  left of the gamma functions, is Stirling's series once for each distinct count.
 
 Neither calls a function of the C library in a loop over the rows, so that both run as vector
 instructions.
@@ -220,7 +220,7 @@ def _ladder(
     mass[:] = 0.0
     for j in range(k):
         start, _, _, shrunk = _constants(means[j], dispersions[j])
-        if not start < 600.0:
+        if not start - log_weights[j] < 600.0:
             return math.nan
         density, climbed = blocks[j], blocks[k + j]
         p, factor = dispersions[j], means[j] * shrunk

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.mixture.draws import read_draws, read_table, row_of_observation
-from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree
+from pmnbmix.posterior.tree import REQUESTED_BYTES, MixtureTree, as_mixture_tree
 
 Floats = NDArray[np.float64]
 
@@ -31,9 +31,10 @@ def add_responsibilities(tree: xr.DataTree) -> MixtureTree:
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks a group that is needed.
+        Where the tree lacks a group that is needed, or the result would take more than 1 GB.
     """
     draws, table = read_draws(tree), read_table(tree)
+    _check_room(table.n, 2 * draws.n_components + 1)
     shape = (table.values.size, draws.n_components)
     mean, sd = np.empty(shape), np.empty(shape)
     for rows, p in draws.responsibility_blocks(table):
@@ -77,9 +78,10 @@ def add_rates(tree: xr.DataTree) -> MixtureTree:
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks a group that is needed.
+        Where the tree lacks a group that is needed, or the result would take more than 1 GB.
     """
     draws, table = read_draws(tree), read_table(tree)
+    _check_room(table.n, 2)
     k = draws.n_components
     means, dispersions = draws.means.reshape(-1, 1, k), draws.dispersions.reshape(-1, 1, k)
     mean, sd = np.empty(table.values.size), np.empty(table.values.size)
@@ -102,6 +104,16 @@ def add_rates(tree: xr.DataTree) -> MixtureTree:
             attrs={"unit": "counts per unit of exposure"},
         ),
     )
+
+
+def _check_room(n: float, per_observation: int) -> None:
+    size = 8.0 * n * per_observation
+    if size > REQUESTED_BYTES:
+        raise ValueError(
+            f"the result for {n:.0f} observations takes {size / 1e9:.1f} GB, above the limit of "
+            f"{REQUESTED_BYTES / 1e9:.0f} GB. Equal counts have equal results: ask a point fit "
+            "for the distinct ones, as in em.responsibilities(values, exposure)."
+        )
 
 
 def _with_group(tree: xr.DataTree, name: str, dataset: xr.Dataset) -> MixtureTree:

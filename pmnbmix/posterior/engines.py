@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import warnings
-from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -100,54 +101,53 @@ def run_nutpie(
     models = [nutpie_model(target.copy(), start) for start in starts]
     per_chain = settings.tune + settings.draws
     done = [0] * len(models)
+    stop = threading.Event()
 
-    def watch(chain: int) -> Callable[[list[Any]], None]:
+    def run_chain(chain: int) -> xr.DataTree | None:
         def update(progress: list[Any]) -> None:
             done[chain] = int(progress[0].finished_draws)
 
-        return update
+        if stop.is_set():
+            return None
+        sampler = nutpie.sample(
+            models[chain],
+            draws=settings.draws,
+            tune=settings.tune,
+            chains=1,
+            cores=1,
+            seed=seeds[chain],
+            save_warmup=False,
+            progress_bar=False,
+            progress_callback=update,
+            target_accept=settings.target_accept,
+            blocking=False,
+        )
+        while not stop.is_set():
+            # until a chain is complete, waiting for it ends in a TimeoutError
+            with contextlib.suppress(TimeoutError):
+                trace: xr.DataTree = sampler.wait(timeout=0.01)
+                done[chain] = per_chain
+                return trace
+        return _so_far(sampler)
 
-    workers = min(len(models), os.cpu_count() or 1)
-    waiting = list(range(len(models)))
-    running: dict[int, Any] = {}
-    traces: dict[int, xr.DataTree] = {}
+    # an interrupt reaches the main thread only, so that it cannot hit a chain that hands over
     interrupted = False
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                chain = waiting.pop(0)
-                running[chain] = nutpie.sample(
-                    models[chain],
-                    draws=settings.draws,
-                    tune=settings.tune,
-                    chains=1,
-                    cores=1,
-                    seed=seeds[chain],
-                    save_warmup=False,
-                    progress_bar=False,
-                    progress_callback=watch(chain),
-                    target_accept=settings.target_accept,
-                    blocking=False,
-                )
-            for chain, sampler in list(running.items()):
-                # until a chain is complete, waiting for it ends in a TimeoutError
-                with contextlib.suppress(TimeoutError):
-                    traces[chain] = sampler.wait(timeout=0.005)
-                    del running[chain]
-                    done[chain] = per_chain
+    with ThreadPoolExecutor(min(len(models), os.cpu_count() or 1)) as pool:
+        running = [pool.submit(run_chain, chain) for chain in range(len(models))]
+        try:
+            while wait(running, timeout=0.02, return_when=FIRST_EXCEPTION).not_done:
+                advance(sum(done), len(models) * per_chain)
             advance(sum(done), len(models) * per_chain)
-    except KeyboardInterrupt:
-        interrupted = True
-        for chain, sampler in running.items():
-            with warnings.catch_warnings():
-                # ArviZ wonders at a chain that has no draw yet
-                warnings.simplefilter("ignore", UserWarning)
-                so_far = sampler.abort()
-            if "posterior" in so_far.children and so_far["posterior"].sizes["draw"]:
-                traces[chain] = so_far
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            stop.set()
+    found = {chain: job.result() for chain, job in enumerate(running)}
+    traces = {chain: trace for chain, trace in found.items() if trace is not None}
+    if interrupted:
         traces = _worth_keeping(traces)
         if not traces:
-            raise
+            raise KeyboardInterrupt
         _log.warning(
             "interrupted: %d of %d chains are kept, with %d of %d draws each",
             len(traces),
@@ -164,11 +164,25 @@ def run_nutpie(
         packed=target.unwhitened(
             np.concatenate([trace["posterior"]["packed"].values for trace in finished])
         ),
-        stats=stats.assign_coords(chain=np.arange(len(kept))),
+        # attributes would be those of one chain
+        stats=stats.drop_attrs().assign_coords(chain=np.arange(len(kept))),
         engine=f"nutpie {version('nutpie')}",
         kept=kept,
         complete=not interrupted,
     )
+
+
+def _so_far(sampler: Any) -> xr.DataTree | None:
+    """Draws of a chain that is stopped; None where there are fewer than two."""
+    with warnings.catch_warnings():
+        # ArviZ takes a chain of one draw for two swapped dimensions
+        warnings.simplefilter("error", UserWarning)
+        try:
+            trace: xr.DataTree = sampler.abort()
+        except UserWarning:
+            return None
+    has_draws = "posterior" in trace.children and trace["posterior"].sizes["draw"] > 1
+    return trace if has_draws else None
 
 
 def _worth_keeping(traces: dict[int, xr.DataTree]) -> dict[int, xr.DataTree]:

@@ -107,5 +107,5 @@ def _by_callback(target: Target, start: Floats) -> Any:
         expanded_dtypes=[np.dtype("float64")],
         expanded_shapes=[(target.size,)],
         expanded_names=["packed"],
-        make_initial_point_fn=lambda seed: start,
+        make_initial_point_fn=lambda seed: start.copy(),
     )

@@ -72,7 +72,8 @@ def sample(
         Laplace approximation close, in the coordinates of that; with 1000 and 0.9 in plain
         coordinates else. It is repeated while a gate fails, more than one draw in 1,000 diverges
         or the draws of a component are worth less than a quarter of their number: longer, more
-        carefully, and thinned to ``draws``. The attributes of the tree say what was done.
+        carefully, and thinned to ``draws``; but not where one chain, or fewer than 400 draws in
+        all, could pass no gate. The attributes of the tree say what was done.
     chains : int
     engine : {"nutpie", "pymc"}
         "nutpie" samples the compiled log density; "pymc" runs `build_model` by PyMC's own sampler,
@@ -98,8 +99,8 @@ def sample(
         For arguments of the wrong kind or out of range, and improper priors.
     KeyboardInterrupt
         Where sampling is interrupted before two chains have draws; later, the draws that are
-        complete are returned, those of the attempt before if there are no others, and a warning
-        is logged.
+        complete are returned, those of the attempt before if there was one, and a warning is
+        logged.
 
     References
     ----------
@@ -113,6 +114,10 @@ def sample(
         check_number("tune", tune, 1)
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
+    if target_accept is not None and not isinstance(target_accept, float | int | np.floating):
+        raise TypeError(f"target_accept must be a number; got {target_accept!r}.")
+    if on_draw is not None and not callable(on_draw):
+        raise TypeError(f"on_draw must be a function of (done, total); got {on_draw!r}.")
     if target_accept is not None and not 0.0 < target_accept < 1.0:
         raise ValueError(f"target_accept must be between 0 and 1; got {target_accept!r}.")
     rng = as_rng(random_seed)
@@ -131,7 +136,7 @@ def sample(
     title = f"NUTS, {resolved.n_components} components"
     failures: list[str] = []
     tree: MixtureTree | None = None
-    started = time.monotonic()
+    seconds, tries = 0.0, 0
     waiting = list(plan.attempts)
     while waiting:
         attempt = waiting.pop(0)
@@ -141,39 +146,31 @@ def sample(
         target = plan.target
         if attempt.whitened:
             target = target.whitened(modes[0].packed, modes[0].root)
-            starts = np.linalg.solve(modes[0].root, (starts - modes[0].packed).T).T
+            starts = np.linalg.solve(modes[0].root, (starts - modes[0].packed).T).T.copy()
+        started = time.monotonic()
         try:
             with progress_bar(title, enabled=progressbar and on_draw is None) as bar:
                 if engine == "nutpie":
                     got = run_nutpie(target, starts, seeds, settings, on_draw or bar)
                 else:
                     got = run_pymc(counts, resolved, starts, seeds, settings, on_draw or bar)
-            if got.packed.shape[1] < 4 * attempt.thin:
+            seconds += time.monotonic() - started
+            if not got.complete and (tree is not None or got.packed.shape[1] < 4 * attempt.thin):
+                # few draws are no better than all that were made before, and too few than none
                 raise KeyboardInterrupt
+            kept = got.thinned(attempt.thin)
+            new = posterior_tree(
+                counts, resolved, unpack(kept.packed), kept.stats, modes, which[kept.kept], rng
+            )
+            gates, error = check_gates(new), _squashing_error(new, plan.squashed)
         except KeyboardInterrupt:
             if tree is None:
                 raise
             _log.warning("interrupted: what is kept is from the attempt before")
-            tree.attrs["interrupted"] = 1
+            tree.attrs["repetition_interrupted"] = 1
             return tree
-        seconds = time.monotonic() - started
-        kept = got.thinned(attempt.thin)
-        tree = posterior_tree(
-            counts, resolved, unpack(kept.packed), kept.stats, modes, which[kept.kept], rng
-        )
-        gates, error = check_gates(tree), _squashing_error(tree, plan.squashed)
-        tree.attrs.update(
-            {
-                **_what_was_done(plan, attempt, got),
-                "attempts": len(failures) + 1,
-                "failed_attempts": "; ".join(failures),
-                "squashing_error_sd": error,
-                "sampling_seconds": round(seconds, 3),
-            }
-        )
+        tree = new
         divergent = float(got.stats["diverging"].mean())
-        if not got.complete:
-            break
         if error > _SQUASHING_LIMIT:
             failures.append(f"squashing error {error:.2g} nats")
             exact = make_target(counts.table, resolved)
@@ -181,7 +178,7 @@ def sample(
             # the settings are not to blame
             waiting.insert(0, attempt)
         elif _good_enough(gates, divergent, attempt, draws * chains):
-            break
+            waiting = []
         else:
             failures.append(
                 f"{'whitened' if attempt.whitened else 'plain'} coordinates, tune {attempt.tune}, "
@@ -189,7 +186,20 @@ def sample(
                 f"{gates.component_r_hat:.3f} (components), ESS {gates.row_ess:.0f} and "
                 f"{gates.component_ess:.0f}, {divergent:.2%} divergent"
             )
-        _log.info("attempt %d did not pass (%s)", len(failures), failures[-1])
+        tries += 1
+        tree.attrs.update(
+            {
+                **_what_was_done(plan, attempt, got),
+                "attempts": tries,
+                "failed_attempts": "; ".join(failures),
+                "squashing_error_sd": error,
+                "sampling_seconds": round(seconds, 3),
+            }
+        )
+        if not got.complete:
+            break
+        if len(failures) == tries:
+            _log.info("attempt %d did not pass (%s)", tries, failures[-1])
     assert tree is not None
     return tree
 
@@ -207,7 +217,7 @@ def _what_was_done(plan: Plan, attempt: Attempt, got: Chains) -> dict[str, str |
         "n_divergent": int(got.stats["diverging"].sum()),
         "n_sampled": got.stats["diverging"].size,
     }
-    # where several modes matter none was tried
+    # NaN where none was tried
     return done if np.isnan(plan.k_hat) else {**done, "k_hat": plan.k_hat}
 
 

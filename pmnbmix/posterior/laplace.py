@@ -27,6 +27,8 @@ K_HAT_LIMIT = 0.7
 ONE_MODE = 0.99
 # Degrees of freedom of the proposal: heavier tails than the posterior's, mostly.
 _FREEDOM = 5.0
+# Independent draws are laid out as chains, for what compares chains to run on them.
+_CHAINS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,7 @@ def laplace(
     spec : MixtureSpec
         Resolved against the counts if it is not yet; its priors must be proper.
     draws : int
-        How many, 100 or more; laid out as four chains where that divides them.
+        How many, 100 or more and a multiple of 4: they are laid out as four chains.
     random_seed : int or numpy.random.Generator, optional
 
     Returns
@@ -137,6 +139,10 @@ def laplace(
     """
     resolved = check_arguments(counts, spec)
     check_number("draws", draws, 100)
+    if draws % _CHAINS:
+        raise ValueError(
+            f"draws must be a multiple of {_CHAINS}, of which chains are made; got {draws}."
+        )
     rng = as_rng(random_seed)
     modes = find_modes(counts, resolved, rng)
     share = float(mass_shares(modes)[0])
@@ -160,13 +166,12 @@ def laplace(
     edges = np.cumsum(np.exp(found.log_weights))
     chosen = np.searchsorted(edges / edges[-1], (np.arange(draws) + rng.random()) / draws)
     packed = rng.permutation(found.packed[chosen])
-    chains = 4 if draws % 4 == 0 else 1
-    packed = packed.reshape(chains, -1, packed.shape[1])
+    packed = packed.reshape(_CHAINS, -1, packed.shape[1])
     stats = xr.Dataset(
         {"diverging": (("chain", "draw"), np.zeros(packed.shape[:2], dtype=bool))},
-        coords={"chain": np.arange(chains), "draw": np.arange(packed.shape[1])},
+        coords={"chain": np.arange(_CHAINS), "draw": np.arange(packed.shape[1])},
     )
-    which = np.zeros(chains, dtype=np.intp)
+    which = np.zeros(_CHAINS, dtype=np.intp)
     tree = posterior_tree(counts, resolved, unpack(packed), stats, modes, which, rng)
     tree.attrs.update(
         {

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.gradient import disconnected_type
+from pytensor.gradient import DisconnectedType, disconnected_type
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
@@ -21,7 +21,7 @@ class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
     Inputs are log weights, log means and log dispersions (k,) and the buffer of a
     `pmnbmix.mixture.target.Target`; outputs the log likelihood and its derivatives by each of the
     first three (k,), log weights taken each on its own. With numba as backend the whole is machine
-    code; with any other it is a call of the same function.
+    code; with PyTensor's C or Python backend it is a call of the same function. JAX has no such.
     """
 
     __props__ = ()
@@ -44,12 +44,23 @@ class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
         return [(), shapes[0], shapes[1], shapes[2]]
 
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
-        """Gradient, from the outputs that hold it."""
+        """Gradient, from the outputs that hold it.
+
+        Raises
+        ------
+        NotImplementedError
+            Where second derivatives are asked for.
+        """
+        if not all(isinstance(entry.type, DisconnectedType) for entry in cotangents[1:]):
+            raise NotImplementedError(
+                "the fused log likelihood has no second derivatives; "
+                "use build_model(..., likelihood='pymc') for Hessians."
+            )
         return [cotangents[0] * slope for slope in outputs[1:]] + [disconnected_type()]
 
     def connection_pattern(self, node: Any) -> list[list[bool]]:
-        """Tell that only the log likelihood is differentiated, and not by the data."""
-        return [[True, False, False, False]] * 3 + [[False] * 4]
+        """Tell that every output depends on every input but the data."""
+        return [[True] * 4] * 3 + [[False] * 4]
 
 
 @compiled

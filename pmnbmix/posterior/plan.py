@@ -55,7 +55,8 @@ class Plan:
     mode_mass : float
         Share of the largest mode of the Laplace mass of all that were found.
     k_hat : float
-        Of importance sampling around that mode; NaN where others matter and it was not tried.
+        Of importance sampling around that mode; NaN where it was not tried, because others matter
+        or the engine does not use it.
     attempts : tuple of Attempt
     """
 

@@ -153,7 +153,7 @@ def _with_log_likelihood(tree: xr.DataTree) -> xr.DataTree:
     new = tree.copy()
     new["log_likelihood"] = xr.DataTree(
         xr.Dataset(
-            {name: (("chain", "draw", "obs"), rows.values[:, :, inverse])},
+            {name: (("chain", "draw", "obs"), np.take(rows.values, inverse, axis=2))},
             coords={
                 "chain": unique["chain"].values,
                 "draw": unique["draw"].values,

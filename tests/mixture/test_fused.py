@@ -114,6 +114,15 @@ def test_the_ladder_gives_way_where_densities_underflow():
         np.testing.assert_allclose(ladder[1], rows[1], rtol=1e-9, atol=1e-8)
 
 
+def test_the_ladder_gives_way_where_only_a_weight_underflows():
+    counts = nb.Counts(np.arange(360, 440))
+    spec = nb.MixtureSpec(2).resolve(counts)
+    packed = np.array([360.0, np.log(50.0), np.log(400.0), -9.0, -9.0])
+    ladder, rows = (make_target(counts.table, spec, form).log_density(packed) for form in (0, 1))
+    assert ladder[0] == pytest.approx(rows[0], rel=1e-12)
+    np.testing.assert_allclose(ladder[1], rows[1], rtol=1e-9, atol=1e-8)
+
+
 def test_the_form_is_chosen_by_the_table():
     spec = nb.MixtureSpec(2, log_means=nb.NormalPrior(0.0, 2.0))
     assert make_target(nb.Counts(np.arange(40)).table, spec).form == LADDER

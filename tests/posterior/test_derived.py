@@ -61,3 +61,21 @@ def test_they_come_in_the_order_of_the_observations(crab, crab_choice):
     assert (np.diff(tree["rates"]["mean"].values[order]) >= 0).all()
     with pytest.raises(TypeError, match="DataTree"):
         nb.add_rates("tree")
+
+
+def test_relabelling_drops_what_it_would_make_wrong(crab_choice):
+    tree = nb.add_rates(nb.add_responsibilities(crab_choice.trees[2]))
+    again = nb.relabel(tree, method="order", by="dispersions")
+    assert "responsibilities" not in again.children
+    assert "rates" in again.children
+    assert "responsibilities" in tree.children
+
+
+def test_too_many_observations_are_refused():
+    counts = nb.Counts([0, 1, 4], frequency=[10**12, 10**11, 10**10])
+    tree = nb.sample(
+        counts, nb.MixtureSpec(1), draws=10, tune=50, chains=2, random_seed=1, progressbar=False
+    )
+    for add in (nb.add_responsibilities, nb.add_rates):
+        with pytest.raises(ValueError, match="above the limit"):
+            add(tree)

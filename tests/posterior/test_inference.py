@@ -227,13 +227,36 @@ def test_an_interrupted_repetition_gives_what_came_before(crab, caplog):
 
     def interrupt(done, total):
         calls.append(total)
-        if total > calls[0]:
+        if total > calls[0] and done > 0.8 * total:
             raise KeyboardInterrupt
 
     tree = nb.sample(crab, nb.MixtureSpec(2), draws=110, chains=4, random_seed=1, on_draw=interrupt)
-    assert tree.attrs["interrupted"] == 1
+    # although the chains of the repetition had draws by then
+    assert tree.attrs["repetition_interrupted"] == 1
     assert tree.attrs["attempts"] == 1
+    assert tree["posterior"].sizes["draw"] == 110
+    assert "plain coordinates" in tree.attrs["failed_attempts"]
     assert "the attempt before" in caplog.text
+
+
+def test_interrupts_at_any_time_keep_or_raise_but_nothing_else(crab):
+    ends = []
+    for place in range(12):
+        reports = []
+
+        def interrupt(done, total, place=place, reports=reports):
+            reports.append(done)
+            if len(reports) > place:
+                raise KeyboardInterrupt
+
+        try:
+            tree = nb.sample(crab, nb.MixtureSpec(1), draws=1500, random_seed=1, on_draw=interrupt)
+        except KeyboardInterrupt:
+            ends.append("raised")
+        else:
+            ends.append("kept")
+            assert tree["posterior"].sizes["chain"] >= 2
+    assert ends
 
 
 def test_interrupted_too_early_is_an_interrupt(crab):

@@ -53,6 +53,12 @@ def test_the_fused_likelihood_is_the_same_model(counts, k, mode):
         np.testing.assert_allclose(fused_gradient, gradient, rtol=1e-8, atol=1e-8)
 
 
+def test_the_fused_model_refuses_second_derivatives():
+    model = nb.build_model(PLAIN, nb.MixtureSpec(1), likelihood="fused")
+    with pytest.raises(NotImplementedError, match="no second derivatives"):
+        model.compile_d2logp()
+
+
 def test_the_fused_model_can_be_built_upon():
     # both components share their dispersion
     with nb.build_model(PLAIN, nb.MixtureSpec(2), likelihood="fused") as model:
