@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -29,7 +28,7 @@ def draws_log_density(
     ``log_weights``, ``means`` and ``inv_disps`` are (n_draws, n_components).
     """
     out = np.empty((means.shape[0], table.values.size))
-    _on_all_cores(_log_density, table, log_weights, means, inv_disps, out)
+    _on_all_cores(table, log_weights, means, inv_disps, out, np.empty((means.shape[0], 0, 0)))
     return out
 
 
@@ -38,30 +37,31 @@ def draws_responsibilities(
 ) -> Floats:
     """P(component | row) under every draw, (n_draws, n_unique, n_components)."""
     out = np.empty((means.shape[0], table.values.size, means.shape[1]))
-    _on_all_cores(_responsibilities, table, log_weights, means, inv_disps, out)
+    _on_all_cores(table, log_weights, means, inv_disps, np.empty((means.shape[0], 0)), out)
     return out
 
 
 def _on_all_cores(
-    fill: Callable[..., None],
     table: CountTable,
     log_weights: Floats,
     means: Floats,
     inv_disps: Floats,
-    out: Floats,
+    log_density: Floats,
+    responsibilities: Floats,
 ) -> None:
     distinct, first = np.unique(table.values, return_index=True)
     starts = np.append(first, table.values.size).astype(np.float64)
     rows = (table.values, table.exposure, count_constants(table.values), distinct, starts)
+    by_draw = (log_weights, means, inv_disps, log_density, responsibilities)
     n_draws = means.shape[0]
     workers = os.cpu_count() or 1
     if means.size * table.values.size < _PARALLEL_FROM or workers == 1:
-        fill(*rows, log_weights, means, inv_disps, out)
+        _fill(*rows, *by_draw)
         return
     cuts = np.linspace(0, n_draws, workers + 1).astype(np.intp)
     with ThreadPoolExecutor(workers) as pool:
         jobs = [
-            pool.submit(fill, *rows, log_weights[a:b], means[a:b], inv_disps[a:b], out[a:b])
+            pool.submit(_fill, *rows, *(array[a:b] for array in by_draw))
             for a, b in itertools.pairwise(cuts)
         ]
         for job in jobs:
@@ -109,7 +109,7 @@ def _fill_blocks(
 
 
 @compiled
-def _log_density(
+def _fill(
     values: np.ndarray,
     exposure: np.ndarray,
     constants: np.ndarray,
@@ -118,62 +118,26 @@ def _log_density(
     log_weights: np.ndarray,
     means: np.ndarray,
     inv_disps: np.ndarray,
-    out: np.ndarray,
+    log_density: np.ndarray,
+    responsibilities: np.ndarray,
 ) -> None:
+    """Fill log densities (n_draws, n) and responsibilities (n_draws, n, k), or those with room."""
     k = means.shape[1]
     blocks, per_value = np.ones((k + 3, values.size)), np.empty((2, distinct.size))
     for s in range(means.shape[0]):
-        if _is_inside(log_weights[s], means[s], inv_disps[s]):
-            _fill_blocks(
-                values,
-                exposure,
-                distinct,
-                starts,
-                log_weights[s],
-                means[s],
-                inv_disps[s],
-                blocks,
-                per_value,
-            )
-            for u in range(values.size):
-                out[s, u] = blocks[k, u] - constants[u]
-        else:
-            out[s] = mixture_rows(
-                values, exposure, constants, log_weights[s], means[s], inv_disps[s]
-            )
-
-
-@compiled
-def _responsibilities(
-    values: np.ndarray,
-    exposure: np.ndarray,
-    constants: np.ndarray,
-    distinct: np.ndarray,
-    starts: np.ndarray,
-    log_weights: np.ndarray,
-    means: np.ndarray,
-    inv_disps: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    k = means.shape[1]
-    blocks, per_value = np.ones((k + 3, values.size)), np.empty((2, distinct.size))
-    for s in range(means.shape[0]):
-        if _is_inside(log_weights[s], means[s], inv_disps[s]):
-            _fill_blocks(
-                values,
-                exposure,
-                distinct,
-                starts,
-                log_weights[s],
-                means[s],
-                inv_disps[s],
-                blocks,
-                per_value,
-            )
-            for u in range(values.size):
-                for j in range(k):
-                    out[s, u, j] = blocks[j, u] * blocks[k + 1, u]
-        else:
-            out[s] = responsibilities_table(
-                values, exposure, log_weights[s], means[s], inv_disps[s]
-            )
+        parameters = (log_weights[s], means[s], inv_disps[s])
+        quick = _is_inside(*parameters)
+        if quick:
+            _fill_blocks(values, exposure, distinct, starts, *parameters, blocks, per_value)
+        if log_density.size:
+            if quick:
+                log_density[s] = blocks[k] - constants
+            else:
+                log_density[s] = mixture_rows(values, exposure, constants, *parameters)
+        if responsibilities.size:
+            if quick:
+                for u in range(values.size):
+                    for j in range(k):
+                        responsibilities[s, u, j] = blocks[j, u] * blocks[k + 1, u]
+            else:
+                responsibilities[s] = responsibilities_table(values, exposure, *parameters)
