@@ -5,7 +5,7 @@ process of its own, after imports and with machine code on disk, on the same pri
 everything from counts in memory to the finished tree: compilation of PyMC's models, search for
 modes, tuning, and for ours relabelling, gates, log likelihoods and predictions as well. The figure
 is the bulk ESS of the slowest of weights, means and dispersions after sorting each draw by means.
-PyMC starts in our mode, for its own start leads into others.
+PyMC and NumPyro (where it is installed) start in our mode, for their own starts lead into others.
 
 A: molecules of spike-ins per droplet; B: 10,000 counts with continuous exposures; C: doctor visits;
 D: a million counts. The digit is the number of components.
@@ -13,6 +13,7 @@ D: a million counts. The digit is the number of components.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import subprocess
@@ -150,6 +151,56 @@ def _run(begin: float, start: nb.MixtureParams, settings: tuple[int, int, int]) 
     return seconds, ess, f"{tune}/{draws} x {chains}, {divergent} divergent"
 
 
+def numpyro_collapsed(counts: nb.Counts, k: int, settings: tuple[int, int, int]) -> tuple:
+    """Time NumPyro's NUTS on collapsed rows."""
+    import jax
+    import jax.numpy as jnp
+    import numpyro
+    import numpyro.distributions as dist
+    from numpyro.infer import MCMC, NUTS, init_to_value
+
+    numpyro.enable_x64()
+    spec = nb.MixtureSpec(k).resolve(counts)
+    start = nb.fit_map(counts, spec, random_seed=1).params
+    tune, draws, chains = settings
+    begin = time.perf_counter()
+    table = counts.table
+    values, exposure, frequency = map(jnp.array, (table.values, table.exposure, table.frequency))
+
+    def model() -> None:
+        weights = numpyro.sample("weights", dist.Dirichlet(jnp.full(k, 2.0)))
+        prior = dist.Normal(spec.log_means.loc, spec.log_means.scale).expand([k])
+        log_means = numpyro.sample("log_means", prior)
+        prior = dist.Normal(0.0, spec.log_dispersions.scale).expand([k])
+        log_dispersions = numpyro.sample("log_dispersions", prior)
+        parts = dist.NegativeBinomial2(
+            exposure[:, None] * jnp.exp(log_means), jnp.exp(-log_dispersions)
+        )
+        rows = dist.MixtureSameFamily(dist.Categorical(weights), parts).log_prob(values)
+        numpyro.factor("log_likelihood", (frequency * rows).sum())
+
+    near = {
+        "weights": start.weights,
+        "log_means": np.log(start.means),
+        "log_dispersions": np.log(start.dispersions),
+    }
+    run = MCMC(
+        NUTS(model, init_strategy=init_to_value(values=near)),
+        num_warmup=tune,
+        num_samples=draws,
+        num_chains=chains,
+        chain_method="sequential",
+        progress_bar=False,
+    )
+    run.run(jax.random.PRNGKey(1))
+    found = {name: np.asarray(draw) for name, draw in run.get_samples(group_by_chain=True).items()}
+    seconds = time.perf_counter() - begin
+    means, dispersions = np.exp(found["log_means"]), np.exp(found["log_dispersions"])
+    divergent = int(run.get_extra_fields()["diverging"].sum())
+    note = f"{tune}/{draws} x {chains}, {divergent} divergent"
+    return seconds, slowest(found["weights"], means, dispersions), note
+
+
 @compiled
 def _digamma(x: float) -> float:
     value = 0.0
@@ -218,6 +269,8 @@ def one(case: str, method: str, folder: Path | None) -> None:
         seconds, ess, note = ours(counts, k)
     elif method == "pm.Mixture":
         seconds, ess, note = pymc_mixture(counts, k, ALL_ROWS[case])
+    elif method == "NumPyro":
+        seconds, ess, note = numpyro_collapsed(counts, k, (300, 300, 2))
     else:
         seconds, ess, note = pymc_collapsed(counts, k, (1000, 1000, 2))
     sys.stdout.write(json.dumps({"seconds": seconds, "ess": ess, "note": note}) + "\n")
@@ -245,6 +298,8 @@ def main() -> None:
         others = [measured(case, "collapsed", folder)]
         if case in ALL_ROWS:
             others.append(measured(case, "pm.Mixture", folder))
+        if importlib.util.find_spec("numpyro"):
+            others.append(measured(case, "NumPyro", folder))
         for row in [*mine, *others]:
             row["ESS/s"] = row["ess"] / row["seconds"]
             row["ours is"] = best / row["ESS/s"]
