@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -246,7 +246,8 @@ def choose_components(
             break
         if on_fitted is not None:
             on_fitted(fits[k])
-        if {"interrupted", "repetition_interrupted"} & _set_attributes(fits[k].tree):
+        done = fits[k].tree.attrs
+        if done["interrupted"] or done.get("repetition_interrupted"):
             # sample() keeps what it has; whoever stops it there wants the study to stop as well
             interrupted = (
                 f"Interrupted: {k} of {max_components} numbers of components were assessed, the "
@@ -255,10 +256,6 @@ def choose_components(
             _log.warning(interrupted)
             break
     return make_choice(counts, fits, interrupted)
-
-
-def _set_attributes(tree: xr.DataTree) -> set[Hashable]:
-    return {name for name, value in tree.attrs.items() if value == 1}
 
 
 def make_choice(counts: Counts, fits: dict[int, Fitted], note: str = "") -> Choice:

@@ -248,3 +248,19 @@ def responsibilities_table(
         for k in range(means.size):
             table[u, k] = math.exp(table[u, k] - normaliser)
     return table
+
+
+def conditional_rates(
+    means: NDArray[np.float64],
+    dispersions: NDArray[np.float64],
+    values: NDArray[np.float64],
+    exposure: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance of the rate behind a count, given its component; all arrays broadcast.
+
+    The rate of a count x with exposure s is gamma distributed with shape r + x and mean
+    mu (r + x) / (r + s mu), r = 1 / dispersion; at dispersion 0 it is the mean of the component.
+    """
+    growth = 1.0 + dispersions * values
+    rate = means * growth / (1.0 + dispersions * (exposure * means))
+    return rate, rate**2 * (dispersions / growth)

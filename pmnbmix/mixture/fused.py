@@ -26,7 +26,13 @@ import numpy as np
 from pmnbmix.compiled import compiled
 from pmnbmix.mixture.density import log_sum_exp
 from pmnbmix.mixture.elementary import quick_exp, quick_log, quick_log1p
-from pmnbmix.mixture.special import digamma_excess, log1pmx, stirling_remainder
+from pmnbmix.mixture.special import (
+    digamma_excess,
+    digamma_series,
+    log1pmx,
+    stirling_remainder,
+    stirling_series,
+)
 
 LADDER, ROWS = range(2)
 # Values below this are summed one by one; from here on Stirling's series is exact.
@@ -144,30 +150,44 @@ def log_likelihood(
         if not math.isnan(total):
             return total
     blocks = work[: (3 * k + 2) * length].reshape((3 * k + 2, length))
-    log_mass, mass = blocks[3 * k], blocks[3 * k + 1]
     rest = work[(3 * k + 2) * length :]
-    remainder, slope = rest[:n_values], rest[n_values : 2 * n_values]
-    for j in range(k):
-        r = 1.0 / dispersions[j]
-        remainders(distinct, r, remainder, slope)
-        spread(starts, remainder, slope, blocks[j], blocks[k + j])
-        fill_rows(
-            log_weights[j],
-            means[j],
-            r,
-            values,
-            exposure,
-            blocks[j],
-            blocks[k + j],
-            blocks[2 * k + j],
-        )
-    mix(blocks[:k], frequency, log_mass, mass)
+    per_value = rest[: 2 * n_values].reshape((2, n_values))
+    rows = (values, exposure, distinct, starts)
+    fill_blocks(rows, frequency, log_weights, means, 1.0 / dispersions, blocks, per_value)
+    log_mass, mass = blocks[3 * k], blocks[3 * k + 1]
     total = 0.0
     for u in range(length):
         total += frequency[u] * (log_mass[u] - constants[u])
     for j in range(k):
         _add_rows(mass, blocks[j], blocks[2 * k + j], blocks[k + j], sums[j])
     return total
+
+
+@compiled
+def fill_blocks(
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    frequency: np.ndarray,
+    log_weights: np.ndarray,
+    means: np.ndarray,
+    inv_disps: np.ndarray,
+    blocks: np.ndarray,
+    per_value: np.ndarray,
+) -> None:
+    """Densities of all rows under all components, with what makes sums and derivatives of them.
+
+    ``rows`` holds values, exposure, distinct values, and where the rows of each of those begin.
+    Into ``blocks`` (3k + 2, n) go densities relative to the largest of the row (k), derivatives in
+    log dispersion (k) and log mean (k), log densities of the mixture without `count_constants`, and
+    frequency over the sum of the first k. ``per_value`` (2, n_values) is room to work in.
+    """
+    values, exposure, distinct, starts = rows
+    k = means.size
+    for j in range(k):
+        density, slope, tilt = blocks[j], blocks[k + j], blocks[2 * k + j]
+        _remainders(distinct, inv_disps[j], per_value[0], per_value[1])
+        _spread(starts, per_value[0], per_value[1], density, slope)
+        _fill_rows(log_weights[j], means[j], inv_disps[j], values, exposure, density, slope, tilt)
+    _mix(blocks[:k], frequency, blocks[3 * k], blocks[3 * k + 1])
 
 
 @compiled
@@ -258,7 +278,7 @@ def _ladder(
 
 
 @compiled
-def remainders(values: np.ndarray, r: float, out: np.ndarray, slope: np.ndarray) -> None:
+def _remainders(values: np.ndarray, r: float, out: np.ndarray, slope: np.ndarray) -> None:
     """Fill h(x, r) and its derivative in the log dispersion, for ascending distinct counts x.
 
     Both are differences of Stirling's remainders of r + x and r. From 16 on the series is exact
@@ -286,28 +306,14 @@ def _series(
     out: np.ndarray,
     slope: np.ndarray,
 ) -> None:
-    # the coefficients are those of pmnbmix.mixture.special
     for i in range(values.size):
         v = 1.0 / (r + values[i])
-        w = v * v
-        stirling = -691 / 360360
-        stirling = stirling * w + 1 / 1188
-        stirling = stirling * w - 1 / 1680
-        stirling = stirling * w + 1 / 1260
-        stirling = stirling * w - 1 / 360
-        stirling = (stirling * w + 1 / 12) * v
-        digamma = 691 / 32760
-        digamma = digamma * w - 1 / 132
-        digamma = digamma * w + 1 / 240
-        digamma = digamma * w - 1 / 252
-        digamma = digamma * w + 1 / 120
-        digamma = (digamma * w - 1 / 12) * w - 0.5 * v
-        out[i] = (stirling - remainder) - 0.5 * quick_log1p(values[i] / r)
-        slope[i] = -r * (digamma - excess)
+        out[i] = (stirling_series(v) - remainder) - 0.5 * quick_log1p(values[i] / r)
+        slope[i] = -r * (digamma_series(v) - excess)
 
 
 @compiled
-def spread(
+def _spread(
     starts: np.ndarray,
     remainder: np.ndarray,
     remainder_slope: np.ndarray,
@@ -321,7 +327,7 @@ def spread(
 
 
 @compiled
-def fill_rows(
+def _fill_rows(
     log_weight: float,
     mean: float,
     r: float,
@@ -368,7 +374,7 @@ def _add_rows(
 
 
 @compiled
-def mix(terms: np.ndarray, frequency: np.ndarray, log_mass: np.ndarray, mass: np.ndarray) -> None:
+def _mix(terms: np.ndarray, frequency: np.ndarray, log_mass: np.ndarray, mass: np.ndarray) -> None:
     """Turn weighted log densities (k, n) into densities relative to the largest of each row.
 
     Fills their log sums (n,), and frequency over sum (n,), which make responsibilities of them.

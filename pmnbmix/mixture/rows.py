@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pmnbmix.compiled import compiled
 from pmnbmix.data.counts import CountTable
 from pmnbmix.mixture.density import count_constants, mixture_rows, responsibilities_table
-from pmnbmix.mixture.fused import fill_rows, mix, remainders, spread
+from pmnbmix.mixture.fused import fill_blocks
+from pmnbmix.mixture.target import runs_of
 
 Floats = NDArray[np.float64]
 
@@ -49,19 +50,18 @@ def _on_all_cores(
     log_density: Floats,
     responsibilities: Floats,
 ) -> None:
-    distinct, first = np.unique(table.values, return_index=True)
-    starts = np.append(first, table.values.size).astype(np.float64)
-    rows = (table.values, table.exposure, count_constants(table.values), distinct, starts)
+    rows = (table.values, table.exposure, *runs_of(table.values))
+    constants = count_constants(table.values)
     by_draw = (log_weights, means, inv_disps, log_density, responsibilities)
     n_draws = means.shape[0]
     workers = os.cpu_count() or 1
     if means.size * table.values.size < _PARALLEL_FROM or workers == 1:
-        _fill(*rows, *by_draw)
+        _fill(rows, constants, *by_draw)
         return
     cuts = np.linspace(0, n_draws, workers + 1).astype(np.intp)
     with ThreadPoolExecutor(workers) as pool:
         jobs = [
-            pool.submit(_fill, *rows, *(array[a:b] for array in by_draw))
+            pool.submit(_fill, rows, constants, *(array[a:b] for array in by_draw))
             for a, b in itertools.pairwise(cuts)
         ]
         for job in jobs:
@@ -79,42 +79,9 @@ def _is_inside(log_weights: np.ndarray, means: np.ndarray, inv_disps: np.ndarray
 
 
 @compiled
-def _fill_blocks(
-    values: np.ndarray,
-    exposure: np.ndarray,
-    distinct: np.ndarray,
-    starts: np.ndarray,
-    log_weights: np.ndarray,
-    means: np.ndarray,
-    inv_disps: np.ndarray,
-    blocks: np.ndarray,
-    per_value: np.ndarray,
-) -> None:
-    """Relative densities into the first k blocks, their log sums and inverse sums into the last."""
-    k = means.size
-    for j in range(k):
-        remainders(distinct, inv_disps[j], per_value[0], per_value[1])
-        spread(starts, per_value[0], per_value[1], blocks[j], blocks[k])
-        fill_rows(
-            log_weights[j],
-            means[j],
-            inv_disps[j],
-            values,
-            exposure,
-            blocks[j],
-            blocks[k],
-            blocks[k + 1],
-        )
-    mix(blocks[:k], blocks[k + 2], blocks[k], blocks[k + 1])
-
-
-@compiled
 def _fill(
-    values: np.ndarray,
-    exposure: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     constants: np.ndarray,
-    distinct: np.ndarray,
-    starts: np.ndarray,
     log_weights: np.ndarray,
     means: np.ndarray,
     inv_disps: np.ndarray,
@@ -122,22 +89,24 @@ def _fill(
     responsibilities: np.ndarray,
 ) -> None:
     """Fill log densities (n_draws, n) and responsibilities (n_draws, n, k), or those with room."""
+    values, exposure, distinct, _ = rows
     k = means.shape[1]
-    blocks, per_value = np.ones((k + 3, values.size)), np.empty((2, distinct.size))
+    blocks, per_value = np.empty((3 * k + 2, values.size)), np.empty((2, distinct.size))
+    once = np.ones(values.size)
     for s in range(means.shape[0]):
         parameters = (log_weights[s], means[s], inv_disps[s])
         quick = _is_inside(*parameters)
         if quick:
-            _fill_blocks(values, exposure, distinct, starts, *parameters, blocks, per_value)
+            fill_blocks(rows, once, *parameters, blocks, per_value)
         if log_density.size:
             if quick:
-                log_density[s] = blocks[k] - constants
+                log_density[s] = blocks[3 * k] - constants
             else:
                 log_density[s] = mixture_rows(values, exposure, constants, *parameters)
         if responsibilities.size:
             if quick:
                 for u in range(values.size):
                     for j in range(k):
-                        responsibilities[s, u, j] = blocks[j, u] * blocks[k + 1, u]
+                        responsibilities[s, u, j] = blocks[j, u] * blocks[3 * k + 1, u]
             else:
                 responsibilities[s] = responsibilities_table(values, exposure, *parameters)

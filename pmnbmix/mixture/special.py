@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from pmnbmix.compiled import compiled
+from pmnbmix.compiled import compiled, inlined
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
@@ -21,11 +19,12 @@ HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _SERIES_FROM = 15.0
 
 # B_2k / (2k (2k - 1)): log gamma
-_STIRLING = np.array([1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360])
+_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 # digamma(z) - log(z) + 1/(2z), a polynomial in 1/z^2 without constant term
-_DIGAMMA = np.array([-1 / 12, 1 / 120, -1 / 252, 1 / 240, -1 / 132, 691 / 32760])
+_DIGAMMA = (-1 / 12, 1 / 120, -1 / 252, 1 / 240, -1 / 132, 691 / 32760)
 # trigamma(z) - 1/z - 1/(2z^2) times z, a polynomial in 1/z^2 without constant term
-_TRIGAMMA = np.array([1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730])
+_TRIGAMMA = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730)
+Series = tuple[float, float, float, float, float, float]
 
 
 @compiled
@@ -62,30 +61,40 @@ def stirling_remainder(z: float) -> float:
     """``lgamma(z) - ((z - 1/2) log z - z + log(2 pi) / 2)`` for z > 0."""
     if z < _SERIES_FROM:
         return math.lgamma(z) - (z - 0.5) * math.log(z) + z - HALF_LOG_TWO_PI
-    inverse = 1.0 / z
-    square = inverse * inverse
-    series = 0.0
-    for j in range(_STIRLING.size - 1, -1, -1):
-        series = series * square + _STIRLING[j]
-    return series * inverse
+    return stirling_series(1.0 / z)
 
 
-@compiled
-def _polynomial(coefficients: np.ndarray, u: float) -> float:
+@inlined
+def stirling_series(inverse: float) -> float:
+    """`stirling_remainder` of z from 15 on, from 1/z."""
+    return _horner(_STIRLING, inverse * inverse) * inverse
+
+
+@inlined
+def digamma_series(inverse: float) -> float:
+    """`digamma_excess` of z from 15 on, from 1/z."""
+    return _polynomial(_DIGAMMA, inverse * inverse) - 0.5 * inverse
+
+
+@inlined
+def _horner(c: Series, u: float) -> float:
+    """Sum of c[j] u^j; written out, for a loop within a loop is not turned into vectors."""
+    return ((((c[5] * u + c[4]) * u + c[3]) * u + c[2]) * u + c[1]) * u + c[0]
+
+
+@inlined
+def _polynomial(c: Series, u: float) -> float:
     """Polynomial in u without constant term."""
-    value = 0.0
-    for j in range(coefficients.size - 1, -1, -1):
-        value = value * u + coefficients[j]
-    return value * u
+    return _horner(c, u) * u
 
 
 @compiled
-def _divided_difference(coefficients: np.ndarray, u: float, v: float) -> float:
+def _divided_difference(coefficients: Series, u: float, v: float) -> float:
     """``(p(u) - p(v)) / (u - v)`` of a polynomial without constant term, by synthetic division."""
     quotient = 0.0
     value = 0.0
-    for j in range(coefficients.size - 1, -1, -1):
-        value = value * u + coefficients[j]
+    for coefficient in coefficients[::-1]:
+        value = value * u + coefficient
         quotient = quotient * v + value
     return quotient
 
@@ -94,15 +103,12 @@ def _divided_difference(coefficients: np.ndarray, u: float, v: float) -> float:
 def digamma_excess(z: float) -> float:
     """``digamma(z) - log(z)`` for z > 0."""
     if z >= _SERIES_FROM:
-        inverse = 1.0 / z
-        return _polynomial(_DIGAMMA, inverse * inverse) - 0.5 * inverse
+        return digamma_series(1.0 / z)
     steps = math.ceil(_SERIES_FROM - z)
     total = 0.0
     for j in range(steps):
         total += 1.0 / (z + j)
-    inverse = 1.0 / (z + steps)
-    shifted = _polynomial(_DIGAMMA, inverse * inverse) - 0.5 * inverse
-    return math.log1p(steps / z) + shifted - total
+    return math.log1p(steps / z) + digamma_series(1.0 / (z + steps)) - total
 
 
 @compiled
@@ -116,9 +122,8 @@ def polygamma_excesses(z: float) -> tuple[float, float]:
         squares += inverse * inverse
     shifted = z + steps
     inverse = 1.0 / shifted
-    square = inverse * inverse
-    first = _polynomial(_DIGAMMA, square) - 0.5 * inverse
-    second = inverse * (_polynomial(_TRIGAMMA, square) + 0.5 * inverse)
+    first = digamma_series(inverse)
+    second = inverse * (_polynomial(_TRIGAMMA, inverse * inverse) + 0.5 * inverse)
     if steps == 0:
         return first, second
     return (

@@ -91,8 +91,7 @@ def make_target(table: CountTable, spec: MixtureSpec, form: int | None = None) -
     values, exposure, frequency = table.values, table.exposure, table.frequency
     if form is None:
         form = _choose(table)
-    distinct, first = np.unique(values, return_index=True)
-    starts = np.append(first, values.size).astype(np.float64)
+    distinct, starts = runs_of(values)
     rungs = int(values[-1]) + 1 if form == LADDER else 0
     grid = np.zeros(rungs)
     if rungs:
@@ -118,6 +117,12 @@ def make_target(table: CountTable, spec: MixtureSpec, form: int | None = None) -
     )
     buffer[13] = buffer.size
     return Target(buffer, size)
+
+
+def runs_of(values: Floats) -> tuple[Floats, Floats]:
+    """Distinct values of sorted rows, (n_values,), and where the rows of each begin, one longer."""
+    distinct, first = np.unique(values, return_index=True)
+    return distinct, np.append(first, values.size).astype(np.float64)
 
 
 def _choose(table: CountTable) -> int:

@@ -15,7 +15,7 @@ from scipy import special
 from scipy.optimize import elementwise
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.density import responsibilities_table
+from pmnbmix.mixture.density import conditional_rates, responsibilities_table
 from pmnbmix.mixture.params import MixtureParams
 
 if TYPE_CHECKING:
@@ -77,13 +77,11 @@ def rate_moments(
     """
     inv_disps = params.inv_disps
     held = responsibilities_table(values, exposure, params.log_weights, params.means, inv_disps)
-    expected = exposure[:, None] * params.means
-    spread = params.dispersions
-    means = params.means * (1.0 + spread * values[:, None]) / (1.0 + spread * expected)
+    means, within = conditional_rates(
+        params.means, params.dispersions, values[:, None], exposure[:, None]
+    )
     shapes = inv_disps + values[:, None]
     mean = (held * means).sum(axis=1)
-    with np.errstate(divide="ignore"):
-        within = means**2 / shapes
     variance = (held * (within + (means - mean[:, None]) ** 2)).sum(axis=1)
     return mean, np.sqrt(variance), held, means, shapes
 

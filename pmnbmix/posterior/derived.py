@@ -6,10 +6,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pmnbmix.mixture.density import conditional_rates
 from pmnbmix.mixture.draws import read_draws, read_table, row_of_observation
-from pmnbmix.posterior.tree import REQUESTED_BYTES, MixtureTree, as_mixture_tree
+from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree, refuse_above_limit
 
 Floats = NDArray[np.float64]
+
+_INSTEAD = (
+    "Equal counts have equal results: ask a point fit for the distinct ones, as in "
+    "em.responsibilities(values, exposure)."
+)
 
 
 def add_responsibilities(tree: xr.DataTree) -> MixtureTree:
@@ -34,7 +40,7 @@ def add_responsibilities(tree: xr.DataTree) -> MixtureTree:
         Where the tree lacks a group that is needed, or the result would take more than 1 GB.
     """
     draws, table = read_draws(tree), read_table(tree)
-    _check_room(table.n, 2 * draws.n_components + 1)
+    refuse_above_limit(8.0 * table.n * (2 * draws.n_components + 1), "responsibilities", _INSTEAD)
     shape = (table.values.size, draws.n_components)
     mean, sd = np.empty(shape), np.empty(shape)
     for rows, p in draws.responsibility_blocks(table):
@@ -61,8 +67,7 @@ def add_responsibilities(tree: xr.DataTree) -> MixtureTree:
 def add_rates(tree: xr.DataTree) -> MixtureTree:
     """Add the posterior mean and standard deviation of the rate behind each count.
 
-    Given draw and component, the rate of a count x with exposure s is gamma distributed with shape
-    r + x and mean mu (r + x) / (r + s mu), r = 1 / dispersion; both moments are exact but for the
+    Given draw and component, the rate is gamma distributed; both moments are exact but for the
     finite number of draws, and do not depend on labels.
 
     Parameters
@@ -81,19 +86,17 @@ def add_rates(tree: xr.DataTree) -> MixtureTree:
         Where the tree lacks a group that is needed, or the result would take more than 1 GB.
     """
     draws, table = read_draws(tree), read_table(tree)
-    _check_room(table.n, 2)
+    refuse_above_limit(8.0 * table.n * 2, "rates", _INSTEAD)
     k = draws.n_components
     means, dispersions = draws.means.reshape(-1, 1, k), draws.dispersions.reshape(-1, 1, k)
     mean, sd = np.empty(table.values.size), np.empty(table.values.size)
     for rows, p in draws.responsibility_blocks(table):
-        values, exposure = table.values[rows, None], table.exposure[rows, None]
-        rate = means * (1.0 + dispersions * values) / (1.0 + dispersions * (exposure * means))
-        # of the gamma: mean^2 / (r + x)
-        square = rate**2 * (1.0 + dispersions / (1.0 + dispersions * values))
-        first = (p * rate).sum(axis=2)
-        mean[rows] = first.mean(axis=0)
-        spread = (p * square).sum(axis=2).mean(axis=0) - mean[rows] ** 2
-        sd[rows] = np.sqrt(np.maximum(spread, 0.0))
+        rate, within = conditional_rates(
+            means, dispersions, table.values[rows, None], table.exposure[rows, None]
+        )
+        mean[rows] = (p * rate).sum(axis=2).mean(axis=0)
+        spread = p * (within + (rate - mean[rows, None]) ** 2)
+        sd[rows] = np.sqrt(spread.sum(axis=2).mean(axis=0))
     row = row_of_observation(tree)
     return _with_group(
         tree,
@@ -104,16 +107,6 @@ def add_rates(tree: xr.DataTree) -> MixtureTree:
             attrs={"unit": "counts per unit of exposure"},
         ),
     )
-
-
-def _check_room(n: float, per_observation: int) -> None:
-    size = 8.0 * n * per_observation
-    if size > REQUESTED_BYTES:
-        raise ValueError(
-            f"the result for {n:.0f} observations takes {size / 1e9:.1f} GB, above the limit of "
-            f"{REQUESTED_BYTES / 1e9:.0f} GB. Equal counts have equal results: ask a point fit "
-            "for the distinct ones, as in em.responsibilities(values, exposure)."
-        )
 
 
 def _with_group(tree: xr.DataTree, name: str, dataset: xr.Dataset) -> MixtureTree:

@@ -122,13 +122,15 @@ def run_nutpie(
             target_accept=settings.target_accept,
             blocking=False,
         )
+        trace: xr.DataTree
         while not stop.is_set():
             # until a chain is complete, waiting for it ends in a TimeoutError
             with contextlib.suppress(TimeoutError):
-                trace: xr.DataTree = sampler.wait(timeout=0.01)
+                trace = sampler.wait(timeout=0.01)
                 done[chain] = per_chain
                 return trace
-        return _so_far(sampler)
+        trace = sampler.abort()
+        return trace if "posterior" in trace.children else None
 
     # an interrupt reaches the main thread only, so that it cannot hit a chain that hands over
     interrupted = False
@@ -140,6 +142,11 @@ def run_nutpie(
             advance(sum(done), len(models) * per_chain)
         except KeyboardInterrupt:
             interrupted = True
+            with warnings.catch_warnings():
+                # ArviZ takes a chain of one draw for two swapped dimensions
+                warnings.simplefilter("ignore", UserWarning)
+                stop.set()
+                wait(running)
         finally:
             stop.set()
     found = {chain: job.result() for chain, job in enumerate(running)}
@@ -170,19 +177,6 @@ def run_nutpie(
         kept=kept,
         complete=not interrupted,
     )
-
-
-def _so_far(sampler: Any) -> xr.DataTree | None:
-    """Draws of a chain that is stopped; None where there are fewer than two."""
-    with warnings.catch_warnings():
-        # ArviZ takes a chain of one draw for two swapped dimensions
-        warnings.simplefilter("error", UserWarning)
-        try:
-            trace: xr.DataTree = sampler.abort()
-        except UserWarning:
-            return None
-    has_draws = "posterior" in trace.children and trace["posterior"].sizes["draw"] > 1
-    return trace if has_draws else None
 
 
 def _worth_keeping(traces: dict[int, xr.DataTree]) -> dict[int, xr.DataTree]:

@@ -56,8 +56,7 @@ class Importance:
 
 def mass_shares(modes: list[Mode]) -> Floats:
     """Share of each mode of the Laplace mass of all, (n_modes,)."""
-    log_mass = np.array([mode.log_mass for mode in modes])
-    return np.asarray(np.exp(log_mass - special.logsumexp(log_mass)))
+    return np.asarray(special.softmax([mode.log_mass for mode in modes]))
 
 
 def importance(target: Target, mode: Mode, n: int, rng: np.random.Generator) -> Importance:
@@ -105,7 +104,7 @@ def laplace(
     draws: int = 4000,
     random_seed: int | np.random.Generator | None = None,
 ) -> MixtureTree:
-    """Draw from the posterior by importance sampling around its mode, in milliseconds.
+    """Draw from the posterior by importance sampling around its mode, without chains.
 
     Draws are independent. They are resampled from five times as many weighted ones, without
     repetition where the weights allow it.

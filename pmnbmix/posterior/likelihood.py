@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytensor.tensor as pt
-from pytensor.gradient import DisconnectedType, disconnected_type
+from pytensor.gradient import DisconnectedType, disconnected_type, grad_not_implemented
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
@@ -44,18 +44,13 @@ class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
         return [(), shapes[0], shapes[1], shapes[2]]
 
     def pullback(self, inputs: Any, outputs: Any, cotangents: Any) -> list[Any]:
-        """Gradient, from the outputs that hold it.
-
-        Raises
-        ------
-        NotImplementedError
-            Where second derivatives are asked for.
-        """
+        """Gradient, from the outputs that hold it; whatever asks for a second one fails."""
         if not all(isinstance(entry.type, DisconnectedType) for entry in cotangents[1:]):
-            raise NotImplementedError(
-                "the fused log likelihood has no second derivatives; "
-                "use build_model(..., likelihood='pymc') for Hessians."
-            )
+            instead = "Second derivatives: use build_model(..., likelihood='pymc')."
+            refused = [
+                grad_not_implemented(self, i, entry, instead) for i, entry in enumerate(inputs[:3])
+            ]
+            return [*refused, disconnected_type()]
         return [cotangents[0] * slope for slope in outputs[1:]] + [disconnected_type()]
 
     def connection_pattern(self, node: Any) -> list[list[bool]]:

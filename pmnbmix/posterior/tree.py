@@ -135,14 +135,21 @@ def add_log_likelihood(tree: xr.DataTree) -> xr.DataTree:
     ValueError
         Where it would take more than 1 GB; `loo` gives the same number from the unique rows.
     """
-    size = _expanded_bytes(tree)
+    refuse_above_limit(
+        _expanded_bytes(tree),
+        "log likelihood",
+        "pmnbmix.loo(tree) gives ArviZ's result from the unique rows.",
+    )
+    return _with_log_likelihood(tree)
+
+
+def refuse_above_limit(size: float, what: str, instead: str) -> None:
+    """Raise a ValueError where a result for every observation takes more than 1 GB."""
     if size > REQUESTED_BYTES:
         raise ValueError(
-            f"the log likelihood of every observation takes {size / 1e9:.1f} GB, above the limit "
-            f"of {REQUESTED_BYTES / 1e9:.0f} GB. pmnbmix.loo(tree) gives ArviZ's result from the "
-            "unique rows."
+            f"the {what} of every observation takes {size / 1e9:.1f} GB, above the limit of "
+            f"{REQUESTED_BYTES / 1e9:.0f} GB. {instead}"
         )
-    return _with_log_likelihood(tree)
 
 
 def _with_log_likelihood(tree: xr.DataTree) -> xr.DataTree:
