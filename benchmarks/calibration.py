@@ -17,6 +17,7 @@ import arviz as az
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from arviz_stats.ecdf_utils import compute_ecdf, ecdf_pit
 from scipy import stats
 
 import pmnbmix as nb
@@ -120,19 +121,15 @@ def figure(table: pd.DataFrame, path: Path) -> None:
     rng = np.random.default_rng(1)
     for ax, (k, exposed) in zip(axes.ravel(), settings, strict=False):
         part = table[(table["k"] == k) & (table["exposed"] == exposed)]
-        n = len(part)
-        limit = np.quantile([deviation(rng.random(n)) for _ in range(1000)], 0.05)
-        low = stats.binom.ppf(limit, n, grid) / n - grid
-        high = stats.binom.isf(limit, n, grid) / n - grid
-        ax.fill_between(grid, low, high, color="0.88", lw=0)
+        points, _, low, high = ecdf_pit(rng.random(len(part)), 0.95, 1000, rng=rng)
+        ax.fill_between(points, low - points, high - points, color="0.88", lw=0)
         names = [
             name
             for name in part.columns.drop(["k", "exposed", "attempts", "gate"])
             if part[name].notna().all()
         ]
         for name, colour in zip(names, COLOURS, strict=False):
-            ranks = np.sort(part[name].to_numpy())
-            below = np.searchsorted(ranks, grid, side="right") / n
+            below = compute_ecdf(part[name].to_numpy(), grid)
             ax.plot(grid, below - grid, lw=1.2, color=colour, label=name)
         word = "with" if exposed else "without"
         ax.set_title(f"{k} component{'s' * (k > 1)}, {word} exposures", fontsize=10)

@@ -89,14 +89,21 @@ def original(counts: nb.Counts, k: int, corrections: frozenset) -> float:
 def textbook_model(counts: nb.Counts, k: int) -> pm.Model:
     """The same model as a user writes it: pm.Mixture on every observation."""
     spec = nb.MixtureSpec(k).resolve(counts)
+    values, exposure = (
+        np.repeat(array, counts.frequency) for array in (counts.values, counts.exposure)
+    )
     with pm.Model() as model:
         weights = pm.Dirichlet("weights", np.full(k, spec.weights.concentration))
         means = pm.Normal("log_means", spec.log_means.loc, spec.log_means.scale, shape=k)
         scale = spec.log_dispersions.scale
         dispersions = pm.Normal("log_dispersions", spec.log_dispersions.loc, scale, shape=k)
-        parts = pm.NegativeBinomial.dist(mu=pm.math.exp(means), alpha=pm.math.exp(-dispersions))
-        observed = np.repeat(counts.values, counts.frequency)
-        pm.Mixture("count", w=weights, comp_dists=parts, observed=observed)
+        rate = (
+            pm.math.exp(means)
+            if not counts.has_exposure
+            else exposure[:, None] * pm.math.exp(means)
+        )
+        parts = pm.NegativeBinomial.dist(mu=rate, alpha=pm.math.exp(-dispersions))
+        pm.Mixture("count", w=weights, comp_dists=parts, observed=values)
     return model
 
 

@@ -32,6 +32,10 @@ from pmnbmix.compiled import compiled
 from pmnbmix.mixture import fused
 from pmnbmix.mixture.target import make_target
 
+# Tuning draws, draws and chains; seconds, ESS and a note.
+Settings = tuple[int, int, int]
+Found = tuple[float, float, str]
+
 CASES = ("A2", "A3", "B2", "C2", "C3", "D2")
 # Tuning draws, draws and chains of PyMC on all rows, as many as its speed allows.
 ALL_ROWS = {
@@ -75,7 +79,7 @@ def slowest(weights: np.ndarray, means: np.ndarray, dispersions: np.ndarray) -> 
     )
 
 
-def ours(counts: nb.Counts, k: int) -> tuple[float, float, str]:
+def ours(counts: nb.Counts, k: int) -> Found:
     """Seconds, ESS and a note of `sample` with its defaults."""
     import arviz  # noqa: F401
     import nutpie  # noqa: F401
@@ -92,66 +96,49 @@ def ours(counts: nb.Counts, k: int) -> tuple[float, float, str]:
     return seconds, slowest(*draws), note + f"{tree.attrs['n_divergent']} divergent"
 
 
-def pymc_mixture(counts: nb.Counts, k: int, settings: tuple[int, int, int]) -> tuple:
-    """Time pm.sample on pm.Mixture of every observation."""
-    import pymc as pm
-
-    spec = nb.MixtureSpec(k).resolve(counts)
-    start = nb.fit_map(counts, spec, random_seed=1).params
-    values = np.repeat(counts.values, counts.frequency)
-    exposure = np.repeat(counts.exposure, counts.frequency)
-    begin = time.perf_counter()
-    with pm.Model():
-        weights = pm.Dirichlet("weights", np.full(k, spec.weights.concentration))
-        log_means = pm.Normal("log_means", spec.log_means.loc, spec.log_means.scale, shape=k)
-        log_dispersions = pm.Normal("log_dispersions", 0.0, spec.log_dispersions.scale, shape=k)
-        parts = pm.NegativeBinomial.dist(
-            mu=exposure[:, None] * pm.math.exp(log_means), alpha=pm.math.exp(-log_dispersions)
-        )
-        pm.Mixture("count", w=weights, comp_dists=parts, observed=values)
-        return _run(begin, start, settings)
+def start_values(counts: nb.Counts, k: int) -> dict[str, np.ndarray]:
+    """Our mode, by the names of the models' variables."""
+    params = nb.fit_map(counts, nb.MixtureSpec(k), random_seed=1).params
+    return {
+        "weights": params.weights,
+        "log_means": np.log(params.means),
+        "log_dispersions": np.log(params.dispersions),
+    }
 
 
-def pymc_collapsed(counts: nb.Counts, k: int, settings: tuple[int, int, int]) -> tuple:
-    """Time pm.sample on rows collapsed by hand, which is `build_model`."""
-    start = nb.fit_map(counts, nb.MixtureSpec(k), random_seed=1).params
-    begin = time.perf_counter()
-    with nb.build_model(counts, nb.MixtureSpec(k)):
-        return _run(begin, start, settings)
-
-
-def _run(begin: float, start: nb.MixtureParams, settings: tuple[int, int, int]) -> tuple:
+def pymc(make_model: Callable[[], Any], start: dict[str, np.ndarray], settings: Settings) -> Found:
+    """Time pm.sample on a model, building and compiling included."""
     import pymc as pm
 
     tune, draws, chains = settings
-    initvals = {
-        "weights": start.weights,
-        "log_means": np.log(start.means),
-        "log_dispersions": np.log(start.dispersions),
-    }
-    trace = pm.sample(
-        draws,
-        tune=tune,
-        chains=chains,
-        random_seed=1,
-        initvals=initvals,
-        # with jitter half the chains end in lower modes
-        compile_kwargs={"jitter_rvs": set()},
-        progressbar=False,
-        compute_convergence_checks=False,
-    )
+    begin = time.perf_counter()
+    with make_model():
+        trace = pm.sample(
+            draws,
+            tune=tune,
+            chains=chains,
+            random_seed=1,
+            initvals=start,
+            # with jitter half the chains end in lower modes
+            compile_kwargs={"jitter_rvs": set()},
+            progressbar=False,
+            compute_convergence_checks=False,
+        )
     seconds = time.perf_counter() - begin
-    posterior = trace["posterior"]
-    ess = slowest(
-        posterior["weights"].values,
-        np.exp(posterior["log_means"].values),
-        np.exp(posterior["log_dispersions"].values),
-    )
+    posterior = trace["posterior"].to_dataset()
     divergent = int(trace["sample_stats"]["diverging"].sum())
-    return seconds, ess, f"{tune}/{draws} x {chains}, {divergent} divergent"
+    return seconds, ess_of_logs(posterior), f"{tune}/{draws} x {chains}, {divergent} divergent"
 
 
-def numpyro_collapsed(counts: nb.Counts, k: int, settings: tuple[int, int, int]) -> tuple:
+def ess_of_logs(draws: Any) -> float:
+    """Like `slowest`, of variables as the peers sample them."""
+    weights, *logs = (
+        np.asarray(draws[name]) for name in ("weights", "log_means", "log_dispersions")
+    )
+    return slowest(weights, *map(np.exp, logs))
+
+
+def numpyro_collapsed(counts: nb.Counts, k: int, settings: Settings) -> Found:
     """Time NumPyro's NUTS on collapsed rows."""
     import jax
     import jax.numpy as jnp
@@ -161,7 +148,7 @@ def numpyro_collapsed(counts: nb.Counts, k: int, settings: tuple[int, int, int])
 
     numpyro.enable_x64()
     spec = nb.MixtureSpec(k).resolve(counts)
-    start = nb.fit_map(counts, spec, random_seed=1).params
+    start = start_values(counts, k)
     tune, draws, chains = settings
     begin = time.perf_counter()
     table = counts.table
@@ -179,13 +166,8 @@ def numpyro_collapsed(counts: nb.Counts, k: int, settings: tuple[int, int, int])
         rows = dist.MixtureSameFamily(dist.Categorical(weights), parts).log_prob(values)
         numpyro.factor("log_likelihood", (frequency * rows).sum())
 
-    near = {
-        "weights": start.weights,
-        "log_means": np.log(start.means),
-        "log_dispersions": np.log(start.dispersions),
-    }
     run = MCMC(
-        NUTS(model, init_strategy=init_to_value(values=near)),
+        NUTS(model, init_strategy=init_to_value(values=start)),
         num_warmup=tune,
         num_samples=draws,
         num_chains=chains,
@@ -195,10 +177,8 @@ def numpyro_collapsed(counts: nb.Counts, k: int, settings: tuple[int, int, int])
     run.run(jax.random.PRNGKey(1))
     found = {name: np.asarray(draw) for name, draw in run.get_samples(group_by_chain=True).items()}
     seconds = time.perf_counter() - begin
-    means, dispersions = np.exp(found["log_means"]), np.exp(found["log_dispersions"])
     divergent = int(run.get_extra_fields()["diverging"].sum())
-    note = f"{tune}/{draws} x {chains}, {divergent} divergent"
-    return seconds, slowest(found["weights"], means, dispersions), note
+    return seconds, ess_of_logs(found), f"{tune}/{draws} x {chains}, {divergent} divergent"
 
 
 @compiled
@@ -235,19 +215,15 @@ def gradient_row(case: str, counts: nb.Counts) -> dict[str, Any]:
     """Microseconds of one gradient and of the floor, taken in turns."""
     k = int(case[1])
     spec = nb.MixtureSpec(k).resolve(counts)
-    params = nb.fit_map(counts, spec, random_seed=1).params
-    packed = np.concatenate(
-        [
-            np.log(params.weights[:-1] / params.weights[-1]),
-            np.log(params.means),
-            np.log(params.dispersions),
-        ]
-    )
+    start = start_values(counts, k)
+    ratios = np.log(start["weights"][:-1] / start["weights"][-1])
+    packed = np.concatenate([ratios, start["log_means"], start["log_dispersions"]])
+    inv_disps = np.exp(-start["log_dispersions"])
     target = make_target(counts.table, spec)
     times = max(10, 200_000 // counts.n_unique)
     runs: dict[str, Callable[[], float]] = {
         "gradient": lambda: _gradients(packed, target.buffer, times),
-        "floor": lambda: _floor(counts.table.values, params.inv_disps, times),
+        "floor": lambda: _floor(counts.table.values, inv_disps, times),
     }
     best = dict.fromkeys(runs, np.inf)
     for repeat in range(8):
@@ -268,11 +244,16 @@ def one(case: str, method: str, folder: Path | None) -> None:
     if method == "pmnbmix":
         seconds, ess, note = ours(counts, k)
     elif method == "pm.Mixture":
-        seconds, ess, note = pymc_mixture(counts, k, ALL_ROWS[case])
+        from point import textbook_model
+
+        start = start_values(counts, k)
+        seconds, ess, note = pymc(lambda: textbook_model(counts, k), start, ALL_ROWS[case])
     elif method == "NumPyro":
         seconds, ess, note = numpyro_collapsed(counts, k, (300, 300, 2))
     else:
-        seconds, ess, note = pymc_collapsed(counts, k, (1000, 1000, 2))
+        spec = nb.MixtureSpec(k)
+        start = start_values(counts, k)
+        seconds, ess, note = pymc(lambda: nb.build_model(counts, spec), start, (1000, 1000, 2))
     sys.stdout.write(json.dumps({"seconds": seconds, "ess": ess, "note": note}) + "\n")
 
 

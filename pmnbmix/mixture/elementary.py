@@ -2,8 +2,8 @@
 
 The functions of the C library are calls, and a loop that makes a call runs one number at a time.
 These are plain arithmetic on the bits of a number, so that LLVM turns a loop of them into vector
-instructions. Errors are below 2e-16 relative (log: absolute below 1), for finite arguments within
-the ranges stated; there are no special cases. Method: P. T. P. Tang 1990, ACM Trans. Math. Softw.
+instructions. Relative errors are below 3e-16 for finite arguments within the ranges stated; there
+are no special cases. Method: P. T. P. Tang 1990, ACM Trans. Math. Softw.
 16, 378-400, doi:10.1145/98267.98294, with the series of atanh and exp in place of tables.
 """
 

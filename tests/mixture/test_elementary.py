@@ -1,33 +1,25 @@
 import mpmath
+import numba
 import numpy as np
 import pytest
 
-from pmnbmix.compiled import compiled
 from pmnbmix.mixture.elementary import quick_exp, quick_log, quick_log1p
 
 
-@compiled
-def each_log(x):
-    out = np.empty_like(x)
-    for i in range(x.size):
-        out[i] = quick_log(x[i])
-    return out
+def in_a_loop(function):
+    """The function on arrays, in a loop that the compiler may turn into vectors."""
+
+    @numba.njit(error_model="numpy")
+    def loop(x):
+        out = np.empty_like(x)
+        for i in range(x.size):
+            out[i] = function(x[i])
+        return out
+
+    return loop
 
 
-@compiled
-def each_log1p(x):
-    out = np.empty_like(x)
-    for i in range(x.size):
-        out[i] = quick_log1p(x[i])
-    return out
-
-
-@compiled
-def each_exp(x):
-    out = np.empty_like(x)
-    for i in range(x.size):
-        out[i] = quick_exp(x[i])
-    return out
+each_log, each_log1p, each_exp = map(in_a_loop, (quick_log, quick_log1p, quick_exp))
 
 
 def worst(found, x, function):

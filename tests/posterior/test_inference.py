@@ -240,7 +240,6 @@ def test_an_interrupted_repetition_gives_what_came_before(crab, caplog):
 
 
 def test_interrupts_at_any_time_keep_or_raise_but_nothing_else(crab):
-    ends = []
     for place in range(12):
         reports = []
 
@@ -252,11 +251,10 @@ def test_interrupts_at_any_time_keep_or_raise_but_nothing_else(crab):
         try:
             tree = nb.sample(crab, nb.MixtureSpec(1), draws=1500, random_seed=1, on_draw=interrupt)
         except KeyboardInterrupt:
-            ends.append("raised")
-        else:
-            ends.append("kept")
-            assert tree["posterior"].sizes["chain"] >= 2
-    assert ends
+            continue
+        assert tree["posterior"].sizes["chain"] >= 2
+        # a run that was over before its turn to be interrupted came is complete
+        assert tree.attrs["interrupted"] == (len(reports) > place)
 
 
 def test_interrupted_too_early_is_an_interrupt(crab):

@@ -19,21 +19,26 @@ def tree(separated):
     return nb.laplace(separated, nb.MixtureSpec(2), random_seed=1)
 
 
-def test_it_agrees_with_nuts(separated, tree):
-    other = nb.sample(separated, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+@pytest.fixture(scope="module")
+def sampled(separated):
+    return nb.sample(separated, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+
+
+def test_it_agrees_with_nuts(tree, sampled):
     for name in ("weights", "means", "dispersions"):
-        one, two = tree["posterior"].to_dataset()[[name]], other["posterior"].to_dataset()[[name]]
+        one, two = tree["posterior"].to_dataset()[[name]], sampled["posterior"].to_dataset()[[name]]
         error = np.hypot(az.mcse(one)[name].values, az.mcse(two)[name].values)
         gap = one[name].mean(("chain", "draw")) - two[name].mean(("chain", "draw"))
         assert (np.abs(gap.values) < 3.5 * error).all()
 
 
-def test_its_tree_is_one_of_independent_draws(separated, tree):
+def test_its_tree_is_one_of_independent_draws(separated, tree, sampled):
     assert tree["posterior"].sizes == {"chain": 4, "draw": 1000, "mixture_component": 2}
     assert tree.attrs["k_hat"] < 0.7
     assert tree.attrs["importance_ess"] > 4000
     assert nb.diagnose(tree).density_ok
-    assert nb.loo(tree).elpd == pytest.approx(separated.n * -3.9, rel=0.2)
+    # Monte Carlo errors of elpd are some hundredths of its five parameters
+    assert nb.loo(tree).elpd == pytest.approx(nb.loo(sampled).elpd, abs=0.3)
     means = tree["posterior"]["means"].values.reshape(-1, 2)
     assert np.unique(means, axis=0).shape[0] > 3600
     again = nb.laplace(separated, nb.MixtureSpec(2), random_seed=1)
