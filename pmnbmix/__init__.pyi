@@ -3,9 +3,12 @@ from .data.datasets import list_datasets as list_datasets
 from .data.datasets import load_dataset as load_dataset
 from .data.datasets import simulate_droplets as simulate_droplets
 from .data.readers import read_counts as read_counts
+from .labels.coclustering import CoClustering as CoClustering
+from .labels.coclustering import co_cluster as co_cluster
 from .labels.diagnose import Diagnosis as Diagnosis
 from .labels.diagnose import diagnose as diagnose
 from .labels.relabel import relabel as relabel
+from .labels.relabel_draws import relabel_draws as relabel_draws
 from .mixture.params import MixtureParams as MixtureParams
 from .mixture.spec import DirichletPrior as DirichletPrior
 from .mixture.spec import MixtureSpec as MixtureSpec
@@ -19,6 +22,7 @@ from .point.optima import Status as Status
 from .point.result import PointFit as PointFit
 from .posterior.derived import add_rates as add_rates
 from .posterior.derived import add_responsibilities as add_responsibilities
+from .posterior.foreign import from_datatree as from_datatree
 from .posterior.inference import sample as sample
 from .posterior.laplace import laplace as laplace
 from .posterior.model import build_model as build_model
@@ -28,6 +32,8 @@ from .posterior.tree import save as save
 from .present import plots as plots
 from .selection.compare import compare_estimates as compare_estimates
 from .selection.loo import loo as loo
+from .selection.stacking import StackedChains as StackedChains
+from .selection.stacking import stack_chains as stack_chains
 from .study import Choice as Choice
 from .study import choose_components as choose_components
 
@@ -37,6 +43,7 @@ __all__ = [
     "Bootstrap",
     "BootstrapTest",
     "Choice",
+    "CoClustering",
     "Counts",
     "Diagnosis",
     "DirichletPrior",
@@ -44,6 +51,7 @@ __all__ = [
     "MixtureSpec",
     "NormalPrior",
     "PointFit",
+    "StackedChains",
     "Status",
     "add_log_likelihood",
     "add_rates",
@@ -51,10 +59,12 @@ __all__ = [
     "bootstrap_lrt",
     "build_model",
     "choose_components",
+    "co_cluster",
     "compare_estimates",
     "diagnose",
     "fit_em",
     "fit_map",
+    "from_datatree",
     "laplace",
     "list_datasets",
     "load",
@@ -63,7 +73,9 @@ __all__ = [
     "plots",
     "read_counts",
     "relabel",
+    "relabel_draws",
     "sample",
     "save",
     "simulate_droplets",
+    "stack_chains",
 ]

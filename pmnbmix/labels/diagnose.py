@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import CountTable
-from pmnbmix.labels.gates import (
-    DIVERGENCE_LIMIT,
-    R_HAT_LIMIT,
-    Gates,
-    judge,
-    r_hat_and_ess,
-    row_log_density,
+from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.labels.chains import chain_table, group_chains, switching, unmixed
+from pmnbmix.labels.components import (
+    agreement,
+    component_table,
+    near_edges,
+    overlap_matrix,
+    unsafe_ordering,
+    weak_labels,
 )
-from pmnbmix.labels.relabel import canonical, raw_draws, relabel_by_responsibilities
-from pmnbmix.mixture.draws import Draws, read_table
+from pmnbmix.labels.ecr import Blocks
+from pmnbmix.labels.gates import DIVERGENCE_LIMIT, Gates, judge, r_hat_and_ess, tail_ess
+from pmnbmix.labels.optima import log_prior, lower_mode, read_optima
+from pmnbmix.labels.relabel import (
+    best_draw,
+    canonical,
+    raw_draws,
+    relabel_by_pivot,
+    relabel_by_responsibilities,
+    sampled_source,
+)
+from pmnbmix.labels.relabelling import Relabelling, by_parameter
+from pmnbmix.labels.stephens import loss_under
+from pmnbmix.mixture.draws import Draws, log_prior_of, read_table, row_log_density
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 
@@ -29,13 +43,15 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Share of draws with another permutation than most, from which labels count as switching.
-_SWITCHING_SHARE = 0.01
-# Stephens' loss in nats per observation: 0.04 on clean fits, 0.14 and more where labels blur.
-_WEAK_LOSS = 0.1
-# A component is near Poisson where dispersion adds less than this share to its variance.
-_NEAR_POISSON = 0.1
+_TOO_LOW = (
+    "The density gate failed (chains agree, but in a lower mode): use nothing of this posterior "
+    "yet."
+)
 _WORST_ROW = "log density of a row (worst)"
+# E-BFMI below which a chain explores the tails too slowly (Betancourt 2016, arXiv:1604.00695).
+_LOW_BFMI = 0.3
+# Effective parameters beyond this share of those that the model has point at a bad model.
+_MANY_PARAMETERS = 1.5
 
 
 @dataclass(frozen=True)
@@ -45,8 +61,9 @@ class Diagnosis:
     Attributes
     ----------
     density_ok : bool
-        r-hat <= 1.01 and bulk ESS >= 400 of the log density of every unique row. It must hold
-        before LOO, prediction or a choice of the number of components.
+        r-hat <= 1.01 and bulk ESS >= 400 of the log density of every unique row, and where optima
+        were passed, chains that are not all in a lower mode. It must hold before LOO, prediction
+        or a choice of the number of components.
     components_ok : bool
         Besides, r-hat <= 1.01 of weights, means and dispersions after relabelling. It must hold
         before any summary of a component.
@@ -54,10 +71,28 @@ class Diagnosis:
         Of "label-switching", "multimodal", "lower-mode", "not-mixed", "empty-component",
         "weak-labels", "near-poisson", "divergences".
     table : pandas.DataFrame
-        Per parameter: r_hat_raw, r_hat and ess_bulk after relabelling; per label-invariant
-        quantity: r_hat and ess_bulk.
+        Per parameter: r_hat_raw and ess_raw with the labels the sampler gave, r_hat, ess_bulk and
+        ess_tail after relabelling; the latter three per label-invariant quantity.
     summary : tuple of str
-        The verdict and each finding in a sentence, with what to do next.
+        The verdict and each finding in a sentence, with what to do next; then what else is
+        noteworthy.
+    chains : pandas.DataFrame
+        Per chain: group (chains that agree), mean log likelihood and log posterior and how far
+        behind the best group, most frequent labels and their share, switch rate, divergences,
+        E-BFMI, and with optima the nearest of them.
+    components : pandas.DataFrame
+        Per component: occupancy, probabilities that it is empty or near Poisson, average
+        probability of assignment, and which other overlaps it most.
+    overlap : ndarray, shape (k, k)
+        Share of component l in the observations of component j, averaged over draws.
+    labelling : pandas.DataFrame
+        Per relabelling: Stephens' loss in nats per observation and draw, and the share of draws to
+        which it gives the same labels as Stephens' algorithm.
+    effective_parameters : float
+        Sum over observations of the variance of their log density over draws (p_WAIC 2 of Gelman,
+        Hwang, Vehtari 2014, doi:10.1007/s11222-013-9416-2), which estimates what p_loo does.
+    n_parameters : int
+        3 k - 1.
     """
 
     density_ok: bool
@@ -65,21 +100,38 @@ class Diagnosis:
     findings: frozenset[str]
     table: pd.DataFrame = field(repr=False)
     summary: tuple[str, ...]
+    chains: pd.DataFrame = field(repr=False)
+    components: pd.DataFrame = field(repr=False)
+    overlap: Floats = field(repr=False)
+    labelling: pd.DataFrame = field(repr=False)
+    effective_parameters: float
+    n_parameters: int
 
     def __str__(self) -> str:
         return "\n".join(self.summary)
 
 
-def diagnose(tree: xr.DataTree, optima: Any | None = None) -> Diagnosis:
+def diagnose(
+    tree: xr.DataTree,
+    optima: Any | None = None,
+    *,
+    counts: Counts | None = None,
+    names: Mapping[str, str] | None = None,
+) -> Diagnosis:
     """Check whether chains agree, whether labels can be told apart, and what looks doubtful.
 
     Parameters
     ----------
     tree : xarray.DataTree
-        As `sample` returns, relabelled or not; the check relabels for itself.
+        As `sample` returns, relabelled or not (the check relabels for itself); or draws of another
+        sampler, with ``counts`` and ``names`` as in `relabel`.
     optima : PointFit, DataFrame or DataTree, optional
         The point fit of the same counts (or its table of optima). Only with it can chains that all
         sit in a lower mode be found out.
+    counts : Counts, optional
+        What the draws were fitted to, where the tree does not say so itself.
+    names : mapping of str to str, optional
+        What the tree calls things, where it has names of its own.
 
     Returns
     -------
@@ -91,44 +143,117 @@ def diagnose(tree: xr.DataTree, optima: Any | None = None) -> Diagnosis:
         Where the tree lacks the groups that are needed, or ``optima`` is of other counts or
         another number of components.
     """
-    rows = row_log_density(tree)
-    table = read_table(tree)
-    raw, _ = raw_draws(tree)
+    table = read_table(tree, counts)
+    raw, _ = raw_draws(tree, names)
+    k = raw.n_components
+    rows = row_log_density(tree, raw, table)
+    known = None if optima is None else read_optima(optima, k, table.n)
+
     found = relabel_by_responsibilities(raw, table)
-    relabelled = raw.permuted(canonical(raw, found.order))
-    statistics = _table(raw, relabelled, _invariants(rows, table, raw))
+    order = canonical(raw, found.order)
+    relabelled = raw.permuted(order)
+    source = sampled_source(raw, table)
+    overlap = overlap_matrix(*source, order.reshape(-1, k))
+    labelling = _labelling(tree, raw, table, found, source)
+    loss = found.loss / (raw.n_samples * table.n)
+
+    spec = tree.attrs.get("spec")
+    prior = None if spec is None else MixtureSpec.from_dict(json.loads(spec))
+    likelihood = rows @ table.frequency
+    log_posterior = _log_posterior(tree, raw, prior, likelihood)
+    level = likelihood if log_posterior is None else log_posterior
+    groups = group_chains(rows, level)
+    chains = chain_table(tree, rows, table, order, groups, log_posterior, known)
+    components = component_table(relabelled, table, overlap)
+
+    statistics = _table(raw, relabelled, _invariants(likelihood, raw))
     gates = judge(rows, relabelled)
     statistics.loc[_WORST_ROW, ["r_hat", "ess_bulk"]] = [gates.row_r_hat, gates.row_ess]
 
     notes: dict[str, str] = {}
+    if known is not None:
+        notes |= lower_mode(likelihood, table, raw, prior, known)
+    too_low = "lower-mode" in notes
     if not gates.density_ok:
-        notes |= _unmixed(rows, table, gates)
-    notes |= _switching(found.order, raw)
-    notes |= _weak_labels(found.loss, raw, table)
-    notes |= _near_edges(relabelled, table)
+        notes |= unmixed(groups, chains, gates)
+    notes |= switching(order)
+    notes |= weak_labels(loss, k)
+    notes |= near_edges(components)
     notes |= _divergences(tree)
-    if optima is not None:
-        spec = tree.attrs.get("spec")
-        prior = None if spec is None else MixtureSpec.from_dict(json.loads(spec))
-        notes |= _lower_mode(rows, table, raw, prior, optima)
+    effective = float(rows.reshape(-1, rows.shape[2]).var(axis=0, ddof=1) @ table.frequency)
     return Diagnosis(
-        density_ok=gates.density_ok,
-        components_ok=gates.components_ok,
+        density_ok=gates.density_ok and not too_low,
+        components_ok=gates.components_ok and not too_low,
         findings=frozenset(notes),
         table=statistics,
-        summary=(gates.sentence, *notes.values(), *_interrupted(tree)),
+        summary=(
+            _TOO_LOW if too_low and gates.density_ok else gates.sentence,
+            *notes.values(),
+            *(unsafe_ordering(labelling) if k > 1 else ()),
+            *_slow_tails(chains),
+            *_many_parameters(effective, 3 * k - 1, gates),
+            *_interrupted(tree),
+        ),
+        chains=chains,
+        components=components,
+        overlap=overlap,
+        labelling=labelling,
+        effective_parameters=effective,
+        n_parameters=3 * k - 1,
     )
 
 
-def _invariants(rows: Floats, table: CountTable, draws: Draws) -> dict[str, Floats]:
+def _labelling(
+    tree: xr.DataTree,
+    raw: Draws,
+    table: CountTable,
+    found: Relabelling,
+    source: tuple[Blocks, CountTable],
+) -> pd.DataFrame:
+    """Relabellings side by side: Stephens' loss, and agreement with Stephens' algorithm."""
+    import pandas as pd
+
+    k, n = raw.n_components, raw.n_samples * table.n
+    records = {"stephens": {"loss": found.loss / n, "agreement": 1.0}}
+    if k > 1:
+        pivot = best_draw(tree, raw, table)
+        others = {name: relabel_by_pivot(name, raw, source, pivot) for name in ("ecr", "pra")}
+        for name in PARAMETERS:
+            others[f"order by {name}"] = by_parameter(getattr(raw, name).reshape(-1, k))
+        for name, other in others.items():
+            records[name] = {
+                "loss": loss_under(source[0], source[1].frequency, other.order) / n,
+                "agreement": agreement(found.order, other.order),
+            }
+    out = pd.DataFrame.from_dict(records, orient="index")
+    out.index.name = "method"
+    return out
+
+
+def _log_posterior(
+    tree: xr.DataTree, raw: Draws, prior: MixtureSpec | None, likelihood: Floats
+) -> Floats | None:
+    """Log posterior of each draw but for a constant; None where the prior is not known."""
+    stored = log_prior_of(tree)
+    if stored is not None:
+        return likelihood + stored
+    return None if prior is None else likelihood + log_prior(prior, raw)
+
+
+def _invariants(likelihood: Floats, draws: Draws) -> dict[str, Floats]:
     """Quantities (chain, draw) that no permutation changes."""
     mean = (draws.weights * draws.means).sum(-1)
     second = draws.weights * (draws.means**2 * (1.0 + draws.dispersions) + draws.means)
-    return {
-        "log likelihood": rows @ table.frequency,
+    invariant = {
+        "log likelihood": likelihood,
         "mixture mean": mean,
         "mixture variance": second.sum(-1) - mean**2,
     }
+    if draws.n_components > 1:
+        ascending = np.sort(draws.weights, axis=-1)
+        for j in range(draws.n_components):
+            invariant[f"sorted weight {j}"] = ascending[..., j]
+    return invariant
 
 
 def _table(raw: Draws, relabelled: Draws, invariant: dict[str, Floats]) -> pd.DataFrame:
@@ -138,114 +263,25 @@ def _table(raw: Draws, relabelled: Draws, invariant: dict[str, Floats]) -> pd.Da
     for name in PARAMETERS:
         if name == "weights" and raw.n_components == 1:
             continue
-        before, _ = r_hat_and_ess(getattr(raw, name))
+        before, ess_raw = r_hat_and_ess(getattr(raw, name))
         after, ess = r_hat_and_ess(getattr(relabelled, name))
+        tail = tail_ess(getattr(relabelled, name))
         for j in range(raw.n_components):
             records[f"{name}[{j}]"] = {
                 "r_hat_raw": before[j],
+                "ess_raw": ess_raw[j],
                 "r_hat": after[j],
                 "ess_bulk": ess[j],
+                "ess_tail": tail[j],
             }
-    for name, array in invariant.items():
-        r_hat, ess = r_hat_and_ess(array[..., None])
-        records[name] = {"r_hat": r_hat[0], "ess_bulk": ess[0]}
+    together = np.stack(list(invariant.values()), axis=-1)
+    r_hat, ess = r_hat_and_ess(together)
+    tail = tail_ess(together)
+    for i, name in enumerate(invariant):
+        records[name] = {"r_hat": r_hat[i], "ess_bulk": ess[i], "ess_tail": tail[i]}
     table = pd.DataFrame.from_dict(records, orient="index")
     table.index.name = "quantity"
     return table
-
-
-def _unmixed(rows: Floats, table: CountTable, gates: Gates) -> dict[str, str]:
-    if rows.shape[0] < 2:
-        return {
-            "not-mixed": (
-                "One chain alone cannot show that it has converged; run two chains or more."
-            )
-        }
-    if gates.row_r_hat <= R_HAT_LIMIT:
-        return {
-            "not-mixed": (
-                f"Chains agree, but their draws are worth only {gates.row_ess:.0f} independent "
-                "ones: sample more draws."
-            )
-        }
-    r_hat = r_hat_and_ess(rows)[0]
-    worst_row = rows[:, :, int(np.argmax(r_hat))]
-    levels = (rows @ table.frequency).mean(axis=1)
-    chains = ", ".join(f"{level:.1f}" for level in levels)
-    # each chain by itself is in equilibrium, yet chains disagree: they are in different modes
-    even = worst_row[:, : worst_row.shape[1] - worst_row.shape[1] % 2]
-    alone = [r_hat_and_ess(chain.reshape(2, -1)[..., None])[0][0] for chain in even]
-    within = np.sqrt(even.var(axis=1, ddof=1).mean())
-    between = float(np.ptp(even.mean(axis=1)))
-    if r_hat.max() > 1.05 and max(alone) < 1.05 and between > 2.0 * within:
-        return {
-            "multimodal": (
-                f"Chains are in different modes (mean log likelihood by chain: {chains}). Their "
-                "shares say nothing of the modes' probabilities: sample more chains, or set "
-                "priors that exclude the lower mode."
-            )
-        }
-    return {
-        "not-mixed": (
-            f"Chains have not mixed (mean log likelihood by chain: {chains}). Sample with more "
-            "draws and tuning, or fit fewer components."
-        )
-    }
-
-
-def _switching(order: NDArray[np.intp], raw: Draws) -> dict[str, str]:
-    if raw.n_components == 1:
-        return {}
-    patterns, which = np.unique(order, axis=0, return_inverse=True)
-    shares = np.bincount(which.ravel(), minlength=len(patterns)) / order.shape[0]
-    moved = 1.0 - float(shares.max())
-    if moved < _SWITCHING_SHARE:
-        return {}
-    by_chain = which.reshape(raw.means.shape[:2])
-    within = bool((by_chain != by_chain[:, :1]).any())
-    where = "within chains" if within else "between chains"
-    return {
-        "label-switching": (
-            f"Labels switched {where} ({moved:.0%} of the draws); relabelling has repaired it. "
-            "Raw r-hat of weights, means and dispersions means nothing here."
-        )
-    }
-
-
-def _weak_labels(loss: float, raw: Draws, table: CountTable) -> dict[str, str]:
-    per_observation = loss / (raw.n_samples * table.n)
-    if raw.n_components == 1 or per_observation <= _WEAK_LOSS:
-        return {}
-    return {
-        "weak-labels": (
-            f"Components can hardly be told apart (Stephens loss {per_observation:.2f} nats per "
-            "observation): trust the mixture's density, not the single components."
-        )
-    }
-
-
-def _near_edges(draws: Draws, table: CountTable) -> dict[str, str]:
-    notes = {}
-    axes = (0, 1)
-    empty = np.flatnonzero((draws.weights * table.n < 1.0).mean(axis=axes) > 0.05)
-    if empty.size:
-        notes["empty-component"] = (
-            f"Component {_listed(empty)} often holds less than one observation; fewer components "
-            "may do."
-        )
-    exposure = float(table.frequency @ table.exposure) / table.n
-    added = draws.dispersions * draws.means * exposure
-    poisson = np.flatnonzero((added < _NEAR_POISSON).mean(axis=axes) > 0.5)
-    if poisson.size:
-        notes["near-poisson"] = (
-            f"Component {_listed(poisson)} is probably within {_NEAR_POISSON:.0%} of Poisson "
-            "variance; the prior decides how small its dispersion is."
-        )
-    return notes
-
-
-def _listed(indices: NDArray[np.intp]) -> str:
-    return ", ".join(str(index) for index in indices)
 
 
 def _divergences(tree: xr.DataTree) -> dict[str, str]:
@@ -267,6 +303,26 @@ def _divergences(tree: xr.DataTree) -> dict[str, str]:
     }
 
 
+def _slow_tails(chains: pd.DataFrame) -> tuple[str, ...]:
+    slow = chains.index[chains["e_bfmi"] < _LOW_BFMI]
+    if not len(slow):
+        return ()
+    return (
+        f"E-BFMI is below {_LOW_BFMI} in chain {', '.join(map(str, slow))} (lowest "
+        f"{chains['e_bfmi'].min():.2f}): tails are explored slowly. Sample more draws; a prior "
+        "with lighter tails helps.",
+    )
+
+
+def _many_parameters(effective: float, n_parameters: int, gates: Gates) -> tuple[str, ...]:
+    if not gates.density_ok or effective <= _MANY_PARAMETERS * n_parameters:
+        return ()
+    return (
+        f"The fit uses {effective:.1f} effective parameters, and the model has {n_parameters}: "
+        "single counts decide it, or the model is wrong for them. Look at plot_fit.",
+    )
+
+
 def _interrupted(tree: xr.DataTree) -> tuple[str, ...]:
     if not tree.attrs.get("interrupted", 0):
         return ()
@@ -275,83 +331,3 @@ def _interrupted(tree: xr.DataTree) -> tuple[str, ...]:
         f"Sampling was interrupted: {chains} chains of {draws} draws are all there is. Sample "
         "again before anything is reported.",
     )
-
-
-def _lower_mode(
-    rows: Floats, table: CountTable, raw: Draws, spec: MixtureSpec | None, optima: Any
-) -> dict[str, str]:
-    known = _known_optima(optima, raw.n_components, table.n)
-    likelihood = rows @ table.frequency
-    # draws lie below the maximum by a gamma variable of about (3k - 1) / 2, the best of them by
-    # next to nothing; the rest is what a prior may cost
-    allowed = 3.0 + 0.5 * (3 * raw.n_components - 1)
-    best = max(value for value, _ in known)
-    if best - likelihood.max() <= allowed:
-        return {}
-    if spec is not None:
-        # a prior can rightly hold the chains below an optimum of the likelihood
-        highest = max(value + _log_prior(spec, _inside(draw, table)) for value, draw in known)
-        if highest - (likelihood + _log_prior(spec, raw)).max() <= allowed:
-            return {}
-    return {
-        "lower-mode": (
-            f"No chain comes near the best known optimum: its log likelihood is {best:.1f}, the "
-            f"best draw has {likelihood.max():.1f}, and the prior does not explain it. Sample "
-            "again with more chains or another seed."
-        )
-    }
-
-
-def _log_prior(spec: MixtureSpec, draws: Draws) -> Floats:
-    """Log prior density of each draw in (weights, log means, log dispersions)."""
-    return np.asarray(
-        spec.weights.log_density(draws.weights)
-        + spec.log_means.log_density(np.log(draws.means)).sum(-1)
-        + spec.log_dispersions.log_density(np.log(draws.dispersions)).sum(-1)
-    )
-
-
-def _inside(draws: Draws, table: CountTable) -> Draws:
-    """Parameters moved off the edges, where a prior has no density, by as little as data notice."""
-    exposed = float(table.frequency @ table.exposure)
-    weights = np.maximum(draws.weights, 0.5 / table.n)
-    means = np.maximum(draws.means, 0.5 / exposed)
-    # a hundredth of the Poisson variance
-    least = 0.01 * table.n / (means * exposed)
-    return Draws(
-        weights / weights.sum(-1, keepdims=True), means, np.maximum(draws.dispersions, least)
-    )
-
-
-def _known_optima(optima: Any, n_components: int, n: float) -> list[tuple[float, Draws]]:
-    """Log likelihood and parameters of every optimum of a point fit, its table, or its tree."""
-    counts = getattr(optima, "counts", None)
-    if counts is not None and counts.n != n:
-        raise ValueError(
-            f"optima is a fit of {counts.n} observations, but the tree has {n:.0f}. Pass the fit "
-            "of the same counts."
-        )
-    try:
-        if hasattr(optima, "children"):
-            # a tree would answer to .optima too, with its group
-            dataset = optima["optima"].to_dataset()
-            columns = {name: dataset[name].values for name in ("log_likelihood", *PARAMETERS)}
-        else:
-            frame = getattr(optima, "optima", optima)
-            columns = {"log_likelihood": np.asarray(frame["log_likelihood"], np.float64)}
-            columns |= {name: np.array(frame[name].tolist(), np.float64) for name in PARAMETERS}
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise TypeError(
-            "optima must be a PointFit, its .optima table or its tree; got "
-            f"{type(optima).__name__}."
-        ) from None
-    found = columns["means"].shape[-1]
-    if found != n_components:
-        raise ValueError(
-            f"optima has {found} components, but the tree has {n_components}. Pass the fit with "
-            "the same number."
-        )
-    return [
-        (float(value), Draws(*(columns[name][None, i : i + 1] for name in PARAMETERS)))
-        for i, value in enumerate(columns["log_likelihood"])
-    ]

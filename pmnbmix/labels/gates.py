@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.labels.screen import suspects
-from pmnbmix.mixture.draws import Draws, group, read_draws
+from pmnbmix.mixture.draws import Draws, read_draws, read_table, row_log_density
 from pmnbmix.mixture.params import PARAMETERS
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ class Gates:
 
 def check_gates(tree: xr.DataTree) -> Gates:
     """Judge both gates on a relabelled tree."""
-    return judge(row_log_density(tree), read_draws(tree))
+    draws = read_draws(tree)
+    return judge(row_log_density(tree, draws, read_table(tree)), draws)
 
 
 def judge(rows: Floats, relabelled: Draws) -> Gates:
@@ -94,20 +95,13 @@ def judge(rows: Floats, relabelled: Draws) -> Gates:
     r_hat, ess = r_hat_and_ess(rows[:, :, suspects(rows)])
     names = PARAMETERS if relabelled.n_components > 1 else PARAMETERS[1:]
     of_components = [r_hat_and_ess(getattr(relabelled, name)) for name in names]
-    tails = [_ess(getattr(relabelled, name), "tail").min() for name in names]
+    tails = [tail_ess(getattr(relabelled, name)).min() for name in names]
     return Gates(
         row_r_hat=float(r_hat.max()),
         row_ess=float(ess.min()),
         component_r_hat=float(max(values.max() for values, _ in of_components)),
         component_ess=float(min(*(values.min() for _, values in of_components), *tails)),
     )
-
-
-def row_log_density(tree: xr.DataTree) -> Floats:
-    """Log density of every unique row under every draw, (chain, draw, unique_row)."""
-    dataset = group(tree, "log_likelihood_unique", "sample()").to_dataset()
-    variable = next(iter(dataset.data_vars.values()))
-    return np.asarray(variable.transpose("chain", "draw", "unique_row").values)
 
 
 def r_hat_and_ess(array: Floats) -> tuple[Floats, Floats]:
@@ -121,6 +115,11 @@ def r_hat_and_ess(array: Floats) -> tuple[Floats, Floats]:
     r_hat = _by_quantity(array, lambda data: az.rhat(data), constant=1.0)
     # a chain that never moves while another does has no variance within: not converged
     return np.where(np.isnan(r_hat), np.inf, r_hat), _ess(array, "bulk")
+
+
+def tail_ess(array: Floats) -> Floats:
+    """ESS of the 5 % and 95 % quantiles of (chain, draw, quantity), the smaller of the two."""
+    return _ess(array, "tail")
 
 
 def _ess(array: Floats, method: str) -> Floats:

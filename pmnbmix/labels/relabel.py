@@ -1,88 +1,95 @@
-"""Relabelling: one permutation of the components for each draw, so that summaries make sense."""
+"""Relabelling of trees: one permutation of the components for each draw."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.compiled import compiled
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.data.squash import squash
-from pmnbmix.mixture.draws import Draws, read_draws, read_table
-from pmnbmix.mixture.elementary import quick_log
-from pmnbmix.mixture.params import PARAMETERS
-from pmnbmix.mixture.permute import best_permutations, gather, invert
+from pmnbmix.labels.ecr import Blocks, Expected, ecr, ecr_iterative
+from pmnbmix.labels.relabel_draws import check_method
+from pmnbmix.labels.relabelling import Order, Relabelling, by_parameter, identity, pra
+from pmnbmix.labels.stephens import stephens, stephens_best_of
+from pmnbmix.mixture.draws import (
+    Draws,
+    component_dim,
+    log_prior_of,
+    read_draws,
+    read_table,
+    row_log_density,
+)
+from pmnbmix.mixture.params import PARAMETERS, MixtureParams
+from pmnbmix.mixture.permute import gather, invert
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Floats = NDArray[np.float64]
-Order = NDArray[np.intp]
-Blocks = Callable[[], Iterable[tuple[slice, Floats]]]
 
-METHODS = ("stephens", "order")
 # Groups whose draws are those of the posterior, with the same labels.
 _LABELLED_GROUPS = ("posterior", "log_prior")
 # Averages over the draws that labels change; they have to be made again.
 _AVERAGED_GROUPS = ("responsibilities",)
 # Responsibilities are kept between iterations up to this much memory and made again beyond it.
 _KEEP_BYTES = 500_000_000
-_MAX_ITER = 100
 # Tables with more rows than this are squashed: width of the bins of log exposure, nodes in each.
 _SQUASH_FROM = 1000
-_SQUASHING = (0.5, 6)
-
-
-@dataclass(frozen=True, eq=False)
-class Relabelling:
-    """Permutations of draws.
-
-    Attributes
-    ----------
-    order : ndarray of int, shape (n_samples, k)
-        The new component j of draw s is the old component ``order[s, j]``.
-    cost : ndarray, shape (n_samples,)
-        Kullback-Leibler loss of each draw in nats, summed over the observations; 0 where the
-        method has no loss.
-    """
-
-    order: Order
-    cost: Floats
-
-    @property
-    def loss(self) -> float:
-        """Total cost."""
-        return float(self.cost.sum())
+_SQUASHING = (1.0, 4)
+# Rows on which starts are compared, where there are more.
+_COMPARED_ON = 1000
 
 
 def relabel(
     tree: xr.DataTree,
-    method: Literal["stephens", "order"] = "stephens",
-    by: Literal["weights", "means", "dispersions"] | None = None,
+    method: Literal[
+        "stephens", "ecr", "ecr-iterative-1", "ecr-iterative-2", "pra", "order"
+    ] = "stephens",
+    by: str | None = None,
+    *,
+    pivot: Any | None = None,
+    counts: Counts | None = None,
+    names: Mapping[str, str] | None = None,
 ) -> xr.DataTree:
     """Relabel the components of every draw.
 
     Parameters
     ----------
     tree : xarray.DataTree
-        As `sample` returns, relabelled before or not.
-    method : {"stephens", "order"}
-        "stephens" makes the responsibilities of the draws agree as well as they can; "order" sorts
-        every draw by one parameter, which is wrong where components differ in another.
-    by : {"weights", "means", "dispersions"}, optional
-        For "order": the parameter to sort by; "means" where absent.
+        As `sample` returns, relabelled before or not; or draws of another sampler, with ``counts``
+        and ``names``.
+    method : str
+        "stephens" makes the responsibilities of the draws agree as well as they can [1]_. "ecr"
+        makes them agree with the allocation of a pivot [2]_, "ecr-iterative-1" and
+        "ecr-iterative-2" with one that the draws elect [3]_; allocations are integrated out here,
+        which makes these two the same (`relabel_draws` takes sampled ones). "pra" takes the
+        permutation nearest to a pivot in log means, weights and dispersions, each in units of its
+        standard deviation [4]_. "order" sorts every draw by one parameter, which is wrong where
+        components differ in another.
+    by : str, optional
+        For "order": the variable to sort by; "means" where absent.
+    pivot : PointFit or MixtureParams, optional
+        For "ecr" and "pra": whose allocation or parameters to take. Where absent, those of the draw
+        of highest posterior density (of highest likelihood, where the tree has no log prior).
+    counts : Counts, optional
+        What the draws were fitted to, where the tree does not say so itself.
+    names : mapping of str to str, optional
+        What the tree calls things, where it has names of its own, such as ``{"weights": "w",
+        "means": "mu", "inv_disps": "alpha", "mixture_component": "cluster"}``. Keys: weights; means
+        or log_means; one of dispersions, log_dispersions, inv_disps, log_inv_disps;
+        mixture_component for the dimension, needed only where variables have more than one.
 
     Returns
     -------
     xarray.DataTree
-        A new tree. ``posterior`` (and ``log_prior``) have the new labels, in ascending order of
-        the median mean; ``relabelling`` has each draw's permutation, counted from the labels the
-        sampler gave, and its cost. ``responsibilities``, which are averages, are dropped. What does
-        not depend on labels is shared with the old tree.
+        A new tree. Every variable of ``posterior`` (and ``log_prior``) with the dimension of the
+        components has the new labels, in ascending order of the median mean; allocations, which
+        are labels themselves, have to be made again. ``relabelling`` has each draw's permutation,
+        counted from the labels the sampler gave, and its cost. ``responsibilities``, which are
+        averages, are dropped. What does not depend on labels is shared with the old tree.
 
     Raises
     ------
@@ -93,131 +100,173 @@ def relabel(
     ----------
     .. [1] M. Stephens (2000), Dealing with label switching in mixture models, J. R. Stat. Soc. B
        62, 795-809, https://doi.org/10.1111/1467-9868.00265
+    .. [2] P. Papastamoulis, G. Iliopoulos (2010), J. Comput. Graph. Stat. 19, 313-331,
+       https://doi.org/10.1198/jcgs.2010.09008
+    .. [3] P. Papastamoulis (2016), J. Stat. Softw. 69 (Code Snippet 1),
+       https://doi.org/10.18637/jss.v069.c01
+    .. [4] J.-M. Marin, K. Mengersen, C. P. Robert (2005), Handbook of Statistics 25, 459-507,
+       https://doi.org/10.1016/S0169-7161(05)25016-2
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+    check_method(method)
     if method != "order" and by is not None:
         raise ValueError(f'by={by!r} belongs to method="order"; {method!r} has no such choice.')
-    if by is not None and by not in PARAMETERS:
-        raise ValueError(f"by must be one of {', '.join(PARAMETERS)}; got {by!r}.")
-    draws = read_draws(tree)
+    if pivot is not None and method not in ("ecr", "pra"):
+        raise ValueError(f"method={method!r} has no pivot; leave pivot out.")
+    draws = read_draws(tree, names)
     if method == "order":
-        found = _by_parameter(draws, by or "means")
+        found = by_parameter(_variable_to_sort_by(tree, by or "means", draws, names))
+    elif method == "stephens":
+        found = relabel_by_responsibilities(draws, read_table(tree, counts))
     else:
-        found = relabel_by_responsibilities(draws, read_table(tree))
-    return _apply(tree, draws, found, method if by is None else f"{method} by {by}")
+        chosen = None
+        if method in ("ecr", "pra"):
+            chosen = _pivot(pivot, tree, draws, counts)
+        source = responsibility_source(draws, read_table(tree, counts))
+        found = relabel_by_pivot(method, draws, source, chosen)
+    return _apply(tree, draws, found, method if by is None else f"{method} by {by}", names)
 
 
 def relabel_by_responsibilities(draws: Draws, table: CountTable) -> Relabelling:
     """Relabel by Stephens' algorithm on the unique rows; the best of several starts.
 
-    The loss is the Kullback-Leibler divergence of each draw's responsibilities from their mean over
-    relabelled draws. It has local minima, so the iteration starts from the labels as they are and
-    from the orders by each parameter.
+    The iteration starts from the labels as they are and from the orders by each parameter.
     """
-    k = draws.n_components
-    identity = np.tile(np.arange(k), (draws.n_samples, 1))
-    if k == 1:
-        return Relabelling(identity, np.zeros(draws.n_samples))
-    starts = [identity] + [_by_parameter(draws, name).order for name in PARAMETERS]
-    distinct = {start.astype(np.intp).tobytes(): start for start in starts}.values()
-    if table.values.size > _SQUASH_FROM:
-        # the loss is a sum of smooth functions of the exposure, as the log likelihood is
-        table = squash(table, *_SQUASHING)
-    if 8 * draws.means.size * table.values.size <= _KEEP_BYTES:
-        kept = list(draws.responsibility_blocks(table))
-
-        def blocks() -> Iterable[tuple[slice, Floats]]:
-            return kept
-    else:
-
-        def blocks() -> Iterable[tuple[slice, Floats]]:
-            return draws.responsibility_blocks(table)
-
-    entropy = _negative_entropy(blocks, table.frequency, draws.n_samples, k)
-    return min(
-        (stephens(blocks, table.frequency, start, entropy) for start in distinct),
-        key=lambda found: found.loss,
-    )
+    start = identity(draws.n_samples, draws.n_components)
+    if draws.n_components == 1:
+        return Relabelling(start, np.zeros(draws.n_samples))
+    blocks, table = responsibility_source(draws, table)
+    starts = [start, *_orders(draws)]
+    small = thinned(table, _COMPARED_ON)
+    if small is table:
+        return stephens_best_of(blocks, table.frequency, starts)
+    # which start is best shows on a sample of the rows; all of them have the last word
+    best = stephens_best_of(_kept(draws, small), small.frequency, starts)
+    return stephens(blocks, table.frequency, best.order)
 
 
-def _negative_entropy(blocks: Blocks, frequency: Floats, n_samples: int, k: int) -> Floats:
-    """Sum over observations of p log p for each draw and component, (n_samples, k)."""
-    total = np.zeros((n_samples, k))
-    for rows, p in blocks():
-        _add_negative_entropy(p, frequency[rows], total)
-    return total
+def thinned(table: CountTable, most: int) -> CountTable:
+    """Rows drawn evenly along the table, each as often as its frequency says; at most ``most``."""
+    if table.values.size <= most:
+        return table
+    cumulated = np.cumsum(table.frequency)
+    places = (np.arange(most) + 0.5) * (cumulated[-1] / most)
+    rows, times = np.unique(np.searchsorted(cumulated, places), return_counts=True)
+    frequency = times * (cumulated[-1] / most)
+    return CountTable(table.values[rows], table.exposure[rows], frequency)
 
 
-@compiled
-def _add_negative_entropy(p: np.ndarray, frequency: np.ndarray, total: np.ndarray) -> None:
-    n_samples, n_rows, k = p.shape
-    for s in range(n_samples):
-        for u in range(n_rows):
-            for j in range(k):
-                if p[s, u, j] > 1e-300:
-                    total[s, j] += frequency[u] * p[s, u, j] * quick_log(p[s, u, j])
-
-
-def stephens(
-    blocks: Blocks, frequency: Floats, start: Order, entropy: Floats | None = None
+def relabel_by_pivot(
+    method: str, draws: Draws, source: tuple[Blocks, CountTable], pivot: MixtureParams | None
 ) -> Relabelling:
-    """Iterate Stephens' algorithm from one start.
+    """Relabel by "ecr" or "pra" with a pivot, or by the iterative forms of ECR without one."""
+    k = draws.n_components
+    if method == "pra":
+        assert pivot is not None
+        own = Draws(*(getattr(pivot, name)[None, None, :] for name in PARAMETERS))
+        points, centre = _coordinates(draws), _coordinates(own)[0]
+        scale = points.std(axis=(0, 1))
+        scale[scale == 0.0] = 1.0
+        return pra(points / scale, centre / scale)
+    blocks, table = source
+    allocations = Expected(blocks, table.frequency, (draws.n_samples, k))
+    if pivot is None:
+        return ecr_iterative(allocations, [identity(draws.n_samples, k), *_orders(draws)])
+    return ecr(allocations, pivot.responsibilities(table.values, table.exposure).argmax(axis=1))
 
-    Parameters
-    ----------
-    blocks : callable
-        Gives (rows, responsibilities (n_samples, n_rows, k)) pairs that cover all rows.
-    frequency : ndarray, shape (n_unique,)
-        How many observations each row stands for.
-    start : ndarray of int, shape (n_samples, k)
-    entropy : ndarray, shape (n_samples, k), optional
-        Sum over observations of p log p, which the labels do not change; made where absent.
 
-    Returns
-    -------
-    Relabelling
+def sampled_source(draws: Draws, table: CountTable) -> tuple[Blocks, CountTable]:
+    """Responsibilities of all draws for at most 1,000 rows drawn evenly, and these rows."""
+    small = thinned(table, _COMPARED_ON)
+    return _kept(draws, small), small
+
+
+def responsibility_source(draws: Draws, table: CountTable) -> tuple[Blocks, CountTable]:
+    """Responsibilities of all draws in blocks of rows, and the rows they are of.
+
+    Large tables are squashed: what relabelling needs are sums of smooth functions of the exposure,
+    as the log likelihood is.
     """
-    order = start
-    n_samples, k = order.shape
-    if entropy is None:
-        entropy = _negative_entropy(blocks, frequency, n_samples, k)
-    best = Relabelling(order, np.full(n_samples, np.inf))
-    for _ in range(_MAX_ITER):
-        cross = np.zeros((n_samples, k, k))
-        for rows, p in blocks():
-            mean = _mean_by(p, order)
-            # a mean of 0 makes any other responsibility infinitely costly; the log of the
-            # smallest number says so without 0 times infinity
-            log_mean = np.log(np.maximum(mean, np.finfo(np.float64).tiny))
-            weighted = log_mean * frequency[rows][:, None]
-            cross -= np.matmul(weighted.T[None], p)
-        new_order, cost = best_permutations(entropy[:, None, :] + cross)
-        found = Relabelling(new_order, np.maximum(cost, 0.0))
-        if not found.loss < best.loss * (1.0 - 1e-12):
-            break
-        best = found
-        if np.array_equal(new_order, order):
-            break
-        order = new_order
-    return best
+    if table.values.size > _SQUASH_FROM:
+        table = squash(table, *_SQUASHING)
+    if 8 * draws.means.size * table.values.size > _KEEP_BYTES:
+        return (lambda: draws.responsibility_blocks(table)), table
+    return _kept(draws, table), table
 
 
-def _mean_by(p: Floats, order: Order) -> Floats:
-    """Mean over draws of relabelled responsibilities, (n_rows, k)."""
-    n_samples, _, k = p.shape
-    mean = np.empty(p.shape[1:])
-    for j in range(k):
-        mean[:, j] = sum(
-            np.einsum("s,su->u", (order[:, j] == i) / n_samples, p[:, :, i])
-            for i in np.unique(order[:, j])
+def _kept(draws: Draws, table: CountTable) -> Blocks:
+    blocks = list(draws.responsibility_blocks(table))
+    return lambda: blocks
+
+
+def _orders(draws: Draws) -> Iterable[Order]:
+    for name in PARAMETERS:
+        yield by_parameter(getattr(draws, name).reshape(-1, draws.n_components)).order
+
+
+def _coordinates(draws: Draws) -> Floats:
+    """Parameters on scales on which distances mean something, (n_samples, k, 3)."""
+    with np.errstate(divide="ignore"):
+        coordinates = (
+            np.log(draws.means),
+            draws.weights,
+            # the share of the variance of a count of mean 1: 0 at Poisson, where a log has no end
+            draws.dispersions / (1.0 + draws.dispersions),
         )
-    return mean
+    return np.stack(coordinates, axis=-1).reshape(-1, draws.n_components, 3)
 
 
-def raw_draws(tree: xr.DataTree) -> tuple[Draws, Order]:
+def _pivot(
+    given: Any | None, tree: xr.DataTree, draws: Draws, counts: Counts | None
+) -> MixtureParams:
+    if given is None:
+        return best_draw(tree, draws, read_table(tree, counts))
+    params = getattr(given, "params", given)
+    if not isinstance(params, MixtureParams):
+        raise TypeError(
+            f"pivot must be a PointFit or MixtureParams; got {type(given).__name__}. Allocations "
+            "as an array go to relabel_draws."
+        )
+    if params.n_components != draws.n_components:
+        raise ValueError(
+            f"pivot has {params.n_components} components, but the tree has {draws.n_components}."
+        )
+    return params
+
+
+def best_draw(tree: xr.DataTree, draws: Draws, table: CountTable) -> MixtureParams:
+    """The draw of highest posterior density; of highest likelihood without a log prior."""
+    level = row_log_density(tree, draws, table) @ table.frequency
+    prior = log_prior_of(tree)
+    if prior is not None:
+        level = level + prior
+    chain, draw = np.unravel_index(level.argmax(), level.shape)
+    return MixtureParams(*(getattr(draws, name)[chain, draw] for name in PARAMETERS))
+
+
+def _variable_to_sort_by(
+    tree: xr.DataTree, by: str, draws: Draws, names: Mapping[str, str] | None
+) -> Floats:
+    k = draws.n_components
+    if by in PARAMETERS:
+        return np.asarray(getattr(draws, by)).reshape(-1, k)
+    posterior = tree["posterior"].to_dataset()
+    if by not in posterior:
+        raise ValueError(
+            f"by must be one of {', '.join(PARAMETERS)}, or another variable of the posterior; "
+            f"got {by!r}."
+        )
+    variable = posterior[by]
+    ordered = variable.transpose("chain", "draw", component_dim(variable, names))
+    if ordered.sizes[ordered.dims[-1]] != k:
+        raise ValueError(
+            f"by={by!r} has {ordered.shape[-1]} values a draw; there are {k} components."
+        )
+    return np.asarray(ordered.values, np.float64).reshape(-1, k)
+
+
+def raw_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> tuple[Draws, Order]:
     """Draws with the labels the sampler gave, and the permutation (chain, draw, k) since then."""
-    draws = read_draws(tree)
+    draws = read_draws(tree, names)
     order = _past_order(tree, draws)
     return draws.permuted(invert(order)), order
 
@@ -227,11 +276,6 @@ def _past_order(tree: xr.DataTree, draws: Draws) -> Order:
         past = tree["relabelling"].to_dataset()["permutation"]
         return np.asarray(past.transpose("chain", "draw", "mixture_component").values, np.intp)
     return np.broadcast_to(np.arange(draws.n_components), draws.means.shape)
-
-
-def _by_parameter(draws: Draws, name: str) -> Relabelling:
-    array = getattr(draws, name).reshape(-1, draws.n_components)
-    return Relabelling(np.argsort(array, axis=1, kind="stable"), np.zeros(array.shape[0]))
 
 
 def canonical(draws: Draws, order: Order) -> Order:
@@ -252,7 +296,13 @@ def canonical(draws: Draws, order: Order) -> Order:
     return np.asarray(shaped[..., np.argsort(medians, kind="stable")])
 
 
-def _apply(tree: xr.DataTree, draws: Draws, found: Relabelling, method: str) -> xr.DataTree:
+def _apply(
+    tree: xr.DataTree,
+    draws: Draws,
+    found: Relabelling,
+    method: str,
+    names: Mapping[str, str] | None,
+) -> xr.DataTree:
     import xarray as xr
 
     shape = draws.means.shape
@@ -260,11 +310,12 @@ def _apply(tree: xr.DataTree, draws: Draws, found: Relabelling, method: str) -> 
     new = tree.copy()
     for name in _LABELLED_GROUPS:
         if name in new.children:
-            new[name].dataset = _permute_dataset(new[name].to_dataset(), order)
+            new[name].dataset = _permute_dataset(new[name].to_dataset(), order, names)
+    posterior = new["posterior"].to_dataset()
     coords = {
-        dim: coordinate
-        for dim, coordinate in new["posterior"].to_dataset().coords.items()
-        if dim in ("chain", "draw", "mixture_component")
+        dim: posterior.coords[dim]
+        for dim in ("chain", "draw", "mixture_component")
+        if dim in posterior.coords
     }
     dims = ("chain", "draw", "mixture_component")
     for name in _AVERAGED_GROUPS:
@@ -283,12 +334,21 @@ def _apply(tree: xr.DataTree, draws: Draws, found: Relabelling, method: str) -> 
     return new
 
 
-def _permute_dataset(dataset: xr.Dataset, order: Order) -> xr.Dataset:
+def _permute_dataset(
+    dataset: xr.Dataset, order: Order, names: Mapping[str, str] | None
+) -> xr.Dataset:
     """Permute every variable that has draws and components."""
     permuted = dataset.copy()
-    dims = ("chain", "draw", "mixture_component")
+    if names is None or "mixture_component" in names:
+        dims = {"mixture_component" if names is None else names["mixture_component"]}
+    else:
+        dims = {component_dim(dataset[name], names) for name in names.values() if name in dataset}
     for name, variable in dataset.data_vars.items():
-        if set(variable.dims) == set(dims):
-            array = variable.transpose(*dims)
-            permuted[name] = array.copy(data=gather(np.asarray(array.values), order))
+        for dim in dims.intersection(map(str, variable.dims)):
+            if not {"chain", "draw"} <= set(variable.dims):
+                continue
+            array = variable.transpose("chain", "draw", ..., dim)
+            wide = np.expand_dims(order, tuple(range(2, array.ndim - 1)))
+            values = np.take_along_axis(np.asarray(array.values), wide, axis=-1)
+            permuted[name] = array.copy(data=values).transpose(*variable.dims)
     return permuted

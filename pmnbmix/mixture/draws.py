@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,19 @@ Floats = NDArray[np.float64]
 
 # Responsibilities of all draws are made in blocks of rows that take at most this much memory.
 _BLOCK_BYTES = 100_000_000
+# Under which keys of ``names`` a parameter may be found, and how it is made from what is there.
+_ON_OTHER_SCALES: dict[str, dict[str, Callable[[Floats], Floats]]] = {
+    "weights": {"weights": lambda array: array},
+    "means": {"means": lambda array: array, "log_means": np.exp},
+    "dispersions": {
+        "dispersions": lambda array: array,
+        "log_dispersions": np.exp,
+        "inv_disps": lambda array: 1.0 / array,
+        "log_inv_disps": lambda array: np.exp(-array),
+    },
+}
+# Keys of ``names``.
+NAMES = ("mixture_component", *(key for keys in _ON_OTHER_SCALES.values() for key in keys))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,40 +85,141 @@ class Draws:
             )
 
 
-def read_draws(tree: xr.DataTree) -> Draws:
+def read_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> Draws:
     """Read the draws from the ``posterior`` group of a tree.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+    names : mapping of str to str, optional
+        What the tree calls things, where it has names of its own: {"means": "mu"}. Keys are
+        weights; means or log_means; dispersions, log_dispersions, inv_disps or log_inv_disps; and
+        mixture_component for the dimension, which may be left out where each of the variables has
+        only one besides chain and draw.
+
+    Returns
+    -------
+    Draws
 
     Raises
     ------
     TypeError
         Where ``tree`` is no DataTree.
     ValueError
-        Where the group, a variable or a dimension is missing.
+        Where the group, a variable or a dimension is missing, or draws are no parameters.
     """
     posterior = group(tree, "posterior", "sample()").to_dataset()
+    for key in names or ():
+        if key not in NAMES:
+            raise ValueError(f"names has no key {key!r}; it has {', '.join(NAMES)}.")
     arrays = []
     for name in PARAMETERS:
-        if name not in posterior:
-            raise ValueError(
-                f"the posterior has no variable {name!r}; it has {list(posterior.data_vars)}. "
-                "Rename its variables to weights, means and dispersions."
-            )
-        variable = posterior[name]
-        wanted = ("chain", "draw", "mixture_component")
-        if set(variable.dims) != set(wanted):
-            raise ValueError(
-                f"posterior variable {name!r} has dimensions {variable.dims}; expected {wanted}."
-            )
-        arrays.append(np.asarray(variable.transpose(*wanted).values, dtype=np.float64))
+        key, variable = _find_variable(posterior, name, names)
+        array = np.asarray(
+            variable.transpose("chain", "draw", component_dim(variable, names)).values, np.float64
+        )
+        with np.errstate(divide="ignore", over="ignore"):
+            arrays.append(_ON_OTHER_SCALES[name][key](array))
+    if names is not None:
+        _refuse_impossible(*arrays)
     return Draws(*arrays)
 
 
-def read_table(tree: xr.DataTree) -> CountTable:
-    """Read the unique rows from the ``unique_rows`` group of a tree."""
-    rows = group(tree, "unique_rows", "sample()").to_dataset()
+def _find_variable(
+    posterior: xr.Dataset, parameter: str, names: Mapping[str, str] | None
+) -> tuple[str, xr.DataArray]:
+    """Variable that holds a parameter, and the key that says on which scale."""
+    keys = _ON_OTHER_SCALES[parameter]
+    given = {key: names[key] for key in keys if key in names} if names else {}
+    if len(given) > 1:
+        raise ValueError(f"names has {' and '.join(given)}; one of them is enough.")
+    key, variable = next(iter(given.items())) if given else (parameter, parameter)
+    if variable not in posterior:
+        raise ValueError(
+            f"the posterior has no variable {variable!r}; it has {list(posterior.data_vars)}. Say "
+            f"which one holds the {parameter}: names={{{' or '.join(map(repr, keys))}: ...}}."
+        )
+    return key, posterior[variable]
+
+
+def component_dim(variable: xr.DataArray, names: Mapping[str, str] | None) -> str:
+    """Dimension of the components of a variable (chain, draw, component)."""
+    dims = [str(dim) for dim in variable.dims]
+    wanted = "mixture_component" if names is None else names.get("mixture_component")
+    others = [dim for dim in dims if dim not in ("chain", "draw")]
+    if len(dims) != 3 or len(others) != 1 or (wanted is not None and others != [wanted]):
+        raise ValueError(
+            f"posterior variable {str(variable.name)!r} has dimensions {tuple(dims)}; expected "
+            f"('chain', 'draw', {wanted or 'one for the components'!r}). "
+            'Say what it is called: names={"mixture_component": ...}.'
+        )
+    return others[0]
+
+
+def _refuse_impossible(weights: Floats, means: Floats, dispersions: Floats) -> None:
+    """Raise a ValueError where draws from elsewhere are no parameters of a mixture."""
+    if not weights.shape == means.shape == dispersions.shape:
+        raise ValueError(
+            f"weights, means and dispersions have shapes {weights.shape}, {means.shape} and "
+            f"{dispersions.shape}; expected the same (chain, draw, component)."
+        )
+    if weights.size == 0:
+        raise ValueError(f"there are no draws: shape {weights.shape}.")
+    checks = {
+        "weights": (weights, weights >= 0.0, "0 or more"),
+        "means": (means, (means > 0.0) & np.isfinite(means), "above 0 and finite"),
+        "dispersions": (
+            dispersions,
+            (dispersions >= 0.0) & np.isfinite(dispersions),
+            "0 or more and finite",
+        ),
+    }
+    for name, (array, good, expected) in checks.items():
+        if not good.all():
+            chain, draw, j = np.argwhere(~good)[0]
+            raise ValueError(
+                f"{name} of chain {chain}, draw {draw}, component {j} is {array[chain, draw, j]}; "
+                f"expected {expected}. Check names: logarithms and inverses have keys of their own."
+            )
+    off = np.abs(weights.sum(axis=-1) - 1.0) > 1e-6
+    if off.any():
+        chain, draw = np.argwhere(off)[0]
+        raise ValueError(
+            f"weights of chain {chain}, draw {draw} sum to {weights[chain, draw].sum()}; "
+            "expected 1."
+        )
+
+
+def read_table(tree: xr.DataTree, counts: Counts | None = None) -> CountTable:
+    """Read the unique rows from the ``unique_rows`` group of a tree, or from counts."""
+    if counts is not None:
+        if not isinstance(counts, Counts):
+            raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
+        return counts.table
+    maker = "Pass counts=... with draws of another sampler; sample()"
+    rows = group(tree, "unique_rows", maker).to_dataset()
     return CountTable(
         *(np.asarray(rows[name].values, np.float64) for name in ("value", "exposure", "frequency"))
     )
+
+
+def row_log_density(tree: xr.DataTree, draws: Draws, table: CountTable) -> Floats:
+    """Log density of every unique row, (chain, draw, unique_row), as stored or else made anew."""
+    if "log_likelihood_unique" not in tree.children:
+        return draws.log_density(table)
+    variable = next(iter(tree["log_likelihood_unique"].to_dataset().data_vars.values()))
+    return np.asarray(variable.transpose("chain", "draw", "unique_row").values)
+
+
+def log_prior_of(tree: xr.DataTree) -> Floats | None:
+    """Log prior density of every draw, (chain, draw); None where the tree does not have it."""
+    if "log_prior" not in tree.children:
+        return None
+    total = np.zeros([tree["log_prior"].sizes[dim] for dim in ("chain", "draw")])
+    for variable in tree["log_prior"].to_dataset().data_vars.values():
+        others = [dim for dim in variable.dims if dim not in ("chain", "draw")]
+        total += variable.sum(others).transpose("chain", "draw").values
+    return total
 
 
 def row_of_observation(tree: xr.DataTree) -> NDArray[np.int64]:

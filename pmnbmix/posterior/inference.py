@@ -11,14 +11,8 @@ import numpy as np
 import xarray as xr
 
 from pmnbmix.data.counts import Counts, CountTable
-from pmnbmix.labels.gates import (
-    DIVERGENCE_LIMIT,
-    ESS_LIMIT,
-    Gates,
-    check_gates,
-    row_log_density,
-)
-from pmnbmix.mixture.draws import read_draws, read_table
+from pmnbmix.labels.gates import DIVERGENCE_LIMIT, ESS_LIMIT, Gates, check_gates
+from pmnbmix.mixture.draws import read_draws, read_table, row_log_density
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.checks import check_arguments, check_number
@@ -225,8 +219,9 @@ def _squashing_error(tree: xr.DataTree, squashed: CountTable | None) -> float:
     """Standard deviation over the draws of the error of the log likelihood that was sampled."""
     if squashed is None:
         return 0.0
-    true = row_log_density(tree) @ read_table(tree).frequency
-    sampled = read_draws(tree).log_density(squashed) @ squashed.frequency
+    draws, table = read_draws(tree), read_table(tree)
+    true = row_log_density(tree, draws, table) @ table.frequency
+    sampled = draws.log_density(squashed) @ squashed.frequency
     return float((sampled - true).std())
 
 

@@ -59,11 +59,6 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
     .. [2] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry (2024), Pareto smoothed importance
        sampling, J. Mach. Learn. Res. 25(72), 1-58, https://jmlr.org/papers/v25/19-556.html
     """
-    import arviz as az
-    import xarray as xr
-    from arviz_stats.utils import ELPDDataLOO
-    from scipy.special import logsumexp
-
     unique = group(tree, "log_likelihood_unique", "sample()").to_dataset()
     name, variable = next(iter(unique.data_vars.items()))
     variable = variable.transpose("chain", "draw", "unique_row")
@@ -87,33 +82,63 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
                 f"LOO of a posterior that failed its gate. {gates.sentence}", stacklevel=2
             )
 
+    return elpd_of_rows(
+        variable.values, row_of_observation(tree), reff, name=str(name), doubtful=not density_ok
+    )
+
+
+def elpd_of_rows(
+    log_density: Floats, row_of_obs: NDArray[np.int64], reff: float, name: str, doubtful: bool
+) -> Any:
+    """PSIS-LOO of unique rows, expanded to observations.
+
+    Parameters
+    ----------
+    log_density : ndarray, shape (chain, draw, n_unique)
+    row_of_obs : ndarray of int, shape (n,)
+    reff : float
+        Effective over actual draws.
+    name : str
+        Of the counts.
+    doubtful : bool
+        Whether to flag the result whatever its Pareto k.
+
+    Returns
+    -------
+    arviz_stats.ELPDData
+    """
+    import arviz as az
+    import xarray as xr
+    from arviz_stats.utils import ELPDDataLOO
+    from scipy.special import logsumexp
+
+    frequency = np.bincount(row_of_obs, minlength=log_density.shape[2]).astype(np.float64)
     rows = xr.DataTree.from_dict(
         {
-            "posterior": tree["posterior"].to_dataset(),
-            "log_likelihood": xr.Dataset({name: variable.drop_vars("frequency")}),
+            "posterior": xr.Dataset({name: (("chain", "draw"), log_density[..., 0])}),
+            "log_likelihood": xr.Dataset({name: (("chain", "draw", "row"), log_density)}),
         }
     )
     with warnings.catch_warnings():
         # the flag is in the result; ArviZ would say it once more, for unique rows
         warnings.simplefilter("ignore", UserWarning)
         per_row = az.loo(rows, pointwise=True, reff=reff)
-    inverse = row_of_observation(tree)
-    elpd_i = np.asarray(per_row.elpd_i.values)[inverse]
-    log_density = logsumexp(variable.values, axis=(0, 1)) - np.log(variable[..., 0].size)
+    elpd_i = np.asarray(per_row.elpd_i.values)[row_of_obs]
+    of_posterior = logsumexp(log_density, axis=(0, 1)) - np.log(log_density[..., 0].size)
     total = float(frequency @ np.asarray(per_row.elpd_i.values))
-    obs = {"obs": np.arange(inverse.size)}
+    obs = {"obs": np.arange(row_of_obs.size)}
     return ELPDDataLOO(
         elpd=total,
-        se=float(np.sqrt(inverse.size) * elpd_i.std(ddof=1)) if inverse.size > 1 else 0.0,
-        p=float(frequency @ log_density) - total,
+        se=float(np.sqrt(row_of_obs.size) * elpd_i.std(ddof=1)) if row_of_obs.size > 1 else 0.0,
+        p=float(frequency @ of_posterior) - total,
         n_samples=per_row.n_samples,
-        n_data_points=inverse.size,
+        n_data_points=row_of_obs.size,
         scale="log",
-        warning=bool(per_row.warning or not density_ok),
+        warning=bool(per_row.warning or doubtful),
         good_k=per_row.good_k,
         elpd_i=xr.DataArray(elpd_i, dims="obs", coords=obs, name=name),
         pareto_k=xr.DataArray(
-            np.asarray(per_row.pareto_k.values)[inverse], dims="obs", coords=obs, name=name
+            np.asarray(per_row.pareto_k.values)[row_of_obs], dims="obs", coords=obs, name=name
         ),
     )
 

@@ -196,6 +196,6 @@ def test_real_posteriors(crab_choice, doctor_tree):
         diagnosis = nb.diagnose(tree, optima=crab_choice.em[k])
         assert diagnosis.density_ok
         assert "lower-mode" not in diagnosis.findings
-        assert len(diagnosis.summary) == len(diagnosis.findings) + 1
+        assert len(diagnosis.summary) >= len(diagnosis.findings) + 1
     assert {"label-switching", "weak-labels"} <= nb.diagnose(crab_choice.trees[3]).findings
     assert nb.diagnose(doctor_tree).components_ok

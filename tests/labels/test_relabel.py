@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
-from pmnbmix.labels.relabel import stephens
+from pmnbmix.labels.relabel import relabel_by_responsibilities, thinned
+from pmnbmix.labels.stephens import stephens
 from pmnbmix.mixture.permute import gather
+from tests.synthetic import scattered
 
 
 @pytest.mark.parametrize("name", ["K2", "K3", "K5"])
@@ -98,26 +100,80 @@ def test_log_prior_moves_with_the_labels(crab_choice):
     np.testing.assert_allclose(tree["log_prior"]["means"], expected)
 
 
-def test_components_that_differ_in_dispersion_only():
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_components_that_differ_in_dispersion_only(seed):
     """Ordering by mean mixes them up; the responsibilities tell them apart."""
-    truth = nb.MixtureParams([0.5, 0.5], [5.0, 5.0], [1.0, 1 / 60])
-    counts = nb.Counts(truth.sample(400, random_seed=3)[0])
+    truth = nb.MixtureParams([0.5, 0.5], [40.0, 40.0], [1.0, 1 / 60])
+    counts = nb.Counts(truth.sample(400, random_seed=seed)[0])
     tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
-    logs = np.log(tree["posterior"]["dispersions"])
-    by_mean = np.log(nb.relabel(tree, method="order", by="means")["posterior"]["dispersions"])
-    spread, spoilt = (array.std(("chain", "draw")).values for array in (logs, by_mean))
-    # the smaller dispersion is hardly known, the larger well; ordered by mean they are one blur
-    centre = logs.mean(("chain", "draw")).values
-    assert abs(centre.max() - 0.0) < 2 * spread[centre.argmax()]
-    assert abs(centre.min() - np.log(1 / 60)) < 2.5 * spread[centre.argmin()]
-    assert spread.max() < 1.0
-    assert spoilt.min() > 1.2
+
+    def centre_and_spread(tree):
+        logs = -np.log(tree["posterior"]["dispersions"].values.reshape(-1, 2))
+        order = np.argsort(logs.mean(axis=0))
+        return logs.mean(axis=0)[order], logs.std(axis=0)[order]
+
+    centre, spread = centre_and_spread(tree)
+    assert (np.abs(centre - np.log([1.0, 60.0])) < 2 * spread).all()
+    assert (spread < 0.7).all()
+    _, spoilt = centre_and_spread(nb.relabel(tree, method="order", by="means"))
+    assert (spoilt > 0.85).all()
+    diagnosis = nb.diagnose(tree)
+    assert "Ordering by mean is unsafe here" in str(diagnosis)
+    assert "told apart by their dispersions" in str(diagnosis)
+    assert diagnosis.labelling.loc["order by dispersions", "agreement"] > 0.99
+
+
+@pytest.mark.parametrize("method", ["ecr", "ecr-iterative-1", "ecr-iterative-2", "pra"])
+def test_other_methods_agree_where_labels_are_clear(doctor_tree, method):
+    mixed, _ = shuffled(doctor_tree, 3)
+    tree = nb.relabel(mixed, method=method)
+    assert tree["relabelling"].attrs["method"] == method
+    same = (tree["posterior"]["means"] == doctor_tree["posterior"]["means"]).all(
+        "mixture_component"
+    )
+    assert float(same.mean()) > 0.99
+    assert (tree["relabelling"]["cost"] >= 0).all()
+
+
+@pytest.mark.parametrize("method", ["ecr", "pra"])
+def test_a_point_fit_can_be_the_pivot(crab, crab_choice, method):
+    em = nb.fit_em(crab, 2, random_seed=0)
+    mixed, _ = shuffled(crab_choice.trees[2], 4)
+    by_fit = nb.relabel(mixed, method=method, pivot=em)
+    by_params = nb.relabel(mixed, method=method, pivot=em.params.permuted([1, 0]))
+    assert by_fit["posterior"].to_dataset().identical(by_params["posterior"].to_dataset())
+    if method == "ecr":
+        values, pivot = crab.values, em.params.responsibilities(crab.values).argmax(axis=1)
+        draw = mixed["posterior"].to_dataset().isel(chain=0, draw=7)
+        params = nb.MixtureParams(draw["weights"], draw["means"], draw["dispersions"])
+        p = params.responsibilities(values)
+        expected = min(crab.n - p[np.arange(crab.n), turn].sum() for turn in (pivot, 1 - pivot))
+        assert float(by_fit["relabelling"]["cost"][0, 7]) == pytest.approx(expected)
+
+
+def test_large_tables_are_relabelled_from_a_sample_of_rows_first(monkeypatch):
+    truth = nb.MixtureParams([0.5, 0.5], [5.0, 50.0], [0.2, 0.2])
+    rng = np.random.default_rng(0)
+    exposure = np.exp(rng.normal(0, 0.5, 3000))
+    counts = nb.Counts(truth.sample(3000, random_seed=1, exposure=exposure)[0], exposure=exposure)
+    draws = scattered([truth] * 2, n_draws=200)
+    order = rng.permuted(np.tile([0, 1], (2, 200, 1)), axis=-1)
+    found = relabel_by_responsibilities(draws.permuted(order), counts.table)
+    restored = gather(order.reshape(-1, 2), found.order)
+    assert (restored == restored[0]).all()
+    # the sample of the rows stands for all of them
+    small = thinned(counts.table, 500)
+    assert small.values.size <= 500
+    assert small.frequency.sum() == pytest.approx(3000)
+    mean = small.frequency @ small.values / 3000
+    assert mean == pytest.approx(counts.values.mean(), rel=0.05)
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ({"method": "ecr"}, "stephens, order"),
+        ({"method": "ecrr"}, "stephens, ecr"),
+        ({"method": "stephens", "pivot": 1}, "no pivot"),
         ({"by": "means"}, 'method="order"'),
         ({"method": "order", "by": "phi"}, "weights, means, dispersions"),
     ],

@@ -1,0 +1,231 @@
+"""Chains one by one: which of them agree, how far apart they lie, where labels switch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
+
+from pmnbmix.data.counts import CountTable
+from pmnbmix.labels.gates import R_HAT_LIMIT, Gates, r_hat_and_ess
+from pmnbmix.labels.optima import Optima, nearest
+from pmnbmix.labels.relabelling import Order
+from pmnbmix.labels.screen import suspects
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+Floats = NDArray[np.float64]
+
+# Share of draws with another permutation than most, from which labels count as switching.
+_SWITCHING_SHARE = 0.01
+# Chains whose means of a row differ by this many standard deviations are in different modes.
+_APART = 2.0
+# r-hat of the halves of one chain above which the chain itself has not settled.
+_UNSETTLED = 1.05
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Chains that agree with each other.
+
+    Attributes
+    ----------
+    of_chain : ndarray of int, shape (n_chains,)
+        0 is the group with the highest level.
+    settled : bool
+        Whether each chain by itself looks like one in equilibrium.
+    """
+
+    of_chain: NDArray[np.intp]
+    settled: bool
+
+    @property
+    def number(self) -> int:
+        """How many groups there are."""
+        return int(self.of_chain.max()) + 1
+
+
+def group_chains(rows: Floats, level: Floats) -> Groups:
+    """Put chains together whose densities of the rows are about the same.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (chain, draw, n_unique)
+        Log density of every unique row.
+    level : ndarray, shape (chain, draw)
+        Log posterior, or log likelihood, by which groups are numbered.
+
+    Returns
+    -------
+    Groups
+    """
+    chosen = rows[:, :, suspects(rows)]
+    chosen = chosen[:, : chosen.shape[1] - chosen.shape[1] % 2]
+    centre, variance = chosen.mean(axis=1), chosen.var(axis=1, ddof=1)
+    within = np.sqrt(variance.mean(axis=0))
+    gap = np.abs(centre[:, None] - centre[None])
+    apart = (gap > _APART * within).any(axis=-1)
+    number = np.asarray(connected_components(~apart, directed=False)[1])
+    heights = [level[number == i].mean() for i in range(number.max() + 1)]
+    rank = np.argsort(np.argsort(-np.array(heights), kind="stable"))
+    worst = chosen[:, :, int(np.argmax(r_hat_and_ess(chosen)[0]))]
+    alone = [
+        r_hat_and_ess(chain.reshape(2, -1)[..., None])[0][0] if chain.size >= 8 else np.inf
+        for chain in worst
+    ]
+    return Groups(rank[number], settled=max(alone) < _UNSETTLED)
+
+
+def chain_table(
+    tree: xr.DataTree,
+    rows: Floats,
+    table: CountTable,
+    order: Order,
+    groups: Groups,
+    log_posterior: Floats | None,
+    optima: Optima | None,
+) -> pd.DataFrame:
+    """One row a chain: where it is, and what its labels do.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        For ``sample_stats``, if it has them.
+    rows : ndarray, shape (chain, draw, n_unique)
+    table : CountTable
+    order : ndarray of int, shape (chain, draw, k)
+        Permutation of each draw.
+    groups : Groups
+    log_posterior : ndarray, shape (chain, draw), optional
+    optima : Optima, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+        group, log_likelihood, log_posterior (means), behind (of the mean of the best group),
+        labels (the most frequent permutation), labels_share, switch_rate (share of draws with
+        another permutation than the one before), divergent, e_bfmi, and with optima: optimum (the
+        nearest), optimum_behind (its log likelihood, less that of the best).
+    """
+    import pandas as pd
+
+    likelihood = rows @ table.frequency
+    level = likelihood if log_posterior is None else log_posterior
+    best = level[groups.of_chain == 0].mean()
+    patterns, which = np.unique(order.reshape(-1, order.shape[-1]), axis=0, return_inverse=True)
+    which = which.reshape(order.shape[:2])
+    shares = np.array([np.bincount(chain, minlength=len(patterns)) for chain in which])
+    modal = shares.argmax(axis=1)
+    n_chains, n_draws = order.shape[:2]
+    columns = {
+        "group": groups.of_chain,
+        "log_likelihood": likelihood.mean(axis=1),
+        "log_posterior": np.full(n_chains, np.nan) if log_posterior is None else level.mean(axis=1),
+        "behind": best - level.mean(axis=1),
+        "labels": [" ".join(map(str, patterns[i])) for i in modal],
+        "labels_share": shares.max(axis=1) / n_draws,
+        "switch_rate": (which[:, 1:] != which[:, :-1]).mean(axis=1) if n_draws > 1 else 0.0,
+        **_sampler_columns(tree, n_chains),
+    }
+    if optima is not None:
+        near = nearest(optima, rows, table)
+        columns["optimum"] = near
+        columns["optimum_behind"] = optima.best - optima.log_likelihood[near]
+    return pd.DataFrame(columns, index=pd.RangeIndex(n_chains, name="chain"))
+
+
+def _sampler_columns(tree: xr.DataTree, n_chains: int) -> dict[str, Floats]:
+    columns = {"divergent": np.full(n_chains, np.nan), "e_bfmi": np.full(n_chains, np.nan)}
+    if "sample_stats" not in tree.children:
+        return columns
+    stats = tree["sample_stats"].to_dataset()
+    if "diverging" in stats:
+        columns["divergent"] = stats["diverging"].transpose("chain", "draw").values.sum(axis=1)
+    if "energy" in stats and stats.sizes["draw"] > 3:
+        import arviz as az
+
+        energy = az.bfmi(stats[["energy"]])
+        columns["e_bfmi"] = np.asarray(energy["energy"].values, np.float64)
+    return columns
+
+
+def unmixed(groups: Groups, chains: pd.DataFrame, gates: Gates) -> dict[str, str]:
+    """Why the density gate failed: chains in different modes, not mixed, or too few draws."""
+    if len(chains) < 2:
+        return {
+            "not-mixed": (
+                "One chain alone cannot show that it has converged; run two chains or more."
+            )
+        }
+    if gates.row_r_hat <= R_HAT_LIMIT:
+        return {
+            "not-mixed": (
+                f"Chains agree, but their draws are worth only {gates.row_ess:.0f} independent "
+                "ones: sample more draws."
+            )
+        }
+    known = chains["log_posterior"].notna().all()
+    name = "log_posterior" if known else "log_likelihood"
+    what = name.replace("_", " ")
+    # each chain by itself is in equilibrium, yet chains disagree: they are in different modes
+    if gates.row_r_hat > _UNSETTLED and groups.settled and groups.number > 1:
+        parts = []
+        for number, part in chains.groupby("group"):
+            one = len(part) == 1
+            text = f"chain{'s' * (not one)} {', '.join(map(str, part.index))}"
+            height = f"mean {what} {part[name].mean():.1f}"
+            if number != 0:
+                height += f", {part['behind'].mean():.1f} lower"
+            if "optimum" in part:
+                height += _near(part)
+            parts.append(f"{text} ({height})")
+        return {
+            "multimodal": (
+                f"Chains are in different modes: {'; '.join(parts)}. Their shares say nothing of "
+                "the modes' probabilities: sample more chains, set priors that exclude the lower "
+                "mode, or weigh the chains by how well they predict (stack_chains)."
+            )
+        }
+    levels = ", ".join(f"{value:.1f}" for value in chains[name])
+    return {
+        "not-mixed": (
+            f"Chains have not mixed (mean {what} by chain: {levels}). Sample with more draws and "
+            "tuning, or fit fewer components."
+        )
+    }
+
+
+def _near(part: pd.DataFrame) -> str:
+    optimum = int(part["optimum"].mode()[0])
+    behind = float(part.loc[part["optimum"] == optimum, "optimum_behind"].iloc[0])
+    place = (
+        "the best optimum" if behind < 1e-6 else f"optimum {optimum}, {behind:.1f} below the best"
+    )
+    return f", near {place}"
+
+
+def switching(order: Order) -> dict[str, str]:
+    """The finding that labels switched, between or within chains; (chain, draw, k)."""
+    k = order.shape[-1]
+    if k == 1:
+        return {}
+    patterns, which = np.unique(order.reshape(-1, k), axis=0, return_inverse=True)
+    by_chain = which.reshape(order.shape[:2])
+    shares = np.bincount(which.ravel(), minlength=len(patterns)) / by_chain.size
+    moved = 1.0 - float(shares.max())
+    if moved < _SWITCHING_SHARE:
+        return {}
+    rate = float((by_chain[:, 1:] != by_chain[:, :-1]).mean())
+    where = f"within chains, {rate:.0%} of the time" if rate > 0 else "between chains"
+    return {
+        "label-switching": (
+            f"Labels switched {where}: {moved:.0%} of the draws had another permutation than most. "
+            "Relabelling has repaired it. Raw r-hat of weights, means and dispersions means "
+            "nothing here."
+        )
+    }

@@ -1,0 +1,157 @@
+"""Components one by one: how many observations they hold, and how well they are told apart."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import CountTable
+from pmnbmix.labels.ecr import Blocks
+from pmnbmix.labels.relabelling import Order
+from pmnbmix.mixture.draws import Draws
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+
+# Stephens' loss in nats per observation: 0.04 on clean fits, 0.14 and more where labels blur.
+WEAK_LOSS = 0.1
+# A component is near Poisson where dispersion adds less than this share to its variance.
+NEAR_POISSON = 0.1
+# Orders that agree with Stephens' labels in fewer draws than this are not safe.
+_SAFE_AGREEMENT = 0.98
+
+
+def overlap_matrix(blocks: Blocks, table: CountTable, order: Order) -> Floats:
+    """Share of component l in the observations of component j, averaged over draws, (k, k).
+
+    Parameters
+    ----------
+    blocks : callable
+        Gives (rows, responsibilities (n_samples, n_rows, k)) pairs.
+    table : CountTable
+        The rows they are of.
+    order : ndarray of int, shape (n_samples, k)
+
+    Returns
+    -------
+    ndarray, shape (k, k)
+        Rows sum to 1; the diagonal is the average probability of assignment (Nagin 2005).
+    """
+    k = order.shape[1]
+    both = np.zeros((len(order), k, k))
+    for rows, p in blocks():
+        both += np.matmul((p * table.frequency[rows, None]).transpose(0, 2, 1), p)
+    own = both.sum(axis=2, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        # a component without any observation overlaps with nothing that could be told
+        share = np.where(own > 0.0, both / own, np.eye(k))
+    relabelled = share[np.arange(len(order))[:, None, None], order[:, :, None], order[:, None, :]]
+    return np.asarray(relabelled.mean(axis=0))
+
+
+def component_table(draws: Draws, table: CountTable, overlap: Floats) -> pd.DataFrame:
+    """One row a component.
+
+    Parameters
+    ----------
+    draws : Draws
+        Relabelled.
+    table : CountTable
+    overlap : ndarray, shape (k, k)
+
+    Returns
+    -------
+    pandas.DataFrame
+        occupancy (median number of observations), p_empty (probability that it holds less than
+        one), p_near_poisson (that dispersion adds less than a tenth to its variance), assigned
+        (average probability of assignment), nearest and overlap (the component that shares most of
+        its observations, and which share).
+    """
+    import pandas as pd
+
+    k, axes = draws.n_components, (0, 1)
+    exposure = float(table.frequency @ table.exposure) / table.n
+    added = draws.dispersions * draws.means * exposure
+    others = overlap - np.diag(np.diag(overlap))
+    nearest = others.argmax(axis=1)
+    columns: dict[str, NDArray[np.generic]] = {
+        "occupancy": np.median(draws.weights * table.n, axis=axes),
+        "p_empty": (draws.weights * table.n < 1.0).mean(axis=axes),
+        "p_near_poisson": (added < NEAR_POISSON).mean(axis=axes),
+        "assigned": np.diag(overlap),
+    }
+    if k > 1:
+        columns |= {"nearest": nearest, "overlap": others[np.arange(k), nearest]}
+    return pd.DataFrame(columns, index=pd.RangeIndex(k, name="component"))
+
+
+def near_edges(components: pd.DataFrame) -> dict[str, str]:
+    """The findings that a component is empty, or near Poisson."""
+    notes = {}
+    empty = components.index[components["p_empty"] > 0.05]
+    if len(empty):
+        notes["empty-component"] = (
+            f"Component {_listed(empty)} often holds less than one observation; fewer components "
+            "may do."
+        )
+    poisson = components.index[components["p_near_poisson"] > 0.5]
+    if len(poisson):
+        notes["near-poisson"] = (
+            f"Component {_listed(poisson)} is probably within {NEAR_POISSON:.0%} of Poisson "
+            "variance; the prior decides how small its dispersion is."
+        )
+    return notes
+
+
+def weak_labels(loss: float, k: int) -> dict[str, str]:
+    """The finding that components cannot be told apart, from Stephens' loss per observation."""
+    if k == 1 or loss <= WEAK_LOSS:
+        return {}
+    return {
+        "weak-labels": (
+            f"Components can hardly be told apart (Stephens loss {loss:.2f} nats per "
+            "observation): trust the mixture's density, not the single components."
+        )
+    }
+
+
+def agreement(one: Order, other: Order) -> float:
+    """Share of draws to which two relabellings give the same labels, numbering apart.
+
+    Both are permutations (n_samples, k); that the components of all draws together are numbered
+    otherwise is no difference.
+    """
+    # the relative permutation is one and the same for all draws where the two agree
+    relative = np.take_along_axis(np.argsort(one, axis=1), other, axis=1)
+    _, times = np.unique(relative, axis=0, return_counts=True)
+    return float(times.max() / len(one))
+
+
+def unsafe_ordering(labelling: pd.DataFrame) -> tuple[str, ...]:
+    """Sentence that says where ordering by mean gives other labels, and which order does not."""
+    orders = {
+        str(name).removeprefix("order by "): float(share)
+        for name, share in labelling["agreement"].items()
+        if str(name).startswith("order by ")
+    }
+    by_mean = orders["means"]
+    best = max(orders, key=lambda name: orders[name])
+    blurred = float(labelling["loss"].to_numpy()[0]) > WEAK_LOSS
+    if by_mean >= _SAFE_AGREEMENT or (blurred and orders[best] < _SAFE_AGREEMENT):
+        # where labels mean nothing, no order is to blame
+        return ()
+    text = (
+        f"Ordering by mean is unsafe here: in {1.0 - by_mean:.0%} of the draws it gives other "
+        "labels than Stephens' algorithm"
+    )
+    if orders[best] >= _SAFE_AGREEMENT:
+        return (f"{text}; components are told apart by their {best}.",)
+    return (f"{text}, and so does every other order.",)
+
+
+def _listed(indices: pd.Index) -> str:
+    return ", ".join(str(index) for index in indices)

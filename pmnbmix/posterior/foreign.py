@@ -1,0 +1,56 @@
+"""Draws of another sampler, laid out as `sample` lays out its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import xarray as xr
+
+from pmnbmix.data.counts import Counts
+from pmnbmix.labels.relabel import relabel
+from pmnbmix.mixture.draws import fingerprint, read_draws
+from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree, assemble
+
+
+def from_datatree(
+    tree: xr.DataTree, counts: Counts, names: Mapping[str, str] | None = None
+) -> MixtureTree:
+    """Take over draws of a mixture of negative binomials that another sampler made.
+
+    What `sample` returns can be given to every function of the package; so can the result.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        With a group ``posterior`` of weights, means (per unit of exposure) and dispersions or their
+        inverses, (chain, draw, component): from NumPyro, Stan, or ``arviz.from_dict``.
+    counts : Counts
+        What the draws were fitted to.
+    names : mapping of str to str, optional
+        What the tree calls things, as in `relabel`: {"weights": "w", "means": "mu",
+        "inv_disps": "alpha"}.
+
+    Returns
+    -------
+    MixtureTree
+        Relabelled by Stephens' algorithm. ``sample_stats`` are kept; what needs the priors
+        (``log_prior``, ``modes``) or new draws (``posterior_predictive``) is not there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where a variable is missing or holds no such parameters; the text says which and where.
+    """
+    if not isinstance(counts, Counts):
+        raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
+    draws = read_draws(tree, {} if names is None else names)
+    groups = {}
+    if "sample_stats" in tree.children:
+        stats = tree["sample_stats"].to_dataset()
+        groups["sample_stats"] = stats.drop_vars(("chain", "draw"), errors="ignore")
+    new = assemble(counts, draws, groups)
+    kept = ("inference_library", "inference_library_version")
+    new.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
+    new.attrs.update({"prepared_by": f"pmnbmix {version('pmnbmix')}", **fingerprint(counts)})
+    return as_mixture_tree(relabel(new))
