@@ -62,3 +62,15 @@ def test_what_a_posterior_can_do(tmp_path, monkeypatch):
     names = {"nb": nb, "counts": nb.load_dataset("crab_satellites"), "spec": nb.MixtureSpec(2)}
     exec(compile(block("python", 2), "README.md", "exec"), names)
     assert (tmp_path / "posterior.nc").exists()
+
+
+def test_what_to_do_when_labels_switch(crab, crab_choice):
+    names = {"nb": nb, "tree": crab_choice.trees[2], "em": crab_choice.em[2]}
+    exec(compile(block("python", 3), "README.md", "exec"), names)
+    assert names["diagnosis"].chains.shape[0] == 4
+
+
+def test_every_finding_is_explained():
+    words = "label-switching multimodal lower-mode not-mixed weak-labels empty-component"
+    for word in [*words.split(), "near-poisson", "divergences"]:
+        assert word in README.split("## When labels switch")[1].split("## Known limits")[0]

@@ -119,18 +119,6 @@ def weak_labels(loss: float, k: int) -> dict[str, str]:
     }
 
 
-def agreement(one: Order, other: Order) -> float:
-    """Share of draws to which two relabellings give the same labels, numbering apart.
-
-    Both are permutations (n_samples, k); that the components of all draws together are numbered
-    otherwise is no difference.
-    """
-    # the relative permutation is one and the same for all draws where the two agree
-    relative = np.take_along_axis(np.argsort(one, axis=1), other, axis=1)
-    _, times = np.unique(relative, axis=0, return_counts=True)
-    return float(times.max() / len(one))
-
-
 def unsafe_ordering(labelling: pd.DataFrame) -> tuple[str, ...]:
     """Sentence that says where ordering by mean gives other labels, and which order does not."""
     orders = {

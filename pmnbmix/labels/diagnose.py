@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.labels.chains import chain_table, group_chains, switching, unmixed
 from pmnbmix.labels.components import (
-    agreement,
     component_table,
     near_edges,
     overlap_matrix,
@@ -31,7 +30,7 @@ from pmnbmix.labels.relabel import (
     relabel_by_responsibilities,
     sampled_source,
 )
-from pmnbmix.labels.relabelling import Relabelling, by_parameter
+from pmnbmix.labels.relabelling import Relabelling, by_parameter, common_turn
 from pmnbmix.labels.stephens import loss_under
 from pmnbmix.mixture.draws import Draws, log_prior_of, read_table, row_log_density
 from pmnbmix.mixture.params import PARAMETERS
@@ -223,7 +222,7 @@ def _labelling(
         for name, other in others.items():
             records[name] = {
                 "loss": loss_under(source[0], source[1].frequency, other.order) / n,
-                "agreement": agreement(found.order, other.order),
+                "agreement": common_turn(found.order, other.order)[1],
             }
     out = pd.DataFrame.from_dict(records, orient="index")
     out.index.name = "method"

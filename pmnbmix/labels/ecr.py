@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.labels.relabelling import Order, Relabelling
+from pmnbmix.labels.relabelling import Order, Relabelling, common_turn
 from pmnbmix.mixture.permute import best_permutations, invert
 
 Floats = NDArray[np.float64]
@@ -170,13 +170,11 @@ def ecr_iterative(
        https://doi.org/10.18637/jss.v069.c01
     """
     votes = votes or allocations.votes
-    best: Relabelling | None = None
-    for start in starts:
-        reached = _iterate(allocations, start, votes)
-        if best is None or reached.loss < best.loss:
-            best = reached
-    assert best is not None
-    return best
+    reached = [_iterate(allocations, start, votes) for start in starts]
+    best = min(reached, key=lambda found: found.loss)
+    # numbered as from the first start: else the numbering would hang on which start was best
+    turn, _ = common_turn(reached[0].order, best.order)
+    return Relabelling(best.order[:, turn], best.cost)
 
 
 def _iterate(

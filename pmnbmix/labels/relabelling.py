@@ -43,6 +43,25 @@ def identity(n_samples: int, k: int) -> Order:
     return np.tile(np.arange(k), (n_samples, 1))
 
 
+def common_turn(one: Order, other: Order) -> tuple[Order, float]:
+    """How the numbering of one relabelling differs from that of another in most draws.
+
+    Parameters
+    ----------
+    one, other : ndarray of int, shape (n_samples, k)
+
+    Returns
+    -------
+    turn : ndarray of int, shape (k,)
+        In most draws, component j of ``one`` is component ``turn[j]`` of ``other``.
+    share : float
+        In which share of the draws.
+    """
+    relative = np.take_along_axis(np.argsort(other, axis=1), one, axis=1)
+    patterns, times = np.unique(relative, axis=0, return_counts=True)
+    return patterns[times.argmax()], float(times.max() / len(one))
+
+
 def by_parameter(array: Floats) -> Relabelling:
     """Sort every draw by one parameter, (n_samples, k)."""
     return Relabelling(np.argsort(array, axis=1, kind="stable"), np.zeros(array.shape[0]))

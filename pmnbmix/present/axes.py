@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pmnbmix.mixture.draws import group
+
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.axes import Axes
 
 # Okabe and Ito's colours, told apart by colour-blind readers; one per component, in order.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
+
+GREY = "#C8C8C8"
+BAND = "#5B7FA6"
+INK = "#222222"
 
 
 def component_colour(index: int) -> str:
@@ -49,3 +56,10 @@ def plain(name: str) -> str:
 def tidy(ax: Axes) -> None:
     """Leave out the lines that enclose nothing."""
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def titles_of(tree: xr.DataTree) -> dict[str, str]:
+    """What each parameter is called on an axis."""
+    exposed = bool(group(tree, "unique_rows", "sample()").attrs.get("has_exposure"))
+    mean = "mean (per unit of exposure)" if exposed else "mean"
+    return {"weights": "weight", "means": mean, "dispersions": "dispersion"}

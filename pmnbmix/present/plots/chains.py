@@ -1,0 +1,74 @@
+"""Chains one after another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.mixture.draws import group, read_draws, read_table
+from pmnbmix.present.axes import GREY, INK, component_colour, log_axis, tidy, titles_of
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Floats = NDArray[np.float64]
+
+
+def plot_chains(tree: xr.DataTree, axes: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Draw the chains, one after another: log likelihood, weights, means and dispersions.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As `sample` returns.
+    axes : array of matplotlib.axes.Axes, shape (4,), optional
+        Three for one component, which has no weights to show.
+
+    Returns
+    -------
+    array of matplotlib.axes.Axes, shape (4,) or (3,)
+        Chains that agree look alike; one that is stuck stands at another height.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
+
+    draws, table = read_draws(tree), read_table(tree)
+    rows = group(tree, "log_likelihood_unique", "sample()").to_dataset()
+    log_density = next(iter(rows.data_vars.values())).transpose("chain", "draw", "unique_row")
+    n_chains, n_draws, k = draws.means.shape
+    panels = {"log likelihood": (log_density.values @ table.frequency)[..., None]}
+    titles = titles_of(tree)
+    panels |= {
+        title: getattr(draws, name)
+        for name, title in titles.items()
+        # one component has weight 1, which is nothing to look at
+        if k > 1 or name != "weights"
+    }
+    if axes is None:
+        _, axes = plt.subplots(
+            len(panels), 1, figsize=(8.5, 1.9 * len(panels)), sharex=True, layout="constrained"
+        )
+    for ax, (title, array) in zip(axes, panels.items(), strict=True):
+        for j in range(array.shape[-1]):
+            colour = INK if title == "log likelihood" else component_colour(j)
+            ax.plot(array[..., j].ravel(), color=colour, lw=0.5)
+        if title in (titles["means"], titles["dispersions"]):
+            log_axis(ax, "y")
+        for chain in range(1, n_chains):
+            ax.axvline(chain * n_draws, color=GREY, lw=1)
+        ax.set_ylabel(title.replace(" (", "\n("))
+        tidy(ax)
+    axes[-1].set_xlim(0, n_chains * n_draws)
+    centres = (np.arange(n_chains) + 0.5) * n_draws
+    axes[-1].set_xticks(centres, [f"chain {chain}" for chain in range(n_chains)])
+    axes[-1].tick_params(axis="x", length=0)
+    if k > 1:
+        handles = [
+            Line2D([], [], color=component_colour(j), label=f"component {j}") for j in range(k)
+        ]
+        axes[0].figure.legend(
+            handles=handles, loc="outside upper center", ncols=min(k, 6), frameon=False
+        )
+    return axes

@@ -1,0 +1,88 @@
+"""How well each number of components predicts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.present.axes import COLOURS, GREY, plain, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from pmnbmix.study import Choice
+
+Floats = NDArray[np.float64]
+
+
+def plot_elpd(choice: Choice, ax: Axes | None = None) -> Axes:
+    """Draw the elpd of each number of components as its difference from the best.
+
+    Parameters
+    ----------
+    choice : Choice
+        From `choose_components`.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        Bars are two standard errors of the difference. Filled points are plausible, the ringed one
+        is chosen; a cross marks a number whose posterior failed the density gate.
+    """
+    import matplotlib.pyplot as plt
+
+    if ax is None:
+        _, ax = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    table = choice.table
+    gated = table[table["density_ok"].astype(bool)]
+    ax.axhspan(-4, 0, color=GREY, alpha=0.45, lw=0, label="within 4 elpd of the best")
+    for plausible, face, label in ((True, COLOURS[0], "plausible"), (False, "white", "ruled out")):
+        part = gated[gated["plausible"].astype(bool) == plausible]
+        if len(part):
+            ax.errorbar(
+                part.index,
+                part["elpd_diff"],
+                yerr=2 * part["diff_se"],
+                fmt="o",
+                color=COLOURS[0],
+                mfc=face,
+                ms=8,
+                capsize=4,
+                label=f"{label} (bar: 2 standard errors)",
+            )
+    if choice.chosen is not None:
+        ax.plot(
+            choice.chosen,
+            float(gated["elpd_diff"][choice.chosen]),
+            "o",
+            ms=17,
+            mfc="none",
+            mec=COLOURS[1],
+            mew=2,
+            label=f"chosen: {choice.chosen}",
+        )
+    refused = table.index.difference(gated.index)
+    if len(refused):
+        # at the lower edge: they have no value
+        ax.plot(
+            refused,
+            np.zeros(len(refused)),
+            "x",
+            transform=ax.get_xaxis_transform(),
+            clip_on=False,
+            color=COLOURS[1],
+            ms=10,
+            mew=2,
+            label="not assessed: density gate failed",
+        )
+    ax.set_xticks(table.index)
+    ax.set_xlim(table.index.min() - 0.5, table.index.max() + 0.5)
+    ax.set_xlabel("number of components")
+    ax.set_ylabel("elpd minus that of the best")
+    ax.set_title(f"{plain(choice.counts.name)}: how well each number predicts", fontsize=11)
+    ax.legend(frameon=False, loc="lower right", fontsize=9, labelspacing=0.7)
+    tidy(ax)
+    return ax
