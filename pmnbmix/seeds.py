@@ -5,6 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 
+def entropy_of(random_seed: int | np.random.Generator | None) -> int:
+    """One number from which the streams of many tasks follow, whichever of them run."""
+    return int(as_rng(random_seed).integers(2**63))
+
+
+def stream(entropy: int, index: int) -> np.random.Generator:
+    """Generator of one of many tasks, independent of the others."""
+    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(index + 1,)))
+
+
 def as_rng(random_seed: int | np.random.Generator | None) -> np.random.Generator:
     """Return a generator for a seed, or the generator itself.
 

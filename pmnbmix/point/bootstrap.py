@@ -26,7 +26,7 @@ from pmnbmix.point.optima import EM_ITERATIONS, Status
 from pmnbmix.point.result import PointFit
 from pmnbmix.point.search import squashed
 from pmnbmix.progress import progress_bar
-from pmnbmix.seeds import as_rng
+from pmnbmix.seeds import entropy_of, stream
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,10 +153,10 @@ def bootstrap_estimates(
     estimates : ndarray, shape (n_boot, 3, k)
     complete : bool
     """
-    entropy = _entropy(random_seed)
+    entropy = entropy_of(random_seed)
 
     def replicate(index: int) -> Floats:
-        rng = _stream(entropy, index)
+        rng = stream(entropy, index)
         table = _redraw(counts, unpack_point(points[0]), kind, rng)
         return _refit(objective, points, table)
 
@@ -225,8 +225,8 @@ def bootstrap_lrt(
     check_n_jobs(n_jobs)
     if resume is not None and not isinstance(resume, BootstrapTest):
         raise TypeError(f"resume must be a BootstrapTest; got {type(resume).__name__}.")
-    entropy = _entropy(random_seed) if resume is None else resume.entropy
-    fits = _both(counts, null, alternative, _stream(entropy, -1))
+    entropy = entropy_of(random_seed) if resume is None else resume.entropy
+    fits = _both(counts, null, alternative, stream(entropy, -1))
     statistic = _ratio(fits)
     kept: list[float] = []
     if resume is not None:
@@ -241,7 +241,7 @@ def bootstrap_lrt(
     params = fits[0].params
 
     def replicate(index: int) -> float:
-        rng = _stream(entropy, index)
+        rng = stream(entropy, index)
         return _ratio(_both(_drawn(counts, params, rng), null, alternative, rng))
 
     missing = range(len(kept), n_boot)
@@ -263,15 +263,6 @@ def check_n_jobs(n_jobs: object) -> None:
         raise ValueError(
             f"n_jobs must be a whole number of 1 or above, or None for all cores; got {n_jobs!r}."
         )
-
-
-def _entropy(random_seed: int | np.random.Generator | None) -> int:
-    """One number from which the stream of every replicate follows."""
-    return int(as_rng(random_seed).integers(2**63))
-
-
-def _stream(entropy: int, index: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(index + 1,)))
 
 
 def _collect[T](

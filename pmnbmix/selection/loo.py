@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 # Bytes that one value of elpd and of Pareto k per observation may take.
 LARGEST_RESULT = 1_000_000_000
+# Log densities that are handed to ArviZ at once; it makes several arrays of their size.
+_BLOCK = 10_000_000
 
 
 def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | None = None) -> Any:
@@ -107,40 +109,52 @@ def elpd_of_rows(
     -------
     arviz_stats.ELPDData
     """
-    import arviz as az
     import xarray as xr
     from arviz_stats.utils import ELPDDataLOO
     from scipy.special import logsumexp
 
     frequency = np.bincount(row_of_obs, minlength=log_density.shape[2]).astype(np.float64)
-    rows = xr.DataTree.from_dict(
-        {
-            "posterior": xr.Dataset({name: (("chain", "draw"), log_density[..., 0])}),
-            "log_likelihood": xr.Dataset({name: (("chain", "draw", "row"), log_density)}),
-        }
-    )
-    with warnings.catch_warnings():
-        # the flag is in the result; ArviZ would say it once more, for unique rows
-        warnings.simplefilter("ignore", UserWarning)
-        per_row = az.loo(rows, pointwise=True, reff=reff)
-    elpd_i = np.asarray(per_row.elpd_i.values)[row_of_obs]
-    of_posterior = logsumexp(log_density, axis=(0, 1)) - np.log(log_density[..., 0].size)
-    total = float(frequency @ np.asarray(per_row.elpd_i.values))
+    n_samples = log_density.shape[0] * log_density.shape[1]
+    step = max(1, _BLOCK // n_samples)
+    parts = [
+        _loo_of_block(log_density[..., first : first + step], reff)
+        for first in range(0, frequency.size, step)
+    ]
+    terms = np.concatenate([np.asarray(part.elpd_i.values) for part in parts])
+    pareto_k = np.concatenate([np.asarray(part.pareto_k.values) for part in parts])
+    of_posterior = logsumexp(log_density, axis=(0, 1)) - np.log(n_samples)
+    total, elpd_i = float(frequency @ terms), terms[row_of_obs]
     obs = {"obs": np.arange(row_of_obs.size)}
     return ELPDDataLOO(
         elpd=total,
         se=float(np.sqrt(row_of_obs.size) * elpd_i.std(ddof=1)) if row_of_obs.size > 1 else 0.0,
         p=float(frequency @ of_posterior) - total,
-        n_samples=per_row.n_samples,
+        n_samples=parts[0].n_samples,
         n_data_points=row_of_obs.size,
         scale="log",
-        warning=bool(per_row.warning or doubtful),
-        good_k=per_row.good_k,
+        warning=bool(any(part.warning for part in parts) or doubtful),
+        good_k=parts[0].good_k,
         elpd_i=xr.DataArray(elpd_i, dims="obs", coords=obs, name=name),
-        pareto_k=xr.DataArray(
-            np.asarray(per_row.pareto_k.values)[row_of_obs], dims="obs", coords=obs, name=name
-        ),
+        pareto_k=xr.DataArray(pareto_k[row_of_obs], dims="obs", coords=obs, name=name),
     )
+
+
+def _loo_of_block(log_density: Floats, reff: float) -> Any:
+    """ArviZ's result for some rows, (chain, draw, row)."""
+    import arviz as az
+    import xarray as xr
+
+    dims = ("chain", "draw", "row")
+    tree = xr.DataTree.from_dict(
+        {
+            "posterior": xr.Dataset({"count": (dims[:2], log_density[..., 0])}),
+            "log_likelihood": xr.Dataset({"count": (dims, log_density)}),
+        }
+    )
+    with warnings.catch_warnings():
+        # the flag is in the result; ArviZ would say it once more, for unique rows
+        warnings.simplefilter("ignore", UserWarning)
+        return az.loo(tree, pointwise=True, reff=reff)
 
 
 def relative_efficiency(log_density: Floats, frequency: Floats) -> float:
@@ -170,3 +184,25 @@ def relative_efficiency(log_density: Floats, frequency: Floats) -> float:
         ess = az.ess(data, method="mean")["density"].values
         efficiency[changing] = ess / (n_chains * n_draws)
     return float(frequency @ efficiency / frequency.sum())
+
+
+def mcse_of_log_mean(log_density: Floats) -> float:
+    """Monte Carlo standard error of the log of a mean density over draws, in nats.
+
+    Parameters
+    ----------
+    log_density : ndarray, shape (chain, draw)
+
+    Returns
+    -------
+    float
+        By the delta method, with the effective sample size of the densities.
+    """
+    import arviz as az
+    import xarray as xr
+
+    density = np.exp(log_density - log_density.max())
+    if density.std() == 0.0:
+        return 0.0
+    data = xr.Dataset({"density": (("chain", "draw"), density)})
+    return float(az.mcse(data, method="mean")["density"]) / float(density.mean())

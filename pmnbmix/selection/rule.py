@@ -38,7 +38,9 @@ class Verdict:
 
 
 def judge_components(
-    table: pd.DataFrame, refusals: Mapping[int, str] = MappingProxyType({})
+    table: pd.DataFrame,
+    refusals: Mapping[int, str] = MappingProxyType({}),
+    repairs: Mapping[int, str] = MappingProxyType({}),
 ) -> Verdict:
     """Apply the rule.
 
@@ -49,6 +51,8 @@ def judge_components(
         diff_se, and optionally aic, bic, icl, stacking_weight, high_k.
     refusals : mapping of int to str
         For numbers that failed the density gate, a sentence that says how.
+    repairs : mapping of int to str
+        For numbers whose LOO was repaired, what was done.
 
     Returns
     -------
@@ -91,6 +95,14 @@ def judge_components(
         reasons.append(f"{_components(k)}: {text}")
     reasons.extend(_refusal(k, refusals) for k in refused)
     reasons.extend(_disagreements(gated, chosen))
+    for k, number in zip(gaps, gated.get("high_k", [0] * len(gaps)), strict=True):
+        if k in repairs:
+            reasons.append(f"{_components(k)}: {repairs[k]}.")
+        elif number:
+            reasons.append(
+                f"The elpd of {_components(k)} is doubtful: {int(number)} observations have a "
+                "Pareto k above its limit, mostly because a component rests on them."
+            )
     return Verdict(plausible, chosen, tuple(reasons))
 
 
@@ -167,11 +179,4 @@ def _disagreements(gated: pd.DataFrame, chosen: int) -> list[str]:
             preferred = int(getattr(gated[name], pick)())
             if preferred != chosen:
                 sentences.append(f"{label} prefers {preferred}.")
-    if "high_k" in gated:
-        for k, number in zip(gated.index, gated["high_k"], strict=True):
-            if number:
-                sentences.append(
-                    f"The elpd of {_components(int(k))} is doubtful: {int(number)} observations "
-                    "have a Pareto k above its limit, mostly because a component rests on them."
-                )
     return sentences

@@ -5,57 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.labels.diagnose import Diagnosis, diagnose
+from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.mixture.spec import MixtureSpec, check_n_components
-from pmnbmix.point.fit import fit_em, fit_map
-from pmnbmix.point.optima import Status
 from pmnbmix.point.result import PointFit
-from pmnbmix.posterior.inference import sample
-from pmnbmix.progress import Advance
-from pmnbmix.seeds import as_rng
-from pmnbmix.selection.compare import compare_estimates
-from pmnbmix.selection.loo import loo
-from pmnbmix.selection.rule import judge_components
+from pmnbmix.seeds import entropy_of, stream
+from pmnbmix.selection.rule import ELPD_LIMIT, judge_components
+from pmnbmix.study.fitting import Fitted, Watch, fit_all
 
 _log = logging.getLogger(__name__)
-
-# Called with a stage in words ("2 components: NUTS") and with (done, total) draws of it.
-Watch = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """Everything about one number of components.
-
-    Attributes
-    ----------
-    em, map : PointFit
-    tree : xarray.DataTree
-        The posterior, relabelled.
-    diagnosis : Diagnosis
-    elpd : ELPDData
-    estimates : pandas.DataFrame
-        EM, MAP and NUTS side by side, from `compare_estimates`.
-    """
-
-    em: PointFit
-    map: PointFit
-    tree: xr.DataTree = field(repr=False)
-    diagnosis: Diagnosis
-    elpd: Any = field(repr=False)
-    estimates: pd.DataFrame = field(repr=False)
-
-    @property
-    def n_components(self) -> int:
-        """Number of components."""
-        return self.em.n_components
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +29,8 @@ class Choice:
     ----------
     table : pandas.DataFrame
         Indexed by number of components: log_likelihood, aic, bic, icl (of EM; smaller is better),
-        elpd, elpd_se, p_loo, high_k (observations whose Pareto k is too large), elpd_diff and
+        elpd, elpd_se, p_loo, high_k (observations whose Pareto k is too large), loo (what was done
+        about them: "psis" where there are none, else "refit" or "10-fold"), elpd_diff and
         diff_se (to the best; below 0 is worse), stacking_weight, density_ok, components_ok,
         plausible, n_modes. A number whose posterior failed the density gate stays in the table and
         is not ranked.
@@ -108,71 +72,6 @@ class Choice:
         return {k: fitted.diagnosis for k, fitted in self.fits.items()}
 
 
-def fit_all(
-    counts: Counts,
-    spec: MixtureSpec,
-    *,
-    draws: int = 1000,
-    chains: int = 4,
-    random_seed: int | np.random.Generator | None = None,
-    watch: Watch | None = None,
-) -> Fitted:
-    """Fit one number of components by EM, MAP and NUTS, and compare and check the three.
-
-    Parameters
-    ----------
-    counts : Counts
-    spec : MixtureSpec
-    draws, chains : int
-        As in `sample`.
-    random_seed : int or numpy.random.Generator, optional
-    watch : callable, optional
-        Told of each stage and its progress; where absent, `sample` shows its own bar.
-
-    Returns
-    -------
-    Fitted
-
-    Raises
-    ------
-    TypeError, ValueError
-        As `fit_em`, `fit_map` and `sample`.
-    """
-    rng = as_rng(random_seed)
-    name = f"K={spec.n_components}"
-
-    def stage(title: str) -> Advance | None:
-        if watch is None:
-            return None
-        watch(title, 0, 1)
-        return lambda done, total: watch(title, done, total)
-
-    stage(f"{name}: EM and MAP")
-    em = fit_em(counts, spec.n_components, random_seed=rng)
-    map_ = fit_map(counts, spec, random_seed=rng)
-    if Status.INTERRUPTED in (*em.statuses, *map_.statuses):
-        # alone, either is worth keeping; here nothing would follow that whoever stopped it wants
-        raise KeyboardInterrupt
-    tree = sample(
-        counts,
-        spec,
-        draws=draws,
-        chains=chains,
-        random_seed=rng,
-        on_draw=stage(f"{name}: NUTS"),
-    )
-    stage(f"{name}: checks and LOO")
-    diagnosis = diagnose(tree, optima=em)
-    return Fitted(
-        em=em,
-        map=map_,
-        tree=tree,
-        diagnosis=diagnosis,
-        elpd=loo(tree, diagnosis=diagnosis),
-        estimates=compare_estimates(em=em, map=map_, nuts=tree, diagnosis=diagnosis),
-    )
-
-
 def choose_components(
     counts: Counts,
     max_components: int = 4,
@@ -180,6 +79,7 @@ def choose_components(
     spec: MixtureSpec | None = None,
     draws: int = 1000,
     chains: int = 4,
+    stop_early: bool = True,
     random_seed: int | np.random.Generator | None = None,
     watch: Watch | None = None,
     on_fitted: Callable[[Fitted], None] | None = None,
@@ -190,13 +90,16 @@ def choose_components(
     ----------
     counts : Counts
     max_components : int
-        1 to this many components are fitted.
+        1 to this many components are fitted, fewer where ``stop_early`` says so.
     spec : MixtureSpec, optional
         Priors; its number of components is ignored. Default priors where absent. They are resolved
         once, so that every number of components has the same.
     draws, chains : int
         As in `sample`.
+    stop_early : bool
+        Stop where two more components in turn have gained less than 4 elpd over fewer.
     random_seed : int or numpy.random.Generator, optional
+        The result for each number of components does not depend on which others are fitted.
     watch : callable, optional
         Told of each stage and its progress.
     on_fitted : callable, optional
@@ -224,10 +127,10 @@ def choose_components(
     if spec is not None and not isinstance(spec, MixtureSpec):
         raise TypeError(f"spec must be a MixtureSpec; got {type(spec).__name__}.")
     max_components = check_n_components(max_components, "max_components")
-    rng = as_rng(random_seed)
+    entropy = entropy_of(random_seed)
     resolved = (spec or MixtureSpec()).resolve(counts)
     fits: dict[int, Fitted] = {}
-    interrupted = ""
+    note = ""
     for k in range(1, max_components + 1):
         try:
             fits[k] = fit_all(
@@ -235,34 +138,54 @@ def choose_components(
                 resolved.with_components(k),
                 draws=draws,
                 chains=chains,
-                random_seed=rng,
+                random_seed=stream(entropy, k),
                 watch=watch,
             )
         except KeyboardInterrupt:
             if not fits:
                 raise
-            interrupted = f"Interrupted: only up to {k - 1} of {max_components} were assessed."
-            _log.warning(interrupted)
+            note = f"Interrupted: only up to {k - 1} of {max_components} were assessed."
+            _log.warning(note)
             break
         if on_fitted is not None:
             on_fitted(fits[k])
         done = fits[k].tree.attrs
         if done["interrupted"] or done.get("repetition_interrupted"):
             # sample() keeps what it has; whoever stops it there wants the study to stop as well
-            interrupted = (
+            note = (
                 f"Interrupted: {k} of {max_components} numbers of components were assessed, the "
                 "last with less sampling than it needed."
             )
-            _log.warning(interrupted)
+            _log.warning(note)
             break
-    return make_choice(counts, fits, interrupted)
+        if stop_early and k < max_components and _brings_nothing(fits):
+            note = (
+                f"Stopped at {k} of {max_components}: the last two components brought less than "
+                f"{ELPD_LIMIT:g} elpd."
+            )
+            break
+    return make_choice(counts, fits, note)
+
+
+def _brings_nothing(fits: dict[int, Fitted]) -> bool:
+    """Whether the last two numbers of components predict hardly better than the best before."""
+    k = max(fits)
+    if k < 3:
+        return False
+    last, before = (fits[k], fits[k - 1]), [fits[i] for i in fits if i < k - 1]
+    usable = [fitted.elpd.elpd for fitted in before if fitted.diagnosis.density_ok]
+    if not usable or not all(fitted.diagnosis.density_ok for fitted in last):
+        # what could not be assessed says nothing of what more components would bring
+        return False
+    return bool(max(fitted.elpd.elpd for fitted in last) < max(usable) + ELPD_LIMIT)
 
 
 def make_choice(counts: Counts, fits: dict[int, Fitted], note: str = "") -> Choice:
     """Choose among numbers of components that were fitted."""
     table = _evidence(fits)
     refusals = {k: fitted.diagnosis.summary[0] for k, fitted in fits.items()}
-    verdict = judge_components(table, refusals)
+    repairs = {k: f.refits.sentence for k, f in fits.items() if f.refits and f.refits.sentence}
+    verdict = judge_components(table, refusals, repairs)
     table["plausible"] = [k in verdict.plausible for k in table.index]
     return Choice(
         counts=counts,
@@ -272,6 +195,18 @@ def make_choice(counts: Counts, fits: dict[int, Fitted], note: str = "") -> Choi
         reasons=(*verdict.reasons, note) if note else verdict.reasons,
         fits=fits,
     )
+
+
+def _high_k(fitted: Fitted) -> int:
+    """Observations that importance sampling could not leave out."""
+    if fitted.refits is not None:
+        return fitted.refits.n_high_k
+    return int((~(fitted.elpd.pareto_k <= fitted.elpd.good_k)).sum())
+
+
+def _how(fitted: Fitted) -> str:
+    method = "none" if fitted.refits is None else fitted.refits.method
+    return "psis" if method == "none" else method
 
 
 def _evidence(fits: dict[int, Fitted]) -> pd.DataFrame:
@@ -286,7 +221,8 @@ def _evidence(fits: dict[int, Fitted]) -> pd.DataFrame:
             "elpd": fitted.elpd.elpd,
             "elpd_se": fitted.elpd.se,
             "p_loo": fitted.elpd.p,
-            "high_k": int((fitted.elpd.pareto_k > fitted.elpd.good_k).sum()),
+            "high_k": _high_k(fitted),
+            "loo": _how(fitted),
             "elpd_diff": np.nan,
             "diff_se": np.nan,
             "stacking_weight": np.nan,

@@ -1,0 +1,6 @@
+"""Whatever fits more than once: every number of components, and LOO's exact refits."""
+
+from pmnbmix.study.choose import Choice, choose_components, make_choice
+from pmnbmix.study.fitting import Fitted, Watch, fit_all
+
+__all__ = ["Choice", "Fitted", "Watch", "choose_components", "fit_all", "make_choice"]
