@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 # Share of draws with another permutation than most, from which labels count as switching.
 _SWITCHING_SHARE = 0.01
+# Share of draws with another permutation than the one before, from which they switch within chains.
+_SWITCHING_RATE = 0.005
 # Chains whose means of a row differ by this many standard deviations are in different modes.
 _APART = 2.0
 # r-hat of the halves of one chain above which the chain itself has not settled.
@@ -37,11 +39,14 @@ class Groups:
     ----------
     of_chain : ndarray of int, shape (n_chains,)
         0 is the group with the highest level.
+    moves : ndarray of bool, shape (n_chains,)
+        Whether a chain has more than one draw.
     settled : bool
         Whether each chain by itself looks like one in equilibrium.
     """
 
     of_chain: NDArray[np.intp]
+    moves: NDArray[np.bool_]
     settled: bool
 
     @property
@@ -75,10 +80,14 @@ def group_chains(rows: Floats, level: Floats) -> Groups:
     rank = np.argsort(np.argsort(-np.array(heights), kind="stable"))
     worst = chosen[:, :, int(np.argmax(r_hat_and_ess(chosen)[0]))]
     alone = [
-        r_hat_and_ess(chain.reshape(2, -1)[..., None])[0][0] if chain.size >= 8 else np.inf
+        r_hat_and_ess(chain.reshape(2, -1)[..., None])[0][0]
+        # what never moves is not in equilibrium
+        if chain.size >= 8 and np.ptp(chain) > 0
+        else np.inf
         for chain in worst
     ]
-    return Groups(rank[number], settled=max(alone) < _UNSETTLED)
+    moves = (rows != rows[:, :1]).any(axis=(1, 2))
+    return Groups(rank[number], moves, settled=max(alone) < _UNSETTLED)
 
 
 def chain_table(
@@ -110,7 +119,7 @@ def chain_table(
         group, log_likelihood, log_posterior (means), behind (of the mean of the best group),
         labels (the most frequent permutation), labels_share, switch_rate (share of draws with
         another permutation than the one before), divergent, e_bfmi, and with optima: optimum (the
-        nearest), optimum_behind (its log likelihood, less that of the best).
+        nearest, if any is near), optimum_behind (its log likelihood, less that of the best).
     """
     import pandas as pd
 
@@ -134,9 +143,19 @@ def chain_table(
     }
     if optima is not None:
         near = nearest(optima, rows, table)
-        columns["optimum"] = near
-        columns["optimum_behind"] = optima.best - optima.log_likelihood[near]
-    return pd.DataFrame(columns, index=pd.RangeIndex(n_chains, name="chain"))
+        columns["optimum"] = pd.array(near, dtype="Int64")
+        columns["optimum"][near < 0] = pd.NA
+        behind = optima.best - optima.log_likelihood[near]
+        columns["optimum_behind"] = np.where(near < 0, np.nan, behind)
+    return pd.DataFrame(columns, index=pd.Index(chain_names(tree, n_chains), name="chain"))
+
+
+def chain_names(tree: xr.DataTree, n_chains: int) -> list[Any]:
+    """What the tree calls its chains; 0, 1, ... where it does not say."""
+    posterior = tree["posterior"].to_dataset()
+    if "chain" in posterior.coords and posterior.sizes["chain"] == n_chains:
+        return list(posterior["chain"].values.tolist())
+    return list(range(n_chains))
 
 
 def _sampler_columns(tree: xr.DataTree, n_chains: int) -> dict[str, Floats]:
@@ -144,13 +163,19 @@ def _sampler_columns(tree: xr.DataTree, n_chains: int) -> dict[str, Floats]:
     if "sample_stats" not in tree.children:
         return columns
     stats = tree["sample_stats"].to_dataset()
+    if stats.sizes.get("chain") != n_chains:
+        return columns
     if "diverging" in stats:
-        columns["divergent"] = stats["diverging"].transpose("chain", "draw").values.sum(axis=1)
+        columns["divergent"] = (
+            stats["diverging"].transpose("chain", ...).values.reshape(n_chains, -1).sum(axis=1)
+        )
     if "energy" in stats and stats.sizes["draw"] > 3:
         import arviz as az
 
-        energy = az.bfmi(stats[["energy"]])
-        columns["e_bfmi"] = np.asarray(energy["energy"].values, np.float64)
+        moving = (stats["energy"].std("draw") > 0).values
+        if moving.any():
+            energy = az.bfmi(stats[["energy"]].isel(chain=np.flatnonzero(moving)))
+            columns["e_bfmi"][moving] = energy["energy"].values
     return columns
 
 
@@ -167,6 +192,14 @@ def unmixed(groups: Groups, chains: pd.DataFrame, gates: Gates) -> dict[str, str
             "not-mixed": (
                 f"Chains agree, but their draws are worth only {gates.row_ess:.0f} independent "
                 "ones: sample more draws."
+            )
+        }
+    frozen = np.flatnonzero(~groups.moves)
+    if frozen.size:
+        names = ", ".join(str(chains.index[int(i)]) for i in frozen)
+        return {
+            "not-mixed": (
+                f"Chain {names} never moved: its sampler failed. Sample again, or leave it out."
             )
         }
     known = chains["log_posterior"].notna().all()
@@ -201,6 +234,8 @@ def unmixed(groups: Groups, chains: pd.DataFrame, gates: Gates) -> dict[str, str
 
 
 def _near(part: pd.DataFrame) -> str:
+    if part["optimum"].isna().all():
+        return ", near no known optimum"
     optimum = int(part["optimum"].mode()[0])
     behind = float(part.loc[part["optimum"] == optimum, "optimum_behind"].iloc[0])
     place = (
@@ -209,7 +244,7 @@ def _near(part: pd.DataFrame) -> str:
     return f", near {place}"
 
 
-def switching(order: Order) -> dict[str, str]:
+def switching(order: Order, weak: bool) -> dict[str, str]:
     """The finding that labels switched, between or within chains; (chain, draw, k)."""
     k = order.shape[-1]
     if k == 1:
@@ -221,11 +256,16 @@ def switching(order: Order) -> dict[str, str]:
     if moved < _SWITCHING_SHARE:
         return {}
     rate = float((by_chain[:, 1:] != by_chain[:, :-1]).mean())
-    where = f"within chains, {rate:.0%} of the time" if rate > 0 else "between chains"
+    within = rate > _SWITCHING_RATE
+    where = f"within chains, {rate:.0%} of the time" if within else "between chains"
+    cure = (
+        "Components overlap too much for relabelling to say which is which."
+        if weak
+        else "Relabelling repairs it."
+    )
     return {
         "label-switching": (
-            f"Labels switched {where}: {moved:.0%} of the draws had another permutation than most. "
-            "Relabelling has repaired it. Raw r-hat of weights, means and dispersions means "
-            "nothing here."
+            f"Labels switched {where}: the most frequent permutation has {1.0 - moved:.0%} of the "
+            f"draws. {cure} Raw r-hat of weights, means and dispersions means nothing here."
         )
     }

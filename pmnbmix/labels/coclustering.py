@@ -37,10 +37,11 @@ class CoClustering:
         Cluster of each row in the partition of least expected variation of information among those
         tried; 0 is the cluster of the smallest count.
     expected_vi : float
-        Lower bound of its expected variation of information, in nats; 0 where allocations are
-        certain.
+        Its expected variation of information in nats, approximated as in [1]_ (expectations of
+        logarithms by logarithms of expectations); 0 where allocations are certain.
     chain_gap : float
-        Largest difference of a similarity between two chains; small where chains agree.
+        Largest difference of a similarity between two chains; small where chains agree, NaN for
+        one chain.
     """
 
     similarity: xr.DataArray = field(repr=False)
@@ -93,7 +94,7 @@ def co_cluster(
     by_chain = [_similarity(chain, table) for chain in _chains(draws)]
     similarity = np.mean(by_chain, axis=0)
     partition, vi = _summary(similarity, table, draws)
-    gap = float(np.ptp(by_chain, axis=0).max())
+    gap = float(np.ptp(by_chain, axis=0).max()) if len(by_chain) > 1 else np.nan
     return CoClustering(_labelled(similarity, table), partition, vi, gap)
 
 
@@ -135,7 +136,7 @@ def _summary(similarity: Floats, table: CountTable, draws: Draws) -> tuple[NDArr
 
 
 def _expected_vi(partition: NDArray[np.intp], similarity: Floats, frequency: Floats) -> float:
-    """Lower bound of the expected variation of information of a partition (Jensen), in nats.
+    """Approximate expected variation of information of a partition (Jensen's step), in nats.
 
     An observation is certainly together with itself; with the others of its row it is with the
     probability on the diagonal.

@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 
 # Stephens' loss in nats per observation: 0.04 on clean fits, 0.14 and more where labels blur.
 WEAK_LOSS = 0.1
+# Labels are certain where an exchange costs this many times the loss: 50 to 1,000 times where
+# components are distinct, 1 to 9 times where they are not.
+_CERTAIN = 20.0
 # A component is near Poisson where dispersion adds less than this share to its variance.
 NEAR_POISSON = 0.1
 # Orders that agree with Stephens' labels in fewer draws than this are not safe.
@@ -39,7 +42,8 @@ def overlap_matrix(blocks: Blocks, table: CountTable, order: Order) -> Floats:
     Returns
     -------
     ndarray, shape (k, k)
-        Rows sum to 1; the diagonal is the average probability of assignment (Nagin 2005).
+        Rows sum to 1. On the diagonal, the probability that two allocations of an observation of
+        component j, drawn apart, agree; where components cannot be told apart, its weight.
     """
     k = order.shape[1]
     both = np.zeros((len(order), k, k))
@@ -68,8 +72,9 @@ def component_table(draws: Draws, table: CountTable, overlap: Floats) -> pd.Data
     pandas.DataFrame
         occupancy (median number of observations), p_empty (probability that it holds less than
         one), p_near_poisson (that dispersion adds less than a tenth to its variance), assigned
-        (average probability of assignment), nearest and overlap (the component that shares most of
-        its observations, and which share).
+        (diagonal of the overlap), separation (assigned, from 0 where it is no more than the weight
+        to 1), nearest and overlap (the component that shares most of its observations, and which
+        share).
     """
     import pandas as pd
 
@@ -85,6 +90,8 @@ def component_table(draws: Draws, table: CountTable, overlap: Floats) -> pd.Data
         "assigned": np.diag(overlap),
     }
     if k > 1:
+        share = draws.weights.mean(axis=axes)
+        columns["separation"] = (np.diag(overlap) - share) / np.maximum(1.0 - share, 1e-9)
         columns |= {"nearest": nearest, "overlap": others[np.arange(k), nearest]}
     return pd.DataFrame(columns, index=pd.RangeIndex(k, name="component"))
 
@@ -107,19 +114,36 @@ def near_edges(components: pd.DataFrame) -> dict[str, str]:
     return notes
 
 
-def weak_labels(loss: float, k: int) -> dict[str, str]:
-    """The finding that components cannot be told apart, from Stephens' loss per observation."""
-    if k == 1 or loss <= WEAK_LOSS:
+def weak_labels(loss: float, margin: float, k: int) -> dict[str, str]:
+    """The finding that components cannot be told apart.
+
+    Either draws disagree on which observation belongs where, or they agree that it could be either:
+    then Stephens' loss is small, and so is what an exchange of labels would add to it.
+
+    Parameters
+    ----------
+    loss : float
+        Stephens' loss in nats per observation and draw.
+    margin : float
+        Median over draws of what the cheapest exchange of two labels would add, in the same unit.
+    k : int
+    """
+    if k == 1 or (loss <= WEAK_LOSS and margin >= _CERTAIN * loss):
         return {}
+    why = (
+        f"Stephens loss {loss:.2f} nats per observation"
+        if loss > WEAK_LOSS
+        else f"exchanging labels costs only {margin / loss:.1f} times what draws differ by anyway"
+    )
     return {
         "weak-labels": (
-            f"Components can hardly be told apart (Stephens loss {loss:.2f} nats per "
-            "observation): trust the mixture's density, not the single components."
+            f"Components can hardly be told apart ({why}): trust the mixture's density, not the "
+            "single components."
         )
     }
 
 
-def unsafe_ordering(labelling: pd.DataFrame) -> tuple[str, ...]:
+def unsafe_ordering(labelling: pd.DataFrame, weak: bool) -> tuple[str, ...]:
     """Sentence that says where ordering by mean gives other labels, and which order does not."""
     orders = {
         str(name).removeprefix("order by "): float(share)
@@ -128,8 +152,7 @@ def unsafe_ordering(labelling: pd.DataFrame) -> tuple[str, ...]:
     }
     by_mean = orders["means"]
     best = max(orders, key=lambda name: orders[name])
-    blurred = float(labelling["loss"].to_numpy()[0]) > WEAK_LOSS
-    if by_mean >= _SAFE_AGREEMENT or (blurred and orders[best] < _SAFE_AGREEMENT):
+    if by_mean >= _SAFE_AGREEMENT or weak:
         # where labels mean nothing, no order is to blame
         return ()
     text = (

@@ -31,7 +31,7 @@ from pmnbmix.labels.relabel import (
     sampled_source,
 )
 from pmnbmix.labels.relabelling import Relabelling, by_parameter, common_turn
-from pmnbmix.labels.stephens import loss_under
+from pmnbmix.labels.stephens import loss_under, swap_margin
 from pmnbmix.mixture.draws import Draws, log_prior_of, read_table, row_log_density
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
@@ -145,8 +145,12 @@ def diagnose(
     table = read_table(tree, counts)
     raw, _ = raw_draws(tree, names)
     k = raw.n_components
+    if raw.means.shape[1] < 4:
+        raise ValueError(
+            f"chains have {raw.means.shape[1]} draws; a diagnosis needs 4 at least. Sample more."
+        )
     rows = row_log_density(tree, raw, table)
-    known = None if optima is None else read_optima(optima, k, table.n)
+    known = None if optima is None else read_optima(optima, k, table)
 
     found = relabel_by_responsibilities(raw, table)
     order = canonical(raw, found.order)
@@ -155,6 +159,10 @@ def diagnose(
     overlap = overlap_matrix(*source, order.reshape(-1, k))
     labelling = _labelling(tree, raw, table, found, source)
     loss = found.loss / (raw.n_samples * table.n)
+    margin = 0.0
+    if k > 1:
+        added = swap_margin(source[0], source[1].frequency, order.reshape(-1, k))
+        margin = float(np.median(added)) / table.n
 
     spec = tree.attrs.get("spec")
     prior = None if spec is None else MixtureSpec.from_dict(json.loads(spec))
@@ -175,8 +183,8 @@ def diagnose(
     too_low = "lower-mode" in notes
     if not gates.density_ok:
         notes |= unmixed(groups, chains, gates)
-    notes |= switching(order)
-    notes |= weak_labels(loss, k)
+    notes |= weak_labels(loss, margin, k)
+    notes |= switching(order, weak="weak-labels" in notes)
     notes |= near_edges(components)
     notes |= _divergences(tree)
     effective = float(rows.reshape(-1, rows.shape[2]).var(axis=0, ddof=1) @ table.frequency)
@@ -188,7 +196,7 @@ def diagnose(
         summary=(
             _TOO_LOW if too_low and gates.density_ok else gates.sentence,
             *notes.values(),
-            *(unsafe_ordering(labelling) if k > 1 else ()),
+            *(unsafe_ordering(labelling, "weak-labels" in notes) if k > 1 else ()),
             *_slow_tails(chains),
             *_many_parameters(effective, 3 * k - 1, gates),
             *_interrupted(tree),
@@ -284,7 +292,7 @@ def _table(raw: Draws, relabelled: Draws, invariant: dict[str, Floats]) -> pd.Da
 
 
 def _divergences(tree: xr.DataTree) -> dict[str, str]:
-    if "n_divergent" in tree.attrs and "n_sampled" in tree.attrs:
+    if _attributes_hold(tree):
         # of all draws, where only every so many were kept
         n, of = int(tree.attrs["n_divergent"]), int(tree.attrs["n_sampled"])
     elif "sample_stats" in tree.children and "diverging" in tree["sample_stats"]:
@@ -300,6 +308,15 @@ def _divergences(tree: xr.DataTree) -> dict[str, str]:
             "higher target_accept."
         )
     }
+
+
+def _attributes_hold(tree: xr.DataTree) -> bool:
+    """Whether the attributes count the divergences of these chains, and not of more or fewer."""
+    if not {"n_divergent", "n_sampled"} <= set(tree.attrs):
+        return False
+    sizes = tree["posterior"].sizes
+    per_chain = int(tree.attrs.get("thinned_from", tree.attrs["n_sampled"] // sizes["chain"]))
+    return bool(per_chain * sizes["chain"] == tree.attrs["n_sampled"])
 
 
 def _slow_tails(chains: pd.DataFrame) -> tuple[str, ...]:

@@ -16,6 +16,10 @@ from pmnbmix.mixture.spec import MixtureSpec
 Floats = NDArray[np.float64]
 
 
+# A chain is near an optimum that lies within so many standard deviations of its densities.
+_NEAR = 3.0
+
+
 @dataclass(frozen=True, eq=False)
 class Optima:
     """Optima of the likelihood.
@@ -36,7 +40,7 @@ class Optima:
         return float(self.log_likelihood.max())
 
 
-def read_optima(optima: Any, n_components: int, n: float) -> Optima:
+def read_optima(optima: Any, n_components: int, table: CountTable) -> Optima:
     """Read the optima of a point fit, its table, or its tree.
 
     Raises
@@ -47,10 +51,10 @@ def read_optima(optima: Any, n_components: int, n: float) -> Optima:
         Where it is a fit of other counts or has another number of components.
     """
     counts = getattr(optima, "counts", None)
-    if counts is not None and counts.n != n:
+    if counts is not None and counts.n != table.n:
         raise ValueError(
-            f"optima is a fit of {counts.n} observations, but the tree has {n:.0f}. Pass the fit "
-            "of the same counts."
+            f"optima is a fit of {counts.n} observations, but the tree has {table.n:.0f}. Pass the "
+            "fit of the same counts."
         )
     try:
         if hasattr(optima, "children"):
@@ -72,14 +76,19 @@ def read_optima(optima: Any, n_components: int, n: float) -> Optima:
             f"optima has {found} components, but the tree has {n_components}. Pass the fit with "
             "the same number."
         )
-    return Optima(
-        np.asarray(columns["log_likelihood"], np.float64),
-        Draws(*(columns[name][None] for name in PARAMETERS)),
-    )
+    stated = np.asarray(columns["log_likelihood"], np.float64)
+    draws = Draws(*(columns[name][None] for name in PARAMETERS))
+    own = draws.log_density(table)[0] @ table.frequency
+    if not np.allclose(own, stated, rtol=1e-6, atol=1e-3):
+        raise ValueError(
+            f"optima states a log likelihood of {stated[0]:.3f}, but its parameters have "
+            f"{own[0]:.3f} on the counts of the tree. Pass the fit of the same counts."
+        )
+    return Optima(stated, draws)
 
 
 def nearest(optima: Optima, rows: Floats, table: CountTable) -> NDArray[np.intp]:
-    """Optimum whose density is nearest to that of each chain, (n_chains,).
+    """Optimum whose density is nearest to that of each chain, (n_chains,); -1 where none is near.
 
     Distances are root mean squares over observations of differences in log density, which labels do
     not change, in units of the scatter within the chain.
@@ -90,7 +99,7 @@ def nearest(optima: Optima, rows: Floats, table: CountTable) -> NDArray[np.intp]
     # a row that never moves would be infinitely far; so far below the others is far enough
     scale = np.maximum(variance, 1e-3 * (variance @ share)[:, None] + np.finfo(float).tiny)
     distance = ((centre[:, None] - of_optima) ** 2 / scale[:, None]) @ share
-    return np.asarray(distance.argmin(axis=1))
+    return np.where(distance.min(axis=1) < _NEAR**2, distance.argmin(axis=1), -1)
 
 
 def lower_mode(
@@ -107,11 +116,12 @@ def lower_mode(
         at_optima = optima.log_likelihood + log_prior(spec, _inside(optima.draws, table))[0]
         if at_optima.max() - (likelihood + log_prior(spec, raw)).max() <= allowed:
             return {}
+    prior = "what the prior was is not known" if spec is None else "the prior does not explain it"
     return {
         "lower-mode": (
             f"No chain comes near the best known optimum: its log likelihood is {optima.best:.1f}, "
-            f"the best draw has {likelihood.max():.1f}, and the prior does not explain it. Sample "
-            "again with more chains or another seed."
+            f"the best draw has {likelihood.max():.1f}, and {prior}. Sample again with more chains "
+            "or another seed."
         )
     }
 

@@ -17,6 +17,7 @@ from pmnbmix.labels.stephens import stephens, stephens_best_of
 from pmnbmix.mixture.draws import (
     Draws,
     component_dim,
+    component_dims,
     log_prior_of,
     read_draws,
     read_table,
@@ -163,7 +164,8 @@ def relabel_by_pivot(
     if method == "pra":
         assert pivot is not None
         own = Draws(*(getattr(pivot, name)[None, None, :] for name in PARAMETERS))
-        points, centre = _coordinates(draws), _coordinates(own)[0]
+        least = draws.means[draws.means > 0.0].min(initial=np.inf)
+        points, centre = _coordinates(draws, least), _coordinates(own, least)[0]
         scale = points.std(axis=(0, 1))
         scale[scale == 0.0] = 1.0
         return pra(points / scale, centre / scale)
@@ -203,15 +205,15 @@ def _orders(draws: Draws) -> Iterable[Order]:
         yield by_parameter(getattr(draws, name).reshape(-1, draws.n_components)).order
 
 
-def _coordinates(draws: Draws) -> Floats:
+def _coordinates(draws: Draws, least: float) -> Floats:
     """Parameters on scales on which distances mean something, (n_samples, k, 3)."""
-    with np.errstate(divide="ignore"):
-        coordinates = (
-            np.log(draws.means),
-            draws.weights,
-            # the share of the variance of a count of mean 1: 0 at Poisson, where a log has no end
-            draws.dispersions / (1.0 + draws.dispersions),
-        )
+    coordinates = (
+        # a mean of 0, which has no logarithm, counts as the least of the draws
+        np.log(np.maximum(draws.means, min(least, 1.0))),
+        draws.weights,
+        # the share of the variance of a count of mean 1: 0 at Poisson, where a log has no end
+        draws.dispersions / (1.0 + draws.dispersions),
+    )
     return np.stack(coordinates, axis=-1).reshape(-1, draws.n_components, 3)
 
 
@@ -226,6 +228,9 @@ def _pivot(
             f"pivot must be a PointFit or MixtureParams; got {type(given).__name__}. Allocations "
             "as an array go to relabel_draws."
         )
+    fitted = getattr(given, "counts", None)
+    if fitted is not None and "unique_rows" in tree.children:
+        read_table(tree, fitted)
     if params.n_components != draws.n_components:
         raise ValueError(
             f"pivot has {params.n_components} components, but the tree has {draws.n_components}."
@@ -339,10 +344,7 @@ def _permute_dataset(
 ) -> xr.Dataset:
     """Permute every variable that has draws and components."""
     permuted = dataset.copy()
-    if names is None or "mixture_component" in names:
-        dims = {"mixture_component" if names is None else names["mixture_component"]}
-    else:
-        dims = {component_dim(dataset[name], names) for name in names.values() if name in dataset}
+    dims = component_dims(dataset, names)
     for name, variable in dataset.data_vars.items():
         for dim in dims.intersection(map(str, variable.dims)):
             if not {"chain", "draw"} <= set(variable.dims):

@@ -30,6 +30,8 @@ _MEANING = {
 # A result from another start than the labels as they are must be better by this share: else the
 # numbering would depend on rounding.
 _TOLERANCE = 1e-3
+# Squares of larger parameters, summed, would overflow.
+_LARGEST = 1e150
 # Draws tried as pivots where none is given, and as starts of the iterative forms.
 _TRIED, _STARTS = 20, 3
 
@@ -98,6 +100,11 @@ def relabel_draws(
     """
     given = {"p": p, "z": z, "draws": draws}
     check_method(method)
+    for name, number in (("by", by), ("n_components", n_components)):
+        if number is not None and (
+            isinstance(number, bool) or not isinstance(number, int | np.integer)
+        ):
+            raise TypeError(f"{name} must be a whole number; got {number!r}.")
     for name in _NEEDS[method]:
         if given[name] is None:
             raise ValueError(f"method={method!r} needs {name}: {_MEANING[name]}.")
@@ -142,6 +149,11 @@ def _run(
         return by_parameter(draws[:, :, by])
     if method == "pra":
         assert draws is not None
+        if np.abs(draws).max() > _LARGEST:
+            raise ValueError(
+                f"draws go up to {np.abs(draws).max():g}; distances need them below {_LARGEST:g}. "
+                "Pass their logarithms."
+            )
         if pivot is None:
             tried = (pra(draws, draws[s]) for s in _evenly(len(draws), _TRIED))
             return min(tried, key=lambda found: found.loss)
@@ -181,7 +193,7 @@ def _evenly(n: int, most: int) -> list[int]:
 def _chosen_pivot[T: np.generic](
     pivot: ArrayLike | int, array: NDArray[np.generic], kind: type[T]
 ) -> NDArray[T]:
-    if isinstance(pivot, int | np.integer):
+    if isinstance(pivot, int | np.integer) and not isinstance(pivot, bool):
         if not 0 <= pivot < len(array):
             raise ValueError(f"pivot {pivot} is no draw; there are {len(array)}.")
         return np.asarray(array[pivot], kind)
@@ -267,10 +279,12 @@ def _checked_z(z: ArrayLike | None, k: int) -> NDArray[np.integer] | None:
 
 def _refuse_fractions(array: NDArray[np.generic], name: str) -> None:
     numeric = np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
-    if not numeric or not (array == np.floor(array.astype(np.float64))).all():
-        raise TypeError(
-            f"{name} must hold whole numbers (labels); got {array.dtype} {array.flat[0]}."
-        )
+    if not numeric:
+        raise TypeError(f"{name} must hold whole numbers (labels); got {array.dtype}.")
+    fractional = np.argwhere(~(array == np.floor(array.astype(np.float64))))
+    if fractional.size:
+        where = tuple(fractional[0].tolist())
+        raise TypeError(f"{name} must hold whole numbers (labels); {array[where]} at {where}.")
 
 
 def _checked_frequency(
@@ -279,9 +293,14 @@ def _checked_frequency(
     n = p.shape[1] if p is not None else z.shape[1] if z is not None else 0
     if frequency is None:
         return np.ones(n)
-    array = np.asarray(frequency, np.float64)
-    if array.shape != (n,) or not (np.isfinite(array) & (array >= 0)).all():
+    array = np.asarray(frequency)
+    if array.shape != (n,):
+        raise ValueError(f"frequency has shape {array.shape}; expected ({n},).")
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"frequency must hold numbers; got {array.dtype}.")
+    bad = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))
+    if bad.size:
         raise ValueError(
-            f"frequency must be {n} finite numbers of 0 or more; got shape {array.shape}."
+            f"frequency must be finite and 0 or more; entry {bad[0]} is {array[bad[0]]}."
         )
-    return array
+    return array.astype(np.float64)

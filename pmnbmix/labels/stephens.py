@@ -129,3 +129,18 @@ def _cross_entropy(blocks: Blocks, frequency: Floats, order: Order) -> Floats:
         weighted = log_mean * frequency[rows][:, None]
         cross -= np.matmul(weighted.T[None], p)
     return cross
+
+
+def swap_margin(blocks: Blocks, frequency: Floats, order: Order) -> Floats:
+    """Loss that the cheapest exchange of two labels would add to each draw, in nats, (n_samples,).
+
+    Large where labels are certain; about 0 where a draw might as well be labelled otherwise.
+    """
+    k = order.shape[1]
+    cross = _cross_entropy(blocks, frequency, order)
+    # cost of giving new label j to the component that has new label l
+    cost = np.take_along_axis(cross, order[:, None, :].repeat(k, axis=1), axis=2)
+    own = np.diagonal(cost, axis1=1, axis2=2)
+    swapped = cost + cost.transpose(0, 2, 1) - own[:, :, None] - own[:, None, :]
+    swapped[:, np.arange(k), np.arange(k)] = np.inf
+    return np.asarray(swapped.min(axis=(1, 2)))

@@ -134,16 +134,35 @@ def component_cdf(
 
     A value below 0 has probability 0.
     """
+    return _component_tail(values, means, inv_disps, upper=False)
+
+
+def component_sf(
+    values: NDArray[np.float64], means: NDArray[np.float64], inv_disps: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Probability of more than ``values`` under one component, exact where it is tiny."""
+    return _component_tail(values, means, inv_disps, upper=True)
+
+
+def _component_tail(
+    values: NDArray[np.float64],
+    means: NDArray[np.float64],
+    inv_disps: NDArray[np.float64],
+    upper: bool,
+) -> NDArray[np.float64]:
     values, means, inv_disps = np.broadcast_arrays(values, means, inv_disps)
-    out = np.where(values >= 0, 1.0, 0.0)
+    out = np.where((values >= 0) != upper, 1.0, 0.0)
     inside = (values >= 0) & (means > 0)
+    gamma, beta = (
+        (special.gammainc, special.betainc) if upper else (special.gammaincc, special.betaincc)
+    )
     # beyond this the incomplete beta function loses digits that the incomplete gamma has
     poisson = inside & (inv_disps > _POISSON_FROM * np.maximum(means, 1.0))
     mixed = inside & ~poisson
-    out[poisson] = special.gammaincc(values[poisson] + 1.0, means[poisson])
+    out[poisson] = gamma(values[poisson] + 1.0, means[poisson])
     # the complement's argument keeps its digits where the mean is far below inv_disps
     share = means[mixed] / (inv_disps[mixed] + means[mixed])
-    out[mixed] = special.betaincc(values[mixed] + 1.0, inv_disps[mixed], share)
+    out[mixed] = beta(values[mixed] + 1.0, inv_disps[mixed], share)
     return out
 
 

@@ -120,9 +120,25 @@ def read_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> Dra
         )
         with np.errstate(divide="ignore", over="ignore"):
             arrays.append(_ON_OTHER_SCALES[name][key](array))
-    if names is not None:
-        _refuse_impossible(*arrays)
+    _refuse_impossible(*arrays)
+    total = arrays[0].sum(axis=-1, keepdims=True)
+    if np.abs(total - 1.0).max() > 1e-12:
+        # of single precision
+        arrays[0] = arrays[0] / total
     return Draws(*arrays)
+
+
+def component_dims(dataset: xr.Dataset, names: Mapping[str, str] | None) -> set[str]:
+    """Dimensions of the components in a group of a tree that `read_draws` reads."""
+    if names is None or "mixture_component" in names:
+        return {"mixture_component" if names is None else names["mixture_component"]}
+    found = set()
+    for parameter in PARAMETERS:
+        keys = _ON_OTHER_SCALES[parameter]
+        variable = next((names[key] for key in keys if key in names), parameter)
+        if variable in dataset:
+            found.add(component_dim(dataset[variable], names))
+    return found
 
 
 def _find_variable(
@@ -137,7 +153,8 @@ def _find_variable(
     if variable not in posterior:
         raise ValueError(
             f"the posterior has no variable {variable!r}; it has {list(posterior.data_vars)}. Say "
-            f"which one holds the {parameter}: names={{{' or '.join(map(repr, keys))}: ...}}."
+            f"which one holds the {parameter}, names={{{' or '.join(map(repr, keys))}: ...}}, to "
+            "relabel, diagnose or from_datatree; the last makes a tree that every function takes."
         )
     return key, posterior[variable]
 
@@ -147,6 +164,11 @@ def component_dim(variable: xr.DataArray, names: Mapping[str, str] | None) -> st
     dims = [str(dim) for dim in variable.dims]
     wanted = "mixture_component" if names is None else names.get("mixture_component")
     others = [dim for dim in dims if dim not in ("chain", "draw")]
+    if not {"chain", "draw"} <= set(dims):
+        raise ValueError(
+            f"posterior variable {str(variable.name)!r} has dimensions {tuple(dims)}; expected "
+            "chain and draw among them. Keep both, as in tree.isel(chain=[0])."
+        )
     if len(dims) != 3 or len(others) != 1 or (wanted is not None and others != [wanted]):
         raise ValueError(
             f"posterior variable {str(variable.name)!r} has dimensions {tuple(dims)}; expected "
@@ -167,7 +189,7 @@ def _refuse_impossible(weights: Floats, means: Floats, dispersions: Floats) -> N
         raise ValueError(f"there are no draws: shape {weights.shape}.")
     checks = {
         "weights": (weights, weights >= 0.0, "0 or more"),
-        "means": (means, (means > 0.0) & np.isfinite(means), "above 0 and finite"),
+        "means": (means, (means >= 0.0) & np.isfinite(means), "0 or more and finite"),
         "dispersions": (
             dispersions,
             (dispersions >= 0.0) & np.isfinite(dispersions),
@@ -195,6 +217,8 @@ def read_table(tree: xr.DataTree, counts: Counts | None = None) -> CountTable:
     if counts is not None:
         if not isinstance(counts, Counts):
             raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
+        if "unique_rows" in tree.children:
+            _refuse_other_rows(read_table(tree), counts.table)
         return counts.table
     maker = "Pass counts=... with draws of another sampler; sample()"
     rows = group(tree, "unique_rows", maker).to_dataset()
@@ -220,6 +244,19 @@ def log_prior_of(tree: xr.DataTree) -> Floats | None:
         others = [dim for dim in variable.dims if dim not in ("chain", "draw")]
         total += variable.sum(others).transpose("chain", "draw").values
     return total
+
+
+def _refuse_other_rows(own: CountTable, other: CountTable) -> None:
+    same = own.values.shape == other.values.shape and all(
+        np.array_equal(getattr(own, name), getattr(other, name))
+        for name in ("values", "exposure", "frequency")
+    )
+    if not same:
+        raise ValueError(
+            f"counts are {other.n:.0f} observations with sum {other.frequency @ other.values:.0f}, "
+            f"but the tree says it was fitted to {own.n:.0f} with sum "
+            f"{own.frequency @ own.values:.0f}. Leave counts out, or pass those of the fit."
+        )
 
 
 def row_of_observation(tree: xr.DataTree) -> NDArray[np.int64]:

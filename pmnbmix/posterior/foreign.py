@@ -8,8 +8,8 @@ from importlib.metadata import version
 import xarray as xr
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.labels.relabel import relabel
-from pmnbmix.mixture.draws import fingerprint, read_draws
+from pmnbmix.labels.relabel import raw_draws, relabel
+from pmnbmix.mixture.draws import fingerprint
 from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree, assemble
 
 
@@ -44,10 +44,16 @@ def from_datatree(
     """
     if not isinstance(counts, Counts):
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
-    draws = read_draws(tree, {} if names is None else names)
+    draws = raw_draws(tree, {} if names is None else names)[0]
     groups = {}
     if "sample_stats" in tree.children:
         stats = tree["sample_stats"].to_dataset()
+        found = (stats.sizes.get("chain"), stats.sizes.get("draw"))
+        if found != draws.means.shape[:2]:
+            raise ValueError(
+                f"sample_stats has (chain, draw) = {found}, but the posterior has "
+                f"{draws.means.shape[:2]}. Drop the group, or pass that of the same run."
+            )
         groups["sample_stats"] = stats.drop_vars(("chain", "draw"), errors="ignore")
     new = assemble(counts, draws, groups)
     kept = ("inference_library", "inference_library_version")

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.data.counts import CountTable
 from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.labels.gates import check_gates
+from pmnbmix.labels.optima import log_prior
 from pmnbmix.labels.relabel import relabel
-from pmnbmix.mixture.draws import Draws, read_draws
+from pmnbmix.mixture.draws import Draws, read_draws, read_table, row_log_density
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import best_permutations
+from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.selection.distances import distances
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +60,11 @@ def compare_estimates(
         ``nuts_upper``: the posterior with its central 95 % interval. ``em_difference``,
         ``map_difference``: point estimate minus posterior mean, in posterior standard deviations.
         ``flag``: why a row is not to be trusted, with what to do, several divided by " | "; empty
-        where it is.
+        where it is. ``table.attrs`` holds, by name of the fit, ``log_likelihood`` and, where priors
+        are known, ``log_posterior`` (density of weights, log means and log dispersions, but for a
+        constant) at each estimate and at the best draw; and by pairs of names ``kl`` (nats a count)
+        and ``total_variation`` between the fitted distributions, a posterior standing for its
+        predictive one.
 
     Raises
     ------
@@ -128,8 +137,60 @@ def compare_estimates(
                 table[f"{name}_difference"] = _standardised(
                     table[name].to_numpy() - centre.ravel(), spread.ravel()
                 )
+    if "nuts" in trees:
+        for flag in flags:
+            flag.extend(_several_modes(trees["nuts"]))
     table["flag"] = [" | ".join(dict.fromkeys(flag)) for flag in flags]
+    rows = _rows_of(em, map, trees)
+    fitted = {name: read_draws(tree) for name, tree in trees.items()}
+    table.attrs.update({**_heights(trees, rows, map), **distances(fitted, rows)})
     return table
+
+
+def _several_modes(nuts: xr.DataTree) -> list[str]:
+    if "modes" not in nuts.children:
+        return []
+    mattering = int(nuts["modes"].to_dataset()["matters"].sum())
+    if mattering < 2:
+        return []
+    return [
+        f"several modes: {mattering} of the posterior matter, and a point estimate shows one; "
+        "look at tree['modes']"
+    ]
+
+
+def _rows_of(em: Any, map: Any, trees: dict[str, xr.DataTree]) -> CountTable | None:
+    """Unique rows of the counts, from whichever knows them."""
+    if "nuts" in trees and "unique_rows" in trees["nuts"].children:
+        return read_table(trees["nuts"])
+    for fit in (em, map):
+        counts = getattr(fit, "counts", None)
+        if counts is not None:
+            table: CountTable = counts.table
+            return table
+    return None
+
+
+def _heights(
+    trees: dict[str, xr.DataTree], rows: CountTable | None, map: Any
+) -> dict[str, dict[str, float]]:
+    """Log likelihood and log posterior density at every estimate and at the best draw."""
+    if rows is None:
+        return {}
+    spec = getattr(map, "spec", None)
+    if spec is None and "nuts" in trees and "spec" in trees["nuts"].attrs:
+        spec = MixtureSpec.from_dict(json.loads(trees["nuts"].attrs["spec"]))
+    likelihood: dict[str, float] = {}
+    posterior: dict[str, float] = {}
+    for name, tree in trees.items():
+        draws = read_draws(tree)
+        level = row_log_density(tree, draws, rows) @ rows.frequency
+        likelihood[name] = float(level.max())
+        if spec is not None:
+            with np.errstate(divide="ignore"):
+                posterior[name] = float((level + log_prior(spec, draws)).max())
+    heights = {"log_likelihood": likelihood}
+    return {**heights, "log_posterior": posterior} if posterior else heights
 
 
 def _same_counts(trees: dict[str, xr.DataTree]) -> None:

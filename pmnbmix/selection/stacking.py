@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.labels.chains import group_chains
+from pmnbmix.labels.chains import chain_names, group_chains
 from pmnbmix.mixture.draws import (
     log_prior_of,
     read_draws,
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Groups whose draws are not those of the posterior.
-_OF_PRIOR = ("prior", "prior_predictive")
+# Averages over the draws of all chains; they have to be made again.
+_AVERAGED = ("responsibilities", "rates")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,9 @@ def stack_chains(tree: xr.DataTree) -> StackedChains:
         elpds[number] = elpd_of_rows(part, inverse, reff, name="count", doubtful=True)
     weight = np.ones(1)
     if n_groups > 1:
-        ranked = az.compare({str(i): elpd for i, elpd in elpds.items()}, method="stacking")
+        ranked = az.compare(
+            {str(i): elpd for i, elpd in elpds.items()}, method="stacking", round_to="none"
+        )
         weight = np.array([float(ranked.loc[str(i), "weight"]) for i in range(n_groups)])
         weight = weight / weight.sum()
     share = weight[of_chain] / np.bincount(of_chain)[of_chain]
@@ -106,7 +108,7 @@ def stack_chains(tree: xr.DataTree) -> StackedChains:
         "high_k": [int((elpds[i].pareto_k > elpds[i].good_k).sum()) for i in of_chain],
     }
     return StackedChains(
-        pd.DataFrame(records, index=pd.RangeIndex(n_chains, name="chain")),
+        pd.DataFrame(records, index=pd.Index(chain_names(tree, n_chains), name="chain")),
         _resampled(tree, share, n_draws),
     )
 
@@ -123,9 +125,14 @@ def _resampled(tree: xr.DataTree, share: Floats, n_draws: int) -> xr.DataTree:
     content = {}
     for name, child in tree.children.items():
         dataset = child.to_dataset()
-        if {"chain", "draw"} <= set(dataset.dims) and name not in _OF_PRIOR:
+        if name in _AVERAGED:
+            continue
+        if (dataset.sizes.get("chain"), dataset.sizes.get("draw")) == (share.size, n_draws):
             chosen = dataset.isel(index).drop_vars(("chain", "draw"), errors="ignore")
             dataset = chosen.expand_dims(chain=[0]).assign_coords(draw=np.arange(chain.size))
+        elif name == "posterior_predictive":
+            # of fewer draws: which chain they are of is not to be had back
+            continue
         content[name] = dataset
     new = xr.DataTree.from_dict(content)
     new.attrs.update(tree.attrs)

@@ -199,3 +199,87 @@ def test_real_posteriors(crab_choice, doctor_tree):
         assert len(diagnosis.summary) >= len(diagnosis.findings) + 1
     assert {"label-switching", "weak-labels"} <= nb.diagnose(crab_choice.trees[3]).findings
     assert nb.diagnose(doctor_tree).components_ok
+
+
+def test_components_that_are_the_same_are_weak_however_small_the_loss():
+    """All draws agree that every observation could belong to either: Stephens' loss is nothing."""
+    rng = np.random.default_rng(0)
+    counts = nb.Counts(rng.negative_binomial(5, 0.3, 300))
+    weights = rng.dirichlet([50, 50], size=(4, 500))
+    means = counts.values.mean() * np.exp(rng.normal(0, 0.03, (4, 500, 2)))
+    draws = Draws(weights, means, 0.2 * np.exp(rng.normal(0, 0.05, (4, 500, 2))))
+    diagnosis = nb.diagnose(assemble(counts, draws, {}))
+    assert diagnosis.labelling.loc["stephens", "loss"] < 0.01
+    assert "weak-labels" in diagnosis.findings
+    assert (diagnosis.components["separation"].abs() < 0.05).all()
+    assert "repairs" not in str(diagnosis)
+    assert "Ordering by mean is unsafe" not in str(diagnosis)
+
+
+@pytest.mark.parametrize("name", ["death_notices", "simar_claims", "fetal_lamb"])
+def test_real_components_that_nothing_tells_apart(name):
+    counts = nb.load_dataset(name)
+    tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    assert "weak-labels" in nb.diagnose(tree).findings
+
+
+def test_optima_are_checked_against_the_counts(counts, crab):
+    tree = assemble(counts, scattered([TRUTH] * 4), {})
+    other = nb.fit_em(nb.Counts(counts.values + 1), 2, random_seed=0)
+    fewer = nb.fit_em(nb.Counts(counts.values[:100]), 2, random_seed=0)
+    for optima in (other, fewer.optima, fewer.to_datatree()):
+        with pytest.raises(ValueError, match=r"states a log likelihood of .* same counts"):
+            nb.diagnose(tree, optima=optima)
+
+
+def test_a_chain_near_no_optimum_is_not_said_to_be_near_one(counts):
+    far = nb.MixtureParams([0.5, 0.5], [10.0, 22.0], [1.0, 0.6])
+    em = nb.fit_em(counts, 2, random_seed=0)
+    diagnosis = nb.diagnose(assemble(counts, scattered([TRUTH] * 3 + [far]), {}), optima=em)
+    assert diagnosis.chains["optimum"].isna().tolist() == [False, False, False, True]
+    assert "near the best optimum" in str(diagnosis)
+    assert "near no known optimum" in str(diagnosis)
+
+
+def test_a_prior_that_is_not_known_is_not_acquitted(counts):
+    tree = assemble(counts, scattered([LOWER] * 4), {})
+    text = str(nb.diagnose(tree, optima=nb.fit_em(counts, 2, random_seed=0)))
+    assert "what the prior was is not known" in text
+
+
+def test_a_chain_that_never_moved(counts):
+    draws = scattered([TRUTH] * 4)
+    frozen = Draws(*(getattr(draws, name).copy() for name in ("weights", "means", "dispersions")))
+    for array in (frozen.weights, frozen.means, frozen.dispersions):
+        array[3] = array[3, :1]
+    diagnosis = nb.diagnose(assemble(counts, frozen, {}))
+    assert not diagnosis.density_ok
+    assert diagnosis.findings == {"not-mixed"}
+    assert "Chain 3 never moved" in str(diagnosis)
+
+
+def test_too_few_draws_are_refused(counts):
+    with pytest.raises(ValueError, match="chains have 2 draws; a diagnosis needs 4"):
+        nb.diagnose(assemble(counts, scattered([TRUTH] * 4, n_draws=2), {}))
+    em = nb.fit_em(counts, 2, random_seed=0)
+    with pytest.raises(ValueError, match="chains have 1 draws"):
+        nb.diagnose(em.to_datatree(), counts=counts)
+
+
+def test_attributes_of_more_chains_do_not_count(counts):
+    tree = assemble(counts, scattered([TRUTH] * 4), {})
+    tree.attrs.update({"n_divergent": 400, "n_sampled": 4000, "thinned_from": 1000})
+    assert "divergences" in nb.diagnose(tree).findings
+    three = tree.isel(chain=[0, 1, 3])
+    three.attrs.update(tree.attrs)
+    diagnosis = nb.diagnose(three)
+    assert "divergences" not in diagnosis.findings
+    assert diagnosis.chains.index.tolist() == [0, 1, 3]
+
+
+def test_one_exchanged_draw_is_not_switching_within_chains(counts):
+    where = np.zeros((4, 500), bool)
+    where[2:] = True
+    where[0, 250] = True
+    diagnosis = nb.diagnose(assemble(counts, flipped(scattered([TRUTH] * 4), where), {}))
+    assert "between chains: the most frequent permutation has 50% of the draws" in str(diagnosis)

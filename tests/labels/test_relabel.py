@@ -5,6 +5,7 @@ import pmnbmix as nb
 from pmnbmix.labels.relabel import relabel_by_responsibilities, thinned
 from pmnbmix.labels.stephens import stephens
 from pmnbmix.mixture.permute import gather
+from pmnbmix.posterior.tree import assemble
 from tests.synthetic import scattered
 
 
@@ -149,6 +150,26 @@ def test_a_point_fit_can_be_the_pivot(crab, crab_choice, method):
         p = params.responsibilities(values)
         expected = min(crab.n - p[np.arange(crab.n), turn].sum() for turn in (pivot, 1 - pivot))
         assert float(by_fit["relabelling"]["cost"][0, 7]) == pytest.approx(expected)
+
+
+def test_a_pivot_with_a_mean_of_zero():
+    """EM gives mean 0 to the component of structural zeros."""
+    rng = np.random.default_rng(0)
+    counts = nb.Counts([0] * 60 + rng.poisson(5, 40).tolist())
+    em = nb.fit_em(counts, 2, random_seed=0)
+    assert em.params.means[0] == 0.0
+    truth = nb.MixtureParams([0.6, 0.4], [0.02, 5.0], [0.3, 0.1])
+    draws = scattered([truth] * 2, n_draws=100)
+    order = rng.permuted(np.tile([0, 1], (2, 100, 1)), axis=-1)
+    tree = assemble(counts, draws.permuted(order), {})
+    new = nb.relabel(tree, method="pra", pivot=em)
+    assert float(new["posterior"]["means"][..., 0].max()) < 1
+    assert np.isfinite(new["relabelling"]["cost"]).all()
+
+
+def test_a_pivot_of_other_counts_is_refused(crab_choice, doctor_visits):
+    with pytest.raises(ValueError, match="pass those of the fit"):
+        nb.relabel(crab_choice.trees[2], method="ecr", pivot=nb.fit_em(doctor_visits, 2))
 
 
 def test_large_tables_are_relabelled_from_a_sample_of_rows_first(monkeypatch):

@@ -264,8 +264,13 @@ P, Z, D = np.full((2, 3, 2), 0.5), np.zeros((2, 3), int), np.zeros((2, 2, 1))
         ({"draws": D, "method": "pra", "pivot": D[0] + np.inf}, ValueError, "not finite"),
         ({"draws": D, "method": "order", "by": 1}, ValueError, "by must be from 0 to 0"),
         ({"z": Z, "method": "ecr", "pivot": [0, 0, 9]}, ValueError, "pivot holds labels"),
-        ({"p": P, "frequency": [1, 2]}, ValueError, "frequency must be 3"),
-        ({"p": P, "frequency": [1, 2, -1]}, ValueError, "0 or more"),
+        ({"p": P, "frequency": [1, 2]}, ValueError, r"frequency has shape \(2,\); expected \(3,\)"),
+        ({"p": P, "frequency": [1, 2, -1]}, ValueError, "0 or more; entry 2 is -1"),
+        ({"p": P, "frequency": ["a"] * 3}, TypeError, "frequency must hold numbers"),
+        ({"z": np.full((2, 3), np.nan), "p": P, "method": "ecr"}, TypeError, r"nan at \(0, 0\)"),
+        ({"draws": D, "method": "order", "by": "means"}, TypeError, "by must be a whole number"),
+        ({"z": Z, "method": "ecr", "n_components": 2.5}, TypeError, "n_components must be"),
+        ({"draws": D + 1e200, "method": "pra"}, ValueError, "distances need them below"),
     ],
 )  # fmt: skip
 def test_bad_arrays(arguments, error, text):

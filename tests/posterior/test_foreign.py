@@ -3,6 +3,7 @@
 import arviz as az
 import numpy as np
 import pytest
+import xarray as xr
 
 import pmnbmix as nb
 from tests.synthetic import TRUTH, scattered
@@ -195,3 +196,86 @@ def test_counts_are_needed(foreign):
         nb.from_datatree(foreign, [1, 2, 3], NAMES)
     with pytest.raises(TypeError, match="counts must be a Counts"):
         nb.diagnose(foreign, counts=[1, 2], names=NAMES)
+
+
+def test_variables_under_default_names_are_relabelled_with_the_others(counts, draws):
+    posterior = {"weights": draws.weights, "mu": draws.means, "dispersions": draws.dispersions}
+    tree = az.from_dict({"posterior": posterior})
+    new = nb.relabel(tree, counts=counts, names={"means": "mu"})["posterior"]
+    assert float(new["weights"][..., 0].max()) < 0.5 < float(new["weights"][..., 1].min())
+    assert float(new["mu"][..., 0].max()) < 5
+    all_default = az.from_dict({"posterior": {**posterior, "means": draws.means}})
+    again = nb.relabel(all_default, counts=counts, names={})["posterior"]
+    np.testing.assert_array_equal(again["means"], new["mu"])
+
+
+def test_single_precision_is_enough(counts, draws):
+    posterior = {
+        "w": draws.weights.astype("f4"),
+        "mu": draws.means.astype("f4"),
+        "alpha": (1 / draws.dispersions).astype("f4"),
+    }
+    tree = az.from_dict({"posterior": posterior})
+    assert nb.diagnose(tree, counts=counts, names=NAMES).components_ok
+    taken = nb.from_datatree(tree, counts, NAMES)
+    np.testing.assert_allclose(taken["posterior"]["weights"].sum("mixture_component"), 1.0)
+    for method in ("ecr", "pra"):
+        nb.relabel(tree, method=method, counts=counts, names=NAMES)
+
+
+def test_draws_under_our_own_names_are_checked_too(counts, draws):
+    means = draws.means.copy()
+    means[1, 2, 0] = np.nan
+    dims = {name: ["mixture_component"] for name in ("weights", "means", "dispersions")}
+    posterior = {"weights": draws.weights, "means": means, "dispersions": draws.dispersions}
+    tree = az.from_dict({"posterior": posterior}, dims=dims)
+    for call in (nb.relabel, nb.diagnose, nb.co_cluster):
+        with pytest.raises(ValueError, match="means of chain 1, draw 2, component 0 is nan"):
+            call(tree, counts=counts)
+
+
+def test_counts_that_are_not_those_of_the_tree(counts, foreign):
+    tree = nb.from_datatree(foreign, counts, NAMES)
+    for other in (nb.Counts(counts.values + 1), nb.Counts(counts.values[:100])):
+        for call in (nb.relabel, nb.diagnose, nb.co_cluster):
+            with pytest.raises(ValueError, match="Leave counts out, or pass those of the fit"):
+                call(tree, counts=other)
+    assert nb.diagnose(tree, counts=counts).density_ok
+
+
+def test_labels_the_sampler_gave_are_remembered(counts, foreign):
+    relabelled = nb.relabel(foreign, counts=counts, names=NAMES)
+    taken = nb.from_datatree(relabelled, counts, NAMES)
+    assert "label-switching" in nb.diagnose(taken).findings
+    straight = nb.from_datatree(foreign, counts, NAMES)
+    np.testing.assert_array_equal(
+        taken["relabelling"]["permutation"], straight["relabelling"]["permutation"]
+    )
+
+
+def test_statistics_of_another_run_are_refused(counts, foreign):
+    tree = foreign.copy()
+    tree["sample_stats"] = xr.DataTree(
+        xr.Dataset({"diverging": (("chain", "draw"), np.zeros((4, 200), bool))})
+    )
+    with pytest.raises(ValueError, match=r"sample_stats has \(chain, draw\) = \(4, 200\)"):
+        nb.from_datatree(tree, counts, NAMES)
+
+
+def test_a_tree_without_chains(counts, foreign):
+    alone = foreign.isel(chain=0)
+    with pytest.raises(ValueError, match="expected chain and draw among them"):
+        nb.relabel(alone, counts=counts, names=NAMES)
+
+
+def test_what_sampled_oddly_is_no_reason_to_fail(counts, foreign):
+    """Energies that never change, divergences with a dimension of their own."""
+    tree = foreign.copy()
+    stats = {
+        "energy": (("chain", "draw"), np.ones((4, 300))),
+        "diverging": (("chain", "draw", "kind"), np.zeros((4, 300, 2), bool)),
+    }
+    tree["sample_stats"] = xr.DataTree(xr.Dataset(stats))
+    chains = nb.diagnose(tree, counts=counts, names=NAMES).chains
+    assert chains["e_bfmi"].isna().all()
+    assert (chains["divergent"] == 0).all()

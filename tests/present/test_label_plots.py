@@ -126,7 +126,20 @@ def test_bad_requests(tree):
         nb.plots.plot_relabelling(tree, "mu")
     with pytest.raises(ValueError, match="kind must be 'trace' or 'rank'"):
         nb.plots.plot_relabelling(tree, kind="dots")
+    alone = nb.stack_chains(tree).tree
+    with pytest.raises(ValueError, match="ranks compare chains, and there is one"):
+        nb.plots.plot_relabelling(alone, kind="rank")
+    nb.plots.plot_relabelling(alone)
     bare = tree.copy()
     del bare["relabelling"]
     with pytest.raises(ValueError, match=r"no group 'relabelling'.*relabel\(\) makes"):
         nb.plots.plot_permutations(bare)
+
+
+def test_poisson_components_have_no_log_dispersion_to_draw(tree):
+    flat = tree.copy()
+    posterior = flat["posterior"].to_dataset()
+    flat["posterior"].dataset = posterior.assign(dispersions=0.0 * posterior["dispersions"])
+    collection = nb.plots.plot_relabelling(flat, "dispersions")
+    ax = collection.get_target("dispersions", {"row": 0, "labels": "relabelled"})
+    assert not np.any(ax.get_lines()[0].get_ydata())

@@ -40,6 +40,8 @@ def test_modes_that_predict_better_together_share_the_weight():
     by_group = stacked.table.groupby("group")["weight"].sum()
     assert len(by_group) == 2
     assert (by_group > 0.2).all()
+    # ArviZ rounds what it shows, to two digits here
+    assert np.abs(100 * by_group - np.rint(100 * by_group)).max() > 1e-4
     # evenly spaced draws of each chain, as many as its weight says
     means = stacked.tree["posterior"]["means"].values.ravel()
     assert (means > 20).mean() == pytest.approx(
@@ -61,3 +63,19 @@ def test_chains_that_agree_have_equal_weights(counts):
 def test_too_short_chains_are_refused(counts):
     with pytest.raises(ValueError, match="chains have 5 draws; stacking needs 8"):
         nb.stack_chains(assemble(counts, scattered([TRUTH] * 2, n_draws=5), {}))
+
+
+def test_a_chain_that_never_moved_can_be_weighed(counts):
+    draws = scattered([TRUTH] * 4)
+    for array in (draws.weights, draws.means, draws.dispersions):
+        array[3] = array[3, :1]
+    stacked = nb.stack_chains(assemble(counts, draws, {}))
+    assert stacked.table["weight"].sum() == pytest.approx(1.0)
+    assert np.isfinite(stacked.table["elpd"]).all()
+
+
+def test_averages_over_all_chains_do_not_survive(counts):
+    tree = nb.relabel(assemble(counts, scattered([TRUTH, LOWER, TRUTH, TRUTH]), {}))
+    stacked = nb.stack_chains(nb.add_rates(nb.add_responsibilities(tree))).tree
+    assert not {"responsibilities", "rates"} & set(stacked.children)
+    nb.add_responsibilities(stacked)

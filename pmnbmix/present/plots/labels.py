@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.labels.chains import chain_names
 from pmnbmix.labels.relabel import raw_draws
 from pmnbmix.mixture.draws import group, read_draws
 from pmnbmix.mixture.params import PARAMETERS
@@ -64,9 +65,11 @@ def plot_relabelling(
     if kind not in ("trace", "rank"):
         raise ValueError(f"kind must be 'trace' or 'rank'; got {kind!r}.")
     raw, _ = raw_draws(tree)
+    if kind == "rank" and raw.means.shape[0] < 2:
+        raise ValueError("ranks compare chains, and there is one; draw kind='trace'.")
     both = np.stack([getattr(draws, name) for draws in (raw, read_draws(tree))], axis=-1)
     what = titles_of(tree)[name]
-    if name != "weights":
+    if name != "weights" and (both > 0.0).all():
         both, what = np.log10(both), f"log10 of {what}"
     n_chains, n_draws, k, _ = both.shape
     columns = ["as sampled", "relabelled"]
@@ -162,7 +165,8 @@ def plot_permutations(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
         vmax=_COLOURED + 0.5,
         extent=(0, n_draws, n_chains - 0.5, -0.5),
     )
-    ax.set_yticks(range(n_chains), [f"chain {chain}" for chain in range(n_chains)])
+    names = chain_names(tree, n_chains)
+    ax.set_yticks(range(n_chains), [f"chain {name}" for name in names])
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("draw")
     ax.set_title("labels the sampler gave to components 0, 1, ...", fontsize=11)

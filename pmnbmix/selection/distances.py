@@ -1,0 +1,120 @@
+"""How far apart fitted distributions are: Kullback-Leibler and total variation."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import CountTable
+from pmnbmix.mixture.density import component_cdf, component_sf
+from pmnbmix.mixture.draws import Draws
+
+Floats = NDArray[np.float64]
+
+# Draws whose mean stands for a posterior, exposures that stand for all, and bins of counts.
+_DRAWS, _EXPOSURES, _BINS = 100, 20, 500
+# The last bin begins where every distribution has at most this much beyond, or one has nothing that
+# a floating point number could hold.
+_TAIL, _NOTHING = 1e-9, 1e-250
+
+
+def distances(fits: dict[str, Draws], table: CountTable | None) -> dict[str, dict[str, float]]:
+    """Distances between every two of some fitted distributions of a count.
+
+    Parameters
+    ----------
+    fits : dict of str to Draws
+        A posterior is its predictive distribution.
+    table : CountTable, optional
+        Its exposures are averaged over; without it exposure is 1.
+
+    Returns
+    -------
+    dict of str to dict
+        "kl" (nats a count, of the second from the first) by "em, nuts" and "nuts, em", and
+        "total_variation" by "em, nuts". Counts are binned where there are more than hundreds; then
+        both are lower bounds, close ones.
+    """
+    exposures, shares = _typical(table)
+    kl: dict[str, float] = {}
+    variation: dict[str, float] = {}
+    for exposure, share in zip(exposures, shares, strict=True):
+        edges = _edges(fits, float(exposure))
+        masses = {name: _mass(draws, float(exposure), edges) for name, draws in fits.items()}
+        for (one, p), (other, q) in itertools.permutations(masses.items(), 2):
+            name = f"{one}, {other}"
+            kl[name] = kl.get(name, 0.0) + float(share) * _kl(p, q)
+        for (one, p), (other, q) in itertools.combinations(masses.items(), 2):
+            name = f"{one}, {other}"
+            variation[name] = variation.get(name, 0.0) + float(share) * _variation(p, q)
+    return {"kl": kl, "total_variation": variation}
+
+
+def _variation(p: Floats, q: Floats) -> float:
+    return 0.5 * float(np.abs(p - q).sum())
+
+
+def _kl(p: Floats, q: Floats) -> float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(p > 0.0, p * np.log(p / q), 0.0)
+    return max(float(terms.sum()), 0.0)
+
+
+def _typical(table: CountTable | None) -> tuple[Floats, Floats]:
+    """Exposures at evenly spaced quantiles, or all of them where they are few, with shares."""
+    if table is None:
+        return np.ones(1), np.ones(1)
+    exposures, index = np.unique(table.exposure, return_inverse=True)
+    shares = np.bincount(index, weights=table.frequency) / table.n
+    if exposures.size <= _EXPOSURES:
+        return exposures, shares
+    quantiles = (np.arange(_EXPOSURES) + 0.5) / _EXPOSURES
+    chosen = exposures[np.searchsorted(np.cumsum(shares), quantiles)]
+    return chosen, np.full(_EXPOSURES, 1.0 / _EXPOSURES)
+
+
+def _thinned(draws: Draws) -> tuple[Floats, Floats, Floats]:
+    chosen = np.linspace(0, draws.n_samples - 1, min(_DRAWS, draws.n_samples)).astype(int)
+    k = draws.n_components
+    with np.errstate(divide="ignore"):
+        return (
+            draws.weights.reshape(-1, k)[chosen],
+            draws.means.reshape(-1, k)[chosen],
+            1.0 / draws.dispersions.reshape(-1, k)[chosen],
+        )
+
+
+def _tail(draws: Draws, exposure: float, at: Floats, upper: bool) -> Floats:
+    """P(count > at) or P(count <= at), averaged over draws."""
+    weights, means, inv_disps = _thinned(draws)
+    tail = component_sf if upper else component_cdf
+    below = tail(at[None, :, None], exposure * means[:, None, :], inv_disps[:, None, :])
+    return np.asarray((weights[:, None, :] * below).sum(-1).mean(0))
+
+
+def _mass(draws: Draws, exposure: float, edges: Floats) -> Floats:
+    """Probability of each bin, the last one open; each from the tail that it is in."""
+    last = edges[1:] - 1.0
+    below = _tail(draws, exposure, last, upper=False)
+    beyond = _tail(draws, exposure, last, upper=True)
+    low = np.diff(below, prepend=0.0, append=1.0)
+    high = -np.diff(beyond, prepend=1.0, append=0.0)
+    return np.maximum(np.where(np.append(below, 1.0) < 0.5, low, high), 0.0)
+
+
+def _edges(fits: dict[str, Draws], exposure: float) -> Floats:
+    """Edges of bins that reach far into every tail: one count each as long as there is room."""
+    high = 8.0
+    while high < 1e15:
+        further = np.array([high, 2.0 * high])
+        beyond = np.array([_tail(one, exposure, further, upper=True) for one in fits.values()])
+        if beyond[:, 0].max() <= _TAIL or beyond[:, 1].min() <= _NOTHING:
+            break
+        high *= 2.0
+    singles = np.arange(0.0, min(high, _BINS / 2) + 1.0)
+    if high <= singles[-1]:
+        return singles
+    wide = np.round(np.geomspace(singles[-1] + 1.0, high + 1.0, _BINS - singles.size))
+    return np.unique(np.concatenate([singles, wide]))
