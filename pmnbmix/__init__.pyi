@@ -18,6 +18,8 @@ from .point.bootstrap import BootstrapTest as BootstrapTest
 from .point.bootstrap import bootstrap_lrt as bootstrap_lrt
 from .point.fit import fit_em as fit_em
 from .point.fit import fit_map as fit_map
+from .point.goodness import GoodnessOfFit as GoodnessOfFit
+from .point.goodness import goodness_of_fit as goodness_of_fit
 from .point.optima import Status as Status
 from .point.result import PointFit as PointFit
 from .posterior.derived import add_rates as add_rates
@@ -30,7 +32,11 @@ from .posterior.tree import add_log_likelihood as add_log_likelihood
 from .posterior.tree import load as load
 from .posterior.tree import save as save
 from .present import plots as plots
+from .selection.adequacy import loo_pit as loo_pit
+from .selection.adequacy import quantile_residuals as quantile_residuals
 from .selection.compare import compare_estimates as compare_estimates
+from .selection.evidence import Evidence as Evidence
+from .selection.evidence import log_evidence as log_evidence
 from .selection.loo import loo as loo
 from .selection.stacking import StackedChains as StackedChains
 from .selection.stacking import stack_chains as stack_chains
@@ -47,6 +53,8 @@ __all__ = [
     "Counts",
     "Diagnosis",
     "DirichletPrior",
+    "Evidence",
+    "GoodnessOfFit",
     "MixtureParams",
     "MixtureSpec",
     "NormalPrior",
@@ -65,12 +73,16 @@ __all__ = [
     "fit_em",
     "fit_map",
     "from_datatree",
+    "goodness_of_fit",
     "laplace",
     "list_datasets",
     "load",
     "load_dataset",
+    "log_evidence",
     "loo",
+    "loo_pit",
     "plots",
+    "quantile_residuals",
     "read_counts",
     "relabel",
     "relabel_draws",

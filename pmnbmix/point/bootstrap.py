@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,27 +19,21 @@ from pmnbmix.point.fit import check_counts, fit_em
 from pmnbmix.point.newton import Climb, climb, escape
 from pmnbmix.point.objective import Objective, inv_disps, unpack_point
 from pmnbmix.point.optima import EM_ITERATIONS, Status
+from pmnbmix.point.replicates import check_n_boot, check_n_jobs, collect, draw_again
 from pmnbmix.point.result import PointFit
 from pmnbmix.point.search import squashed
-from pmnbmix.progress import progress_bar
 from pmnbmix.seeds import entropy_of, stream
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Floats = NDArray[np.float64]
-_log = logging.getLogger(__name__)
 
 # Share of replicates at an edge from which the bootstrap of a parameter is called inconsistent.
 _AT_EDGE = 0.05
 _MAX_ITER = 200
 # Likelihood ratios are equal where they differ by no more than this share, or this many nats.
 _ROUNDING = 1e-6
-# Counts are drawn in blocks of this many, and this many at most.
-_BLOCK = 1_000_000
-_LARGEST_DRAW = 100_000_000
-# Seconds of work from which starting processes is worth it.
-_WORTH_PROCESSES = 15.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +150,7 @@ def bootstrap_estimates(
         table = _redraw(counts, unpack_point(points[0]), kind, rng)
         return _refit(objective, points, table)
 
-    done = _collect(replicate, range(n_boot), n_jobs, progressbar, f"{kind} bootstrap")
+    done = collect(replicate, range(n_boot), n_jobs, progressbar, f"{kind} bootstrap")
     if len(done) < 2:
         raise KeyboardInterrupt
     return np.array(done), len(done) == n_boot
@@ -242,104 +232,21 @@ def bootstrap_lrt(
 
     def replicate(index: int) -> float:
         rng = stream(entropy, index)
-        return _ratio(_both(_drawn(counts, params, rng), null, alternative, rng))
+        return _ratio(_both(draw_again(counts, params, rng), null, alternative, rng))
 
     missing = range(len(kept), n_boot)
-    kept += _collect(replicate, missing, n_jobs, progressbar, "bootstrap likelihood ratio")
+    kept += collect(replicate, missing, n_jobs, progressbar, "bootstrap likelihood ratio")
     return BootstrapTest(null, alternative, statistic, np.array(kept), n_boot, entropy)
-
-
-def check_n_boot(n_boot: object) -> None:
-    """Check a number of replicates: an integer of 2 or above."""
-    if isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < 2:
-        raise ValueError(f"n_boot must be a whole number of 2 or above; got {n_boot!r}.")
-
-
-def check_n_jobs(n_jobs: object) -> None:
-    """Check a number of processes: an integer of 1 or above, or None for all cores."""
-    if n_jobs is not None and (
-        isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs < 1
-    ):
-        raise ValueError(
-            f"n_jobs must be a whole number of 1 or above, or None for all cores; got {n_jobs!r}."
-        )
-
-
-def _collect[T](
-    replicate: Callable[[int], T],
-    indices: range,
-    n_jobs: int | None,
-    progressbar: bool,
-    title: str,
-) -> list[T]:
-    """Run the replicates in order; where interrupted, return those that are done."""
-    done: list[T] = []
-    try:
-        with progress_bar(title, progressbar) as advance:
-            for result in _run(replicate, indices, n_jobs):
-                done.append(result)
-                advance(len(done), len(indices))
-    except KeyboardInterrupt:
-        _log.warning("interrupted; keeping %d of %d replicates", len(done), len(indices))
-    return done
-
-
-def _run[T](replicate: Callable[[int], T], indices: range, n_jobs: int | None) -> Iterator[T]:
-    started = time.perf_counter()
-    here = 0
-    for index in indices:
-        left = (len(indices) - here) * (time.perf_counter() - started) / max(here, 1)
-        if n_jobs != 1 and (n_jobs is not None or left > _WORTH_PROCESSES):
-            break
-        yield replicate(index)
-        here += 1
-    rest = indices[here:]
-    if rest:
-        parallel = joblib.Parallel(
-            n_jobs=-1 if n_jobs is None else int(n_jobs), return_as="generator"
-        )
-        yield from parallel(joblib.delayed(replicate)(index) for index in rest)
-
-
-def _expanded_exposure(counts: Counts) -> Floats | None:
-    return np.repeat(counts.exposure, counts.frequency) if counts.has_exposure else None
 
 
 def _redraw(
     counts: Counts, params: MixtureParams, kind: str, rng: np.random.Generator
 ) -> CountTable:
     if kind == "parametric":
-        return _drawn(counts, params, rng).table
+        return draw_again(counts, params, rng).table
     table = counts.table
     times = rng.multinomial(counts.n, table.frequency / table.n)
     return Counts(table.values, table.exposure, times).table
-
-
-def _drawn(counts: Counts, params: MixtureParams, rng: np.random.Generator) -> Counts:
-    """As many counts from a mixture, with the same exposures; tabulated block by block."""
-    if counts.n > _LARGEST_DRAW:
-        raise ValueError(
-            f"{counts.n} counts cannot be drawn again in reasonable time; at most {_LARGEST_DRAW}. "
-            'Use kind="nonparametric", or profile_intervals().'
-        )
-    exposure = _expanded_exposure(counts)
-    parts = []
-    try:
-        for first in range(0, counts.n, _BLOCK):
-            n = min(_BLOCK, counts.n - first)
-            scale = None if exposure is None else exposure[first : first + n]
-            values, _ = params.sample(n, rng, scale)
-            parts.append(Counts(values, scale).table)
-    except ValueError as error:
-        raise ValueError(
-            f'the fit cannot be drawn from ({error}) Use kind="nonparametric", or '
-            "profile_intervals()."
-        ) from None
-    return Counts(
-        np.concatenate([part.values for part in parts]),
-        None if exposure is None else np.concatenate([part.exposure for part in parts]),
-        np.concatenate([part.frequency for part in parts]),
-    )
 
 
 def _refit(objective: Objective, points: list[Floats], table: CountTable) -> Floats:

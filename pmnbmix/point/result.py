@@ -255,13 +255,8 @@ class PointFit:
         .. [1] B. Efron, R. J. Tibshirani (1993), An Introduction to the Bootstrap,
            https://doi.org/10.1201/9780429246593
         """
-        from pmnbmix.point.bootstrap import (
-            Bootstrap,
-            bootstrap_estimates,
-            check_n_boot,
-            check_n_jobs,
-            edge_flags,
-        )
+        from pmnbmix.point.bootstrap import Bootstrap, bootstrap_estimates, edge_flags
+        from pmnbmix.point.replicates import check_n_boot, check_n_jobs
 
         _check_level(level)
         check_n_boot(n_boot)

@@ -18,6 +18,8 @@ _DRAWS, _EXPOSURES, _BINS = 100, 20, 500
 # The last bin begins where every distribution has at most this much beyond, or one has nothing that
 # a floating point number could hold.
 _TAIL, _NOTHING = 1e-9, 1e-250
+# Draws in whose components bins are fine.
+_LOOKED_AT = 5
 
 
 def distances(fits: dict[str, Draws], table: CountTable | None) -> dict[str, dict[str, float]]:
@@ -35,7 +37,7 @@ def distances(fits: dict[str, Draws], table: CountTable | None) -> dict[str, dic
     dict of str to dict
         "kl" (nats a count, of the second from the first) by "em, nuts" and "nuts, em", and
         "total_variation" by "em, nuts". Counts are binned where there are more than hundreds; then
-        both are lower bounds, close ones.
+        both are lower bounds, close ones unless one has masses below the smallest number.
     """
     exposures, shares = _typical(table)
     kl: dict[str, float] = {}
@@ -57,9 +59,10 @@ def _variation(p: Floats, q: Floats) -> float:
 
 
 def _kl(p: Floats, q: Floats) -> float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(p > 0.0, p * np.log(p / q), 0.0)
-    return max(float(terms.sum()), 0.0)
+    # a mass too small for a number is at most the smallest one; the distance is at least this
+    tiny = np.finfo(np.float64).tiny
+    held = p > 0.0
+    return max(float((p[held] * np.log(p[held] / np.maximum(q[held], tiny))).sum()), 0.0)
 
 
 def _typical(table: CountTable | None) -> tuple[Floats, Floats]:
@@ -106,15 +109,32 @@ def _mass(draws: Draws, exposure: float, edges: Floats) -> Floats:
 
 def _edges(fits: dict[str, Draws], exposure: float) -> Floats:
     """Edges of bins that reach far into every tail: one count each as long as there is room."""
-    high = 8.0
-    while high < 1e15:
-        further = np.array([high, 2.0 * high])
-        beyond = np.array([_tail(one, exposure, further, upper=True) for one in fits.values()])
-        if beyond[:, 0].max() <= _TAIL or beyond[:, 1].min() <= _NOTHING:
-            break
-        high *= 2.0
+
+    def beyond(place: float) -> Floats:
+        at = np.array([place])
+        return np.array([_tail(one, exposure, at, upper=True)[0] for one in fits.values()])
+
+    low, high = 0.0, 8.0
+    while high < 1e15 and beyond(high).max() > _TAIL and beyond(high).min() > _NOTHING:
+        low, high = high, 2.0 * high
+    # a distribution that ends in between still has to be told from nothing
+    while beyond(high).min() <= _NOTHING and high - low > max(1.0, 1e-6 * high):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if beyond(middle).min() > _NOTHING else (low, middle)
+    high = np.floor(low if beyond(high).min() <= _NOTHING else high)
     singles = np.arange(0.0, min(high, _BINS / 2) + 1.0)
     if high <= singles[-1]:
         return singles
-    wide = np.round(np.geomspace(singles[-1] + 1.0, high + 1.0, _BINS - singles.size))
-    return np.unique(np.concatenate([singles, wide]))
+    wide = np.geomspace(singles[-1] + 1.0, high + 1.0, _BINS - singles.size)
+    places = np.concatenate([wide, *(_around_components(one, exposure) for one in fits.values())])
+    places = np.round(places[(places > singles[-1]) & (places <= high + 1.0)])
+    return np.unique(np.concatenate([singles, places]))
+
+
+def _around_components(draws: Draws, exposure: float) -> Floats:
+    """Places in every component of a few draws, finer than it is wide."""
+    chosen = np.linspace(0, draws.n_samples - 1, min(_LOOKED_AT, draws.n_samples)).astype(int)
+    k = draws.n_components
+    means = exposure * draws.means.reshape(-1, k)[chosen].ravel()
+    sds = np.sqrt(means + draws.dispersions.reshape(-1, k)[chosen].ravel() * means**2)
+    return np.asarray((means[:, None] + sds[:, None] * np.linspace(-5.0, 5.0, 41)).ravel())

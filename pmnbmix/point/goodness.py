@@ -1,0 +1,128 @@
+"""Whether a fitted mixture describes the counts at all: a parametric bootstrap of their ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.data.counts import CountTable
+from pmnbmix.mixture.density import component_cdf
+from pmnbmix.mixture.params import MixtureParams
+from pmnbmix.point.fit import fit_em
+from pmnbmix.point.optima import Status
+from pmnbmix.point.replicates import check_n_boot, check_n_jobs, collect, draw_again
+from pmnbmix.point.result import PointFit
+from pmnbmix.seeds import entropy_of, stream
+
+Floats = NDArray[np.float64]
+
+# Points of the unit interval at which distribution functions are compared.
+_GRID = 100
+
+
+@dataclass(frozen=True, eq=False)
+class GoodnessOfFit:
+    """A test of the fit itself.
+
+    Attributes
+    ----------
+    statistic : float
+        Cramer-von Mises distance, times n, of the probability integral transform from uniform.
+    null_statistics : ndarray, shape (n_boot,)
+        The same of counts drawn from the fit and fitted again.
+    """
+
+    statistic: float
+    null_statistics: Floats = field(repr=False)
+
+    @property
+    def p_value(self) -> float:
+        """Share of distances at least as large, the observed one among them."""
+        larger = int((self.null_statistics >= self.statistic).sum())
+        return (1 + larger) / (1 + self.null_statistics.size)
+
+
+def goodness_of_fit(
+    fit: PointFit,
+    n_boot: int = 199,
+    *,
+    random_seed: int | np.random.Generator | None = None,
+    n_jobs: int | None = None,
+    progressbar: bool = True,
+) -> GoodnessOfFit:
+    """Test whether counts like these would come from the fitted mixture.
+
+    The distance of the counts from the fit is compared with those of counts drawn from the fit,
+    each fitted again, so that it counts how much a fit adapts to its data.
+
+    Parameters
+    ----------
+    fit : PointFit
+        From `fit_em`.
+    n_boot : int
+        Number of replicates.
+    random_seed : int or numpy.random.Generator, optional
+        The result does not depend on ``n_jobs``.
+    n_jobs : int, optional
+        Processes; all cores where absent and the work is worth starting them.
+    progressbar : bool
+
+    Returns
+    -------
+    GoodnessOfFit
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of the wrong kind or out of range, and counts too many to be drawn again.
+
+    References
+    ----------
+    .. [1] C. Czado, T. Gneiting, L. Held (2009), Predictive model assessment for count data,
+       Biometrics 65, 1254-1261, https://doi.org/10.1111/j.1541-0420.2009.01191.x
+    """
+    if not isinstance(fit, PointFit):
+        raise TypeError(f"fit must be a PointFit, as fit_em returns; got {type(fit).__name__}.")
+    check_n_boot(n_boot)
+    check_n_jobs(n_jobs)
+    entropy, counts, k = entropy_of(random_seed), fit.counts, fit.n_components
+    params = fit.params
+
+    def replicate(index: int) -> float:
+        rng = stream(entropy, index)
+        again = draw_again(counts, params, rng)
+        refitted = fit_em(again, k, start=params, random_seed=rng)
+        if Status.INTERRUPTED in refitted.statuses:
+            raise KeyboardInterrupt
+        return distance_from_uniform(refitted.params, again.table)
+
+    statistic = distance_from_uniform(params, counts.table)
+    done = collect(replicate, range(n_boot), n_jobs, progressbar, "goodness of fit")
+    if len(done) < 2:
+        raise KeyboardInterrupt
+    return GoodnessOfFit(statistic, np.array(done))
+
+
+def distance_from_uniform(params: MixtureParams, table: CountTable) -> float:
+    """Cramer-von Mises distance of the mean probability integral transform from uniform, times n.
+
+    The transform of a count spreads evenly over the jump of the distribution function at it, so
+    that nothing is drawn at random.
+    """
+    lower, upper = cdf_jump(params, table)
+    grid = (np.arange(_GRID) + 0.5) / _GRID
+    width = np.maximum(upper - lower, np.finfo(np.float64).tiny)
+    share = np.clip((grid[:, None] - lower) / width, 0.0, 1.0) @ table.frequency / table.n
+    return float(table.n * ((share - grid) ** 2).mean())
+
+
+def cdf_jump(params: MixtureParams, table: CountTable) -> tuple[Floats, Floats]:
+    """P(count < value) and P(count <= value) of each row, (n_unique,)."""
+    below = [
+        component_cdf(at[:, None], table.exposure[:, None] * params.means, params.inv_disps)
+        @ params.weights
+        for at in (table.values - 1.0, table.values)
+    ]
+    return below[0], below[1]

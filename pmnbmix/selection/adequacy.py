@@ -1,0 +1,147 @@
+"""Whether the chosen mixture describes the counts: ranks of observations in their predictions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from pmnbmix.data.counts import CountTable
+from pmnbmix.mixture.density import component_cdf
+from pmnbmix.mixture.draws import (
+    Draws,
+    read_draws,
+    read_table,
+    row_log_density,
+    row_of_observation,
+)
+from pmnbmix.seeds import as_rng
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+Floats = NDArray[np.float64]
+
+# Draws that predict, evenly spaced; distribution functions cost more than densities.
+_DRAWS = 1000
+# Rows whose distribution functions are made at once take at most this many numbers.
+_BLOCK = 4_000_000
+
+
+def loo_pit(tree: xr.DataTree) -> pd.DataFrame:
+    """Probability integral transform of each distinct observation, predicted from all others.
+
+    A count is discrete, so that its transform is an interval: from the predicted probability of
+    fewer to that of at most as many.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As `sample` returns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each unique row: value, exposure, frequency, lower, upper.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the tree lacks the groups that are needed.
+
+    References
+    ----------
+    .. [1] C. Czado, T. Gneiting, L. Held (2009), Predictive model assessment for count data,
+       Biometrics 65, 1254-1261, https://doi.org/10.1111/j.1541-0420.2009.01191.x
+    .. [2] A. Vehtari, A. Gelman, J. Gabry (2017), Stat. Comput. 27, 1413-1432,
+       https://doi.org/10.1007/s11222-016-9696-4
+    """
+    import pandas as pd
+
+    draws, table = read_draws(tree), read_table(tree)
+    rows = row_log_density(tree, draws, table)
+    chosen = np.linspace(0, draws.n_samples - 1, min(_DRAWS, draws.n_samples)).astype(int)
+    log_density = rows.reshape(draws.n_samples, -1)[chosen]
+    k = draws.n_components
+    thinned = Draws(
+        *(
+            array.reshape(1, -1, k)[:, chosen]
+            for array in (draws.weights, draws.means, draws.dispersions)
+        )
+    )
+    bounds = np.empty((2, table.values.size))
+    step = max(1, _BLOCK // (chosen.size * k))
+    for first in range(0, table.values.size, step):
+        part = slice(first, first + step)
+        weights = _loo_weights(log_density[:, part])
+        bounds[:, part] = _jump(thinned, table, part, weights)
+    return pd.DataFrame(
+        {
+            "value": table.values,
+            "exposure": table.exposure,
+            "frequency": table.frequency,
+            "lower": bounds[0],
+            "upper": bounds[1],
+        },
+        index=pd.RangeIndex(table.values.size, name="unique_row"),
+    )
+
+
+def quantile_residuals(
+    tree: xr.DataTree, *, random_seed: int | np.random.Generator | None = None
+) -> Floats:
+    """Randomised quantile residuals: standard normal where the model is right.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As `sample` returns.
+    random_seed : int or numpy.random.Generator, optional
+        For the place of each observation within the jump at its count.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        In the order of the observations.
+
+    References
+    ----------
+    .. [1] P. K. Dunn, G. K. Smyth (1996), Randomized quantile residuals, J. Comput. Graph. Stat. 5,
+       236-244, https://doi.org/10.1080/10618600.1996.10474708
+    """
+    pit, row = loo_pit(tree), row_of_observation(tree)
+    lower, upper = pit["lower"].to_numpy()[row], pit["upper"].to_numpy()[row]
+    place = lower + as_rng(random_seed).random(row.size) * (upper - lower)
+    # far in a tail 1 is the nearest number; the largest below it is as far as can be told
+    edge = np.finfo(np.float64).eps
+    return np.asarray(special.ndtri(np.clip(place, edge, 1.0 - edge)))
+
+
+def _loo_weights(log_density: Floats) -> Floats:
+    """Pareto smoothed weights of each draw for each left-out row, (draw, row)."""
+    from arviz_stats.base import array_stats
+
+    weights = np.empty_like(log_density)
+    for u in range(log_density.shape[1]):
+        column = log_density[:, u]
+        if np.ptp(column) == 0.0:
+            weights[:, u] = 1.0 / column.size
+            continue
+        smoothed, _ = array_stats.psislw(column)
+        weights[:, u] = np.exp(smoothed - special.logsumexp(smoothed))
+    return weights
+
+
+def _jump(draws: Draws, table: CountTable, part: slice, weights: Floats) -> Floats:
+    """Predicted probability of fewer and of at most as many, (2, rows)."""
+    with np.errstate(divide="ignore"):
+        inv_disps = 1.0 / draws.dispersions[0][:, None, :]
+    means = table.exposure[part][None, :, None] * draws.means[0][:, None, :]
+    below = [
+        (component_cdf(at[None, :, None], means, inv_disps) * draws.weights[0][:, None, :]).sum(-1)
+        for at in (table.values[part] - 1.0, table.values[part])
+    ]
+    return np.asarray(np.clip(np.einsum("bsu,su->bu", np.array(below), weights), 0.0, 1.0))
