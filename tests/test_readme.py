@@ -70,6 +70,12 @@ def test_what_to_do_when_labels_switch(crab, crab_choice):
     assert names["diagnosis"].chains.shape[0] == 4
 
 
+def test_how_many_components(crab):
+    names = {"nb": nb, "counts": crab}
+    exec(compile(block("python", 4), "README.md", "exec"), names)
+    assert names["choice"].chosen == 2
+
+
 def test_every_finding_is_explained():
     words = "label-switching multimodal lower-mode not-mixed weak-labels empty-component"
     for word in [*words.split(), "near-poisson", "divergences"]:

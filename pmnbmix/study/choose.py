@@ -17,6 +17,7 @@ from pmnbmix.point.result import PointFit
 from pmnbmix.seeds import entropy_of, stream
 from pmnbmix.selection.rule import ELPD_LIMIT, judge_components
 from pmnbmix.study.fitting import Fitted, Watch, fit_all
+from pmnbmix.study.thorough import Thorough, look_thoroughly
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class Choice:
     reasons : tuple of str
         Why, number by number, and which criteria disagree.
     fits : dict of int to Fitted
+    thorough : Thorough or None
+        Other answers, where they were asked for.
     """
 
     counts: Counts
@@ -50,6 +53,7 @@ class Choice:
     chosen: int | None
     reasons: tuple[str, ...]
     fits: dict[int, Fitted] = field(repr=False)
+    thorough: Thorough | None = None
 
     @property
     def trees(self) -> dict[int, xr.DataTree]:
@@ -76,6 +80,7 @@ def choose_components(
     counts: Counts,
     max_components: int = 4,
     *,
+    thorough: bool = False,
     spec: MixtureSpec | None = None,
     draws: int = 1000,
     chains: int = 4,
@@ -91,6 +96,10 @@ def choose_components(
     counts : Counts
     max_components : int
         1 to this many components are fitted, fewer where ``stop_early`` says so.
+    thorough : bool
+        Ask other criteria too: bootstrap likelihood ratio tests, log evidence, occupied components
+        under a sparse prior, modes of the fitted density. They inform the reasons and do not
+        change the choice. Takes some seconds to minutes more.
     spec : MixtureSpec, optional
         Priors; its number of components is ignored. Default priors where absent. They are resolved
         once, so that every number of components has the same.
@@ -164,7 +173,14 @@ def choose_components(
                 f"{ELPD_LIMIT:g} elpd."
             )
             break
-    return make_choice(counts, fits, note)
+    looked = None
+    if thorough and not note.startswith("Interrupted"):
+        try:
+            looked = look_thoroughly(counts, resolved, fits, entropy, watch)
+        except KeyboardInterrupt:
+            note = f"{note} Interrupted before the other criteria were done.".strip()
+            _log.warning(note)
+    return make_choice(counts, fits, note, looked)
 
 
 def _brings_nothing(fits: dict[int, Fitted]) -> bool:
@@ -180,7 +196,9 @@ def _brings_nothing(fits: dict[int, Fitted]) -> bool:
     return bool(max(fitted.elpd.elpd for fitted in last) < max(usable) + ELPD_LIMIT)
 
 
-def make_choice(counts: Counts, fits: dict[int, Fitted], note: str = "") -> Choice:
+def make_choice(
+    counts: Counts, fits: dict[int, Fitted], note: str = "", thorough: Thorough | None = None
+) -> Choice:
     """Choose among numbers of components that were fitted."""
     table = _evidence(fits)
     refusals = {k: fitted.diagnosis.summary[0] for k, fitted in fits.items()}
@@ -192,8 +210,13 @@ def make_choice(counts: Counts, fits: dict[int, Fitted], note: str = "") -> Choi
         table=table,
         plausible=verdict.plausible,
         chosen=verdict.chosen,
-        reasons=(*verdict.reasons, note) if note else verdict.reasons,
+        reasons=(
+            *verdict.reasons,
+            *(thorough.sentences if thorough else ()),
+            *([note] if note else []),
+        ),
         fits=fits,
+        thorough=thorough,
     )
 
 

@@ -127,3 +127,14 @@ def test_a_name_with_dollars_is_text(tmp_path):
     ax = plots.plot_fit(tree)
     ax.figure.savefig(tmp_path / "fit.png")
     assert "$" in ax.get_xlabel()
+
+
+def test_criteria_are_losses_from_the_best(crab_choice):
+    axes = nb.plots.plot_criteria(crab_choice)
+    assert [ax.get_title() for ax in axes] == ["elpd (LOO)", "BIC / 2", "AIC / 2", "ICL / 2"]
+    table = crab_choice.table
+    np.testing.assert_allclose(axes[0].get_lines()[0].get_ydata(), -table["elpd_diff"])
+    bic = 0.5 * (table["bic"] - table["bic"].min())
+    np.testing.assert_allclose(axes[1].get_lines()[0].get_ydata(), bic)
+    with pytest.raises(ValueError, match="there are 4 criteria and 2 axes"):
+        nb.plots.plot_criteria(crab_choice, axes[:2])

@@ -113,3 +113,17 @@ def test_an_interrupt_while_sampling_ends_the_study_and_is_told_of(crab):
     assert list(choice.fits) == [1, 2]
     assert "Interrupted: 2 of 3" in choice.reasons[-1]
     assert "Sampling was interrupted" in choice.fits[2].diagnosis.summary[-1]
+
+
+def test_it_stops_where_more_components_bring_nothing():
+    counts = nb.Counts(nb.MixtureParams([1.0], [5.0], [0.5]).sample(150, random_seed=0)[0])
+    quiet = {"draws": 300, "random_seed": 1, "watch": lambda title, done, total: None}
+    choice = nb.choose_components(counts, 5, **quiet)
+    assert list(choice.fits) == [1, 2, 3]
+    assert "Stopped at 3 of 5" in choice.reasons[-1]
+    assert choice.chosen == 1
+    whole = nb.choose_components(counts, 4, stop_early=False, **quiet)
+    assert list(whole.fits) == [1, 2, 3, 4]
+    # what was fitted does not depend on what else was
+    for k in (1, 2, 3):
+        assert whole.table.loc[k, "elpd"] == choice.table.loc[k, "elpd"]

@@ -1,7 +1,7 @@
 """Figures of fits, chains, labels and choices; each returns its axes and takes existing ones."""
 
 from pmnbmix.present.plots.chains import plot_chains
-from pmnbmix.present.plots.choice import plot_elpd
+from pmnbmix.present.plots.choice import plot_criteria, plot_elpd
 from pmnbmix.present.plots.estimates import plot_estimates
 from pmnbmix.present.plots.fit import plot_components, plot_fit
 from pmnbmix.present.plots.labels import (
@@ -15,6 +15,7 @@ __all__ = [
     "plot_chains",
     "plot_co_clustering",
     "plot_components",
+    "plot_criteria",
     "plot_elpd",
     "plot_estimates",
     "plot_fit",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,3 +86,58 @@ def plot_elpd(choice: Choice, ax: Axes | None = None) -> Axes:
     ax.legend(frameon=False, loc="lower right", fontsize=9, labelspacing=0.7)
     tidy(ax)
     return ax
+
+
+def plot_criteria(choice: Choice, axes: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Draw every criterion side by side, each as its distance from the number it prefers.
+
+    Parameters
+    ----------
+    choice : Choice
+        From `choose_components`; with ``thorough=True`` the evidence is drawn too.
+    axes : array of matplotlib.axes.Axes, optional
+        As many as there are criteria; a new figure where absent.
+
+    Returns
+    -------
+    array of matplotlib.axes.Axes
+        elpd, BIC, AIC, ICL and evidence, all as losses in nats; 0 is best. Filled points are
+        preferred; the line marks the number that was chosen.
+
+    Raises
+    ------
+    ValueError
+        Where ``axes`` are fewer than the criteria.
+    """
+    import matplotlib.pyplot as plt
+
+    table = choice.table
+    losses = {
+        "elpd (LOO)": -table["elpd_diff"],
+        # half of what is doubled by custom, so that all are in nats
+        "BIC / 2": 0.5 * (table["bic"] - table["bic"].min()),
+        "AIC / 2": 0.5 * (table["aic"] - table["aic"].min()),
+        "ICL / 2": 0.5 * (table["icl"] - table["icl"].min()),
+    }
+    if choice.thorough is not None and choice.thorough.table["log_evidence"].notna().any():
+        evidence = choice.thorough.table["log_evidence"]
+        losses["log evidence"] = evidence.max() - evidence
+    if axes is None:
+        size = (2.3 * len(losses), 3.0)
+        _, axes = plt.subplots(1, len(losses), figsize=size, sharex=True, layout="constrained")
+    if len(axes) < len(losses):
+        raise ValueError(f"there are {len(losses)} criteria and {len(axes)} axes; pass as many.")
+    for ax, (name, loss) in zip(axes, losses.items(), strict=False):
+        ax.plot(loss.index, loss, color=GREY, lw=1.2, zorder=1)
+        face = [COLOURS[0] if value == 0 else "white" for value in loss]
+        ax.scatter(loss.index, loss, s=45, c=face, edgecolors=COLOURS[0], zorder=2)
+        if choice.chosen is not None:
+            ax.axvline(choice.chosen, color=COLOURS[1], lw=1, ls=":")
+        ax.set_title(name, fontsize=10)
+        ax.set_xticks(table.index)
+        ax.set_xlim(table.index.min() - 0.4, table.index.max() + 0.4)
+        ax.set_ylim(bottom=-0.05 * max(float(loss.max()), 1.0))
+        tidy(ax)
+    axes[0].set_ylabel("nats behind the best")
+    axes[0].figure.supxlabel("number of components (dotted: chosen)", fontsize=10)
+    return axes
