@@ -14,12 +14,12 @@ from pmnbmix.mixture.draws import Draws
 Floats = NDArray[np.float64]
 
 # Draws whose mean stands for a posterior, exposures that stand for all, and bins of counts.
-_DRAWS, _EXPOSURES, _BINS = 100, 20, 500
+_DRAWS, _EXPOSURES, _BINS = 50, 8, 400
 # The last bin begins where every distribution has at most this much beyond, or one has nothing that
 # a floating point number could hold.
 _TAIL, _NOTHING = 1e-9, 1e-250
 # Draws in whose components bins are fine.
-_LOOKED_AT = 5
+_LOOKED_AT = 3
 
 
 def distances(fits: dict[str, Draws], table: CountTable | None) -> dict[str, dict[str, float]]:
@@ -137,4 +137,4 @@ def _around_components(draws: Draws, exposure: float) -> Floats:
     k = draws.n_components
     means = exposure * draws.means.reshape(-1, k)[chosen].ravel()
     sds = np.sqrt(means + draws.dispersions.reshape(-1, k)[chosen].ravel() * means**2)
-    return np.asarray((means[:, None] + sds[:, None] * np.linspace(-5.0, 5.0, 41)).ravel())
+    return np.asarray((means[:, None] + sds[:, None] * np.linspace(-5.0, 5.0, 31)).ravel())

@@ -24,8 +24,8 @@ def test_separated_components_agree(separated):
     assert list(separated.index) == [
         f"{name}[{j}]" for name in ("weights", "means", "dispersions") for j in range(2)
     ]
-    assert (separated["em_difference"].abs() < 0.15).all()
-    assert (separated["map_difference"].abs() < 0.15).all()
+    assert (separated["em_difference"].abs() < 0.1).all()
+    assert (separated["map_difference"].abs() < 0.1).all()
     np.testing.assert_allclose(separated["em_se"], separated["nuts_sd"], rtol=0.1)
     assert (separated["flag"] == "").all()
     inside = (separated["nuts_lower"] < separated["nuts_median"]) & (
