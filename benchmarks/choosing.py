@@ -2,7 +2,7 @@
 
     python benchmarks/choosing.py OUT.csv [DATA_SETS] [FIRST] [BOOTSTRAPPED]
 
-Thirteen settings, 200 data sets each; rows are appended as they come, and what is there already is
+Twelve settings, 200 data sets each; rows are appended as they come, and what is there already is
 not made again. Posteriors are made the quick way where that is the same (`notebooks/choosing.py`
 shows on some that it is): importance sampling around the mode where k-hat is below 0.7, else four
 chains of 500 draws, of 2,000 where these fail the density gate, and `sample` itself after that.
@@ -25,9 +25,9 @@ import pmnbmix as nb
 from pmnbmix.data.counts import CountTable
 from pmnbmix.labels.gates import judge
 from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
-from pmnbmix.mixture.draws import Draws, read_draws
+from pmnbmix.mixture.draws import Draws, read_draws, unpack
 from pmnbmix.mixture.target import make_target
-from pmnbmix.posterior.engines import Settings, run_nutpie, unpack
+from pmnbmix.posterior.engines import Settings, run_nutpie
 from pmnbmix.posterior.laplace import K_HAT_LIMIT, ONE_MODE, importance, mass_shares
 from pmnbmix.posterior.modes import find_modes, spread_starts
 from pmnbmix.selection.loo import elpd_of_rows, relative_efficiency

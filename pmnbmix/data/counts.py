@@ -42,6 +42,16 @@ class CountTable:
         """Number of observations."""
         return float(self.frequency.sum())
 
+    def typical_exposures(self, most: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Exposures with their shares: all if few, else those at evenly spaced quantiles."""
+        exposures, index = np.unique(self.exposure, return_inverse=True)
+        shares = np.bincount(index, weights=self.frequency) / self.n
+        if exposures.size <= most:
+            return exposures, shares
+        quantiles = (np.arange(most) + 0.5) / most
+        chosen = exposures[np.searchsorted(np.cumsum(shares), quantiles)]
+        return chosen, np.full(most, 1.0 / most)
+
 
 @dataclass(frozen=True, eq=False)
 class Counts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from pmnbmix.labels.components import (
 )
 from pmnbmix.labels.ecr import Blocks
 from pmnbmix.labels.gates import DIVERGENCE_LIMIT, Gates, judge, r_hat_and_ess, tail_ess
-from pmnbmix.labels.optima import log_prior, lower_mode, read_optima
+from pmnbmix.labels.optima import lower_mode, read_optima
 from pmnbmix.labels.relabel import (
     best_draw,
     canonical,
@@ -31,8 +30,8 @@ from pmnbmix.labels.relabel import (
     sampled_source,
 )
 from pmnbmix.labels.relabelling import Relabelling, by_parameter, common_turn
-from pmnbmix.labels.stephens import loss_under, swap_margin
-from pmnbmix.mixture.draws import Draws, log_prior_of, read_table, row_log_density
+from pmnbmix.labels.stephens import losses_under, swap_margin
+from pmnbmix.mixture.draws import Draws, log_prior_of, read_spec, read_table, row_log_density
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 
@@ -80,8 +79,8 @@ class Diagnosis:
         behind the best group, most frequent labels and their share, switch rate, divergences,
         E-BFMI, and with optima the nearest of them.
     components : pandas.DataFrame
-        Per component: occupancy, probabilities that it is empty or near Poisson, average
-        probability of assignment, and which other overlaps it most.
+        Per component: occupancy, probabilities that it is empty or near Poisson, separation from
+        the others, and which of them overlaps it most.
     overlap : ndarray, shape (k, k)
         Share of component l in the observations of component j, averaged over draws.
     labelling : pandas.DataFrame
@@ -164,10 +163,9 @@ def diagnose(
         added = swap_margin(source[0], source[1].frequency, order.reshape(-1, k))
         margin = float(np.median(added)) / table.n
 
-    spec = tree.attrs.get("spec")
-    prior = None if spec is None else MixtureSpec.from_dict(json.loads(spec))
+    spec = read_spec(tree)
     likelihood = rows @ table.frequency
-    log_posterior = _log_posterior(tree, raw, prior, likelihood)
+    log_posterior = _log_posterior(tree, raw, spec, likelihood)
     level = likelihood if log_posterior is None else log_posterior
     groups = group_chains(rows, level)
     chains = chain_table(tree, rows, table, order, groups, log_posterior, known)
@@ -179,7 +177,7 @@ def diagnose(
 
     notes: dict[str, str] = {}
     if known is not None:
-        notes |= lower_mode(likelihood, table, raw, prior, known)
+        notes |= lower_mode(likelihood, table, raw, spec, known)
     too_low = "lower-mode" in notes
     if not gates.density_ok:
         notes |= unmixed(groups, chains, gates)
@@ -227,24 +225,24 @@ def _labelling(
         others = {name: relabel_by_pivot(name, raw, source, pivot) for name in ("ecr", "pra")}
         for name in PARAMETERS:
             others[f"order by {name}"] = by_parameter(getattr(raw, name).reshape(-1, k))
-        for name, other in others.items():
-            records[name] = {
-                "loss": loss_under(source[0], source[1].frequency, other.order) / n,
-                "agreement": common_turn(found.order, other.order)[1],
-            }
+        orders = [other.order for other in others.values()]
+        losses = losses_under(source[0], source[1].frequency, orders)
+        for (name, other), loss in zip(others.items(), losses, strict=True):
+            agreement = common_turn(found.order, other.order)[1]
+            records[name] = {"loss": loss / n, "agreement": agreement}
     out = pd.DataFrame.from_dict(records, orient="index")
     out.index.name = "method"
     return out
 
 
 def _log_posterior(
-    tree: xr.DataTree, raw: Draws, prior: MixtureSpec | None, likelihood: Floats
+    tree: xr.DataTree, raw: Draws, spec: MixtureSpec | None, likelihood: Floats
 ) -> Floats | None:
     """Log posterior of each draw but for a constant; None where the prior is not known."""
     stored = log_prior_of(tree)
     if stored is not None:
         return likelihood + stored
-    return None if prior is None else likelihood + log_prior(prior, raw)
+    return None if spec is None else likelihood + raw.log_prior(spec)
 
 
 def _invariants(likelihood: Floats, draws: Draws) -> dict[str, Floats]:

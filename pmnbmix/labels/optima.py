@@ -113,8 +113,8 @@ def lower_mode(
         return {}
     if spec is not None:
         # a prior can rightly hold the chains below an optimum of the likelihood
-        at_optima = optima.log_likelihood + log_prior(spec, _inside(optima.draws, table))[0]
-        if at_optima.max() - (likelihood + log_prior(spec, raw)).max() <= allowed:
+        at_optima = optima.log_likelihood + _inside(optima.draws, table).log_prior(spec)[0]
+        if at_optima.max() - (likelihood + raw.log_prior(spec)).max() <= allowed:
             return {}
     prior = "what the prior was is not known" if spec is None else "the prior does not explain it"
     return {
@@ -124,15 +124,6 @@ def lower_mode(
             "or another seed."
         )
     }
-
-
-def log_prior(spec: MixtureSpec, draws: Draws) -> Floats:
-    """Log prior density of each draw in (weights, log means, log dispersions)."""
-    return np.asarray(
-        spec.weights.log_density(draws.weights)
-        + spec.log_means.log_density(np.log(draws.means)).sum(-1)
-        + spec.log_dispersions.log_density(np.log(draws.dispersions)).sum(-1)
-    )
 
 
 def _inside(draws: Draws, table: CountTable) -> Draws:

@@ -137,11 +137,11 @@ def relabel_by_responsibilities(draws: Draws, table: CountTable) -> Relabelling:
         return Relabelling(start, np.zeros(draws.n_samples))
     blocks, table = responsibility_source(draws, table)
     starts = [start, *_orders(draws)]
-    small = thinned(table, _COMPARED_ON)
-    if small is table:
+    if table.values.size <= _COMPARED_ON:
         return stephens_best_of(blocks, table.frequency, starts)
     # which start is best shows on a sample of the rows; all of them have the last word
-    best = stephens_best_of(_kept(draws, small), small.frequency, starts)
+    some, small = sampled_source(draws, table)
+    best = stephens_best_of(some, small.frequency, starts)
     return stephens(blocks, table.frequency, best.order)
 
 

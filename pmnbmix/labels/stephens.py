@@ -108,13 +108,15 @@ def stephens(
     return best
 
 
-def loss_under(blocks: Blocks, frequency: Floats, order: Order) -> float:
-    """Stephens' loss of a relabelling made in whatever way, in nats over all draws."""
-    n_samples, k = order.shape
-    entropy = _negative_entropy(blocks, frequency, n_samples, k)
-    cross = _cross_entropy(blocks, frequency, order)
-    draw, new = np.arange(n_samples)[:, None], np.arange(k)
-    return max(float(entropy.sum() + cross[draw, new, order].sum()), 0.0)
+def losses_under(blocks: Blocks, frequency: Floats, orders: list[Order]) -> list[float]:
+    """Stephens' losses of relabellings made in whatever way, in nats over all draws."""
+    n_samples, k = orders[0].shape
+    entropy = _negative_entropy(blocks, frequency, n_samples, k).sum()
+    draw, new, losses = np.arange(n_samples)[:, None], np.arange(k), []
+    for order in orders:
+        cross = _cross_entropy(blocks, frequency, order)[draw, new, order].sum()
+        losses.append(max(float(entropy + cross), 0.0))
+    return losses
 
 
 def _cross_entropy(blocks: Blocks, frequency: Floats, order: Order) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import gather
 from pmnbmix.mixture.rows import draws_log_density, draws_responsibilities
+from pmnbmix.mixture.spec import MixtureSpec
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -60,6 +62,24 @@ class Draws:
             *(gather(array, order) for array in (self.weights, self.means, self.dispersions))
         )
 
+    def evenly(self, most: int) -> NDArray[np.intp]:
+        """Numbers of at most so many draws, evenly spaced over all chains one after another."""
+        return np.linspace(0, self.n_samples - 1, min(most, self.n_samples)).astype(np.intp)
+
+    def thinned(self, most: int) -> Draws:
+        """At most so many draws, evenly spaced, as one chain."""
+        k, chosen = self.n_components, self.evenly(most)
+        arrays = (self.weights, self.means, self.dispersions)
+        return Draws(*(array.reshape(1, -1, k)[:, chosen] for array in arrays))
+
+    def log_prior(self, spec: MixtureSpec) -> Floats:
+        """Log prior density in (weights, log means, log dispersions), (n_chains, n_draws)."""
+        return np.asarray(
+            spec.weights.log_density(self.weights)
+            + spec.log_means.log_density(np.log(self.means)).sum(-1)
+            + spec.log_dispersions.log_density(np.log(self.dispersions)).sum(-1)
+        )
+
     def log_density(self, table: CountTable) -> Floats:
         """Log density of every row under every draw, (n_chains, n_draws, n_unique)."""
         rows = draws_log_density(table, *self._flat())
@@ -83,6 +103,26 @@ class Draws:
                 np.ascontiguousarray(self.means.reshape(-1, k)),
                 np.ascontiguousarray((1.0 / self.dispersions).reshape(-1, k)),
             )
+
+
+def pack(draws: Draws) -> Floats:
+    """Log ratios of the weights to the last, log means, log dispersions, (chain, draw, 3k - 1)."""
+    logs = np.log(draws.weights)
+    ratios = logs[..., :-1] - logs[..., -1:]
+    return np.concatenate([ratios, np.log(draws.means), np.log(draws.dispersions)], axis=-1)
+
+
+def unpack(packed: Floats) -> Draws:
+    """Draws of the coordinates of NUTS (chain, draw, 3k - 1)."""
+    k = (packed.shape[-1] + 1) // 3
+    logits = np.concatenate([packed[..., : k - 1], np.zeros((*packed.shape[:-1], 1))], axis=-1)
+    logits -= logits.max(axis=-1, keepdims=True)
+    weights = np.exp(logits)
+    return Draws(
+        weights=weights / weights.sum(axis=-1, keepdims=True),
+        means=np.exp(packed[..., k - 1 : 2 * k - 1]),
+        dispersions=np.exp(packed[..., 2 * k - 1 :]),
+    )
 
 
 def read_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> Draws:
@@ -225,6 +265,12 @@ def read_table(tree: xr.DataTree, counts: Counts | None = None) -> CountTable:
     return CountTable(
         *(np.asarray(rows[name].values, np.float64) for name in ("value", "exposure", "frequency"))
     )
+
+
+def read_spec(tree: xr.DataTree) -> MixtureSpec | None:
+    """Specification of the model that a tree is a posterior of; None where it does not say."""
+    spec = tree.attrs.get("spec")
+    return None if spec is None else MixtureSpec.from_dict(json.loads(spec))
 
 
 def row_log_density(tree: xr.DataTree, draws: Draws, table: CountTable) -> Floats:

@@ -85,7 +85,7 @@ def draw_again(counts: Counts, params: MixtureParams, rng: np.random.Generator) 
     if counts.n > _LARGEST_DRAW:
         raise ValueError(
             f"{counts.n} counts cannot be drawn again in reasonable time; at most {_LARGEST_DRAW}. "
-            'Use kind="nonparametric", or profile_intervals().'
+            "Fit a random sample of the counts, or use profile_intervals()."
         )
     exposure = _expanded_exposure(counts)
     parts = []
@@ -97,8 +97,8 @@ def draw_again(counts: Counts, params: MixtureParams, rng: np.random.Generator) 
             parts.append(Counts(values, scale).table)
     except ValueError as error:
         raise ValueError(
-            f'the fit cannot be drawn from ({error}) Use kind="nonparametric", or '
-            "profile_intervals()."
+            f"the fit cannot be drawn from ({error}) Use profile_intervals(), or a nonparametric "
+            "bootstrap."
         ) from None
     return Counts(
         np.concatenate([part.values for part in parts]),

@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.draws import Draws
+from pmnbmix.mixture.draws import unpack
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target
 from pmnbmix.posterior.handover import nutpie_model
@@ -254,17 +254,4 @@ def run_pymc(
         kept=list(range(packed.shape[0])),
         # where interrupted, PyMC returns as many draws as every chain has
         complete=packed.shape[:2] == (len(starts), settings.draws),
-    )
-
-
-def unpack(packed: Floats) -> Draws:
-    """Draws of the coordinates of NUTS (chain, draw, 3k - 1)."""
-    k = (packed.shape[-1] + 1) // 3
-    logits = np.concatenate([packed[..., : k - 1], np.zeros((*packed.shape[:-1], 1))], axis=-1)
-    logits -= logits.max(axis=-1, keepdims=True)
-    weights = np.exp(logits)
-    return Draws(
-        weights=weights / weights.sum(axis=-1, keepdims=True),
-        means=np.exp(packed[..., k - 1 : 2 * k - 1]),
-        dispersions=np.exp(packed[..., 2 * k - 1 :]),
     )

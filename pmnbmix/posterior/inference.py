@@ -12,11 +12,11 @@ import xarray as xr
 
 from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.labels.gates import DIVERGENCE_LIMIT, ESS_LIMIT, Gates, check_gates
-from pmnbmix.mixture.draws import read_draws, read_table, row_log_density
+from pmnbmix.mixture.draws import read_draws, read_table, row_log_density, unpack
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.checks import check_arguments, check_number
-from pmnbmix.posterior.engines import Chains, Settings, run_nutpie, run_pymc, unpack
+from pmnbmix.posterior.engines import Chains, Settings, run_nutpie, run_pymc
 from pmnbmix.posterior.layout import posterior_tree
 from pmnbmix.posterior.modes import find_modes, spread_starts
 from pmnbmix.posterior.plan import Attempt, Plan, make_plan

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.mixture.draws import unpack
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target, make_target
 from pmnbmix.posterior.checks import check_arguments, check_number
-from pmnbmix.posterior.engines import unpack
 from pmnbmix.posterior.layout import posterior_tree
 from pmnbmix.posterior.modes import Mode, find_modes
 from pmnbmix.posterior.tree import MixtureTree

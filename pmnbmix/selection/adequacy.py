@@ -63,21 +63,14 @@ def loo_pit(tree: xr.DataTree) -> pd.DataFrame:
 
     draws, table = read_draws(tree), read_table(tree)
     rows = row_log_density(tree, draws, table)
-    chosen = np.linspace(0, draws.n_samples - 1, min(_DRAWS, draws.n_samples)).astype(int)
-    log_density = rows.reshape(draws.n_samples, -1)[chosen]
-    k = draws.n_components
-    thinned = Draws(
-        *(
-            array.reshape(1, -1, k)[:, chosen]
-            for array in (draws.weights, draws.means, draws.dispersions)
-        )
-    )
+    few = draws.thinned(_DRAWS)
+    log_density = rows.reshape(draws.n_samples, -1)[draws.evenly(_DRAWS)]
     bounds = np.empty((2, table.values.size))
-    step = max(1, _BLOCK // (chosen.size * k))
+    step = max(1, _BLOCK // few.means.size)
     for first in range(0, table.values.size, step):
         part = slice(first, first + step)
         weights = _loo_weights(log_density[:, part])
-        bounds[:, part] = _jump(thinned, table, part, weights)
+        bounds[:, part] = _jump(few, table, part, weights)
     return pd.DataFrame(
         {
             "value": table.values,
@@ -124,14 +117,12 @@ def _loo_weights(log_density: Floats) -> Floats:
     """Pareto smoothed weights of each draw for each left-out row, (draw, row)."""
     from arviz_stats.base import array_stats
 
-    weights = np.empty_like(log_density)
-    for u in range(log_density.shape[1]):
-        column = log_density[:, u]
-        if np.ptp(column) == 0.0:
-            weights[:, u] = 1.0 / column.size
-            continue
-        smoothed, _ = array_stats.psislw(column)
-        weights[:, u] = np.exp(smoothed - special.logsumexp(smoothed))
+    weights = np.full_like(log_density, 1.0 / len(log_density))
+    # a row whose density never changes is left out by doing nothing
+    moving = np.ptp(log_density, axis=0) > 0.0
+    if moving.any():
+        smoothed, _ = array_stats.psislw(np.ascontiguousarray(log_density[:, moving].T))
+        weights[:, moving] = special.softmax(smoothed, axis=1).T
     return weights
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,10 @@ from numpy.typing import NDArray
 from pmnbmix.data.counts import CountTable
 from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.labels.gates import check_gates
-from pmnbmix.labels.optima import log_prior
 from pmnbmix.labels.relabel import relabel
-from pmnbmix.mixture.draws import Draws, read_draws, read_table, row_log_density
+from pmnbmix.mixture.draws import Draws, read_draws, read_spec, read_table, row_log_density
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import best_permutations
-from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.selection.distances import distances
 
 if TYPE_CHECKING:
@@ -178,8 +175,8 @@ def _heights(
     if rows is None:
         return {}
     spec = getattr(map, "spec", None)
-    if spec is None and "nuts" in trees and "spec" in trees["nuts"].attrs:
-        spec = MixtureSpec.from_dict(json.loads(trees["nuts"].attrs["spec"]))
+    if spec is None and "nuts" in trees:
+        spec = read_spec(trees["nuts"])
     likelihood: dict[str, float] = {}
     posterior: dict[str, float] = {}
     for name, tree in trees.items():
@@ -188,7 +185,7 @@ def _heights(
         likelihood[name] = float(level.max())
         if spec is not None:
             with np.errstate(divide="ignore"):
-                posterior[name] = float((level + log_prior(spec, draws)).max())
+                posterior[name] = float((level + draws.log_prior(spec)).max())
     heights = {"log_likelihood": likelihood}
     return {**heights, "log_posterior": posterior} if posterior else heights
 

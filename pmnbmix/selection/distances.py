@@ -39,7 +39,10 @@ def distances(fits: dict[str, Draws], table: CountTable | None) -> dict[str, dic
         "total_variation" by "em, nuts". Counts are binned where there are more than hundreds; then
         both are lower bounds, close ones unless one has masses below the smallest number.
     """
-    exposures, shares = _typical(table)
+    exposures, shares = (
+        (np.ones(1), np.ones(1)) if table is None else table.typical_exposures(_EXPOSURES)
+    )
+    fits = {name: draws.thinned(_DRAWS) for name, draws in fits.items()}
     kl: dict[str, float] = {}
     variation: dict[str, float] = {}
     for exposure, share in zip(exposures, shares, strict=True):
@@ -65,36 +68,16 @@ def _kl(p: Floats, q: Floats) -> float:
     return max(float((p[held] * np.log(p[held] / np.maximum(q[held], tiny))).sum()), 0.0)
 
 
-def _typical(table: CountTable | None) -> tuple[Floats, Floats]:
-    """Exposures at evenly spaced quantiles, or all of them where they are few, with shares."""
-    if table is None:
-        return np.ones(1), np.ones(1)
-    exposures, index = np.unique(table.exposure, return_inverse=True)
-    shares = np.bincount(index, weights=table.frequency) / table.n
-    if exposures.size <= _EXPOSURES:
-        return exposures, shares
-    quantiles = (np.arange(_EXPOSURES) + 0.5) / _EXPOSURES
-    chosen = exposures[np.searchsorted(np.cumsum(shares), quantiles)]
-    return chosen, np.full(_EXPOSURES, 1.0 / _EXPOSURES)
-
-
-def _thinned(draws: Draws) -> tuple[Floats, Floats, Floats]:
-    chosen = np.linspace(0, draws.n_samples - 1, min(_DRAWS, draws.n_samples)).astype(int)
-    k = draws.n_components
-    with np.errstate(divide="ignore"):
-        return (
-            draws.weights.reshape(-1, k)[chosen],
-            draws.means.reshape(-1, k)[chosen],
-            1.0 / draws.dispersions.reshape(-1, k)[chosen],
-        )
-
-
 def _tail(draws: Draws, exposure: float, at: Floats, upper: bool) -> Floats:
     """P(count > at) or P(count <= at), averaged over draws."""
-    weights, means, inv_disps = _thinned(draws)
+    weights, means, dispersions = (
+        array[0][:, None, :] for array in (draws.weights, draws.means, draws.dispersions)
+    )
+    with np.errstate(divide="ignore"):
+        inv_disps = 1.0 / dispersions
     tail = component_sf if upper else component_cdf
-    below = tail(at[None, :, None], exposure * means[:, None, :], inv_disps[:, None, :])
-    return np.asarray((weights[:, None, :] * below).sum(-1).mean(0))
+    below = tail(at[None, :, None], exposure * means, inv_disps)
+    return np.asarray((weights * below).sum(-1).mean(0))
 
 
 def _mass(draws: Draws, exposure: float, edges: Floats) -> Floats:
@@ -133,8 +116,7 @@ def _edges(fits: dict[str, Draws], exposure: float) -> Floats:
 
 def _around_components(draws: Draws, exposure: float) -> Floats:
     """Places in every component of a few draws, finer than it is wide."""
-    chosen = np.linspace(0, draws.n_samples - 1, min(_LOOKED_AT, draws.n_samples)).astype(int)
-    k = draws.n_components
-    means = exposure * draws.means.reshape(-1, k)[chosen].ravel()
-    sds = np.sqrt(means + draws.dispersions.reshape(-1, k)[chosen].ravel() * means**2)
+    few = draws.thinned(_LOOKED_AT)
+    means = exposure * few.means.ravel()
+    sds = np.sqrt(means + few.dispersions.ravel() * means**2)
     return np.asarray((means[:, None] + sds[:, None] * np.linspace(-5.0, 5.0, 31)).ravel())

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from scipy.special import logsumexp
 
 from pmnbmix.data.counts import CountTable
-from pmnbmix.mixture.draws import Draws, read_draws, read_table
+from pmnbmix.mixture.draws import pack, read_draws, read_spec, read_table, unpack
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.seeds import as_rng
 
@@ -25,9 +25,8 @@ Floats = NDArray[np.float64]
 # All permutations are averaged over: 720 of them at most.
 MOST_COMPONENTS = 6
 # Degrees of freedom of the proposal: heavier tails than the posterior's, mostly.
-_FREEDOM = 5.0
+_FREEDOM = 5
 _MAX_ITER = 1000
-_BLOCK_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -79,12 +78,12 @@ def log_evidence(
        https://doi.org/10.1111/j.1368-423X.2004.00125.x
     """
     draws, table = read_draws(tree), read_table(tree)
-    if "spec" not in tree.attrs:
+    spec = read_spec(tree)
+    if spec is None:
         raise ValueError(
             "the tree does not say what its priors were, so there is no evidence to compute. Pass "
             "what sample() returned."
         )
-    spec = MixtureSpec.from_dict(json.loads(tree.attrs["spec"]))
     k = draws.n_components
     if k > MOST_COMPONENTS:
         raise ValueError(
@@ -94,12 +93,10 @@ def log_evidence(
     if draws.n_samples < 100:
         raise ValueError(f"there are {draws.n_samples} draws; at least 100 are needed.")
     rng = as_rng(random_seed)
-    points = _packed(draws)
+    points = pack(draws)
     half = points.shape[1] // 2
     parts = [points[:, :half], points[:, half : 2 * half]]
-    found = [
-        _bridge(parts[i], parts[1 - i], table, spec, rng) for i in (0, 1)
-    ]  # fmt: skip
+    found = [_bridge(parts[i], parts[1 - i], table, spec, rng) for i in (0, 1)]
     value = float(np.mean([one for one, _ in found]))
     # the two share draws in other roles: their errors are taken as one
     error = float(np.mean([error for _, error in found]))
@@ -115,15 +112,13 @@ def _bridge(
 
     d = fitted.shape[-1]
     flat = fitted.reshape(-1, d)
-    centre = flat.mean(axis=0)
-    root = np.linalg.cholesky(np.cov(flat.T).reshape(d, d) * (_FREEDOM - 2.0) / _FREEDOM)
+    shape = np.cov(flat.T).reshape(d, d) * (_FREEDOM - 2.0) / _FREEDOM
+    proposal = stats.multivariate_t(flat.mean(axis=0), shape, df=_FREEDOM)
     ours = bridged.reshape(-1, d)
-    normal = rng.standard_normal(ours.shape)
-    scale = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, len(ours)))
-    proposed = centre + (normal * scale[:, None]) @ root.T
+    proposed = proposal.rvs(len(ours), random_state=rng)
     # log of posterior over proposal, at draws of either
-    ratio_ours = log_joint(ours, table, spec) - _log_proposal(ours, centre, root)
-    ratio_proposed = log_joint(proposed, table, spec) - _log_proposal(proposed, centre, root)
+    ratio_ours = log_joint(ours, table, spec) - _log_proposal(ours, proposal)
+    ratio_proposed = log_joint(proposed, table, spec) - _log_proposal(proposed, proposal)
     ess = az.ess(xr.Dataset({"ratio": (("chain", "draw"), ratio_ours.reshape(bridged.shape[:2]))}))[
         "ratio"
     ]
@@ -152,64 +147,18 @@ def log_joint(points: Floats, table: CountTable, spec: MixtureSpec) -> Floats:
 
     ``points`` is (n, 3k - 1); the density is normalised in these coordinates.
     """
-    draws = _unpacked(points)
-    prior = (
-        spec.weights.log_density(draws.weights)
-        # the Jacobian of the log ratios to the last weight
-        + np.log(draws.weights).sum(-1)
-        + spec.log_means.log_density(np.log(draws.means)).sum(-1)
-        + spec.log_dispersions.log_density(np.log(draws.dispersions)).sum(-1)
-    )
-    if draws.n_components == 1:
-        prior = prior - spec.weights.log_density(draws.weights)
-    likelihood = np.empty(len(points))
-    step = max(1, _BLOCK_BYTES // (8 * table.values.size))
-    for first in range(0, len(points), step):
-        part = slice(first, first + step)
-        one = Draws(draws.weights[:, part], draws.means[:, part], draws.dispersions[:, part])
-        likelihood[part] = one.log_density(table)[0] @ table.frequency
-    return np.asarray(likelihood + prior[0])
+    draws = unpack(points[None])
+    jacobian = np.log(draws.weights).sum(-1)
+    likelihood = draws.log_density(table) @ table.frequency
+    return np.asarray((likelihood + draws.log_prior(spec) + jacobian)[0])
 
 
-def _packed(draws: Draws) -> Floats:
-    logs = np.log(draws.weights)
-    return np.concatenate(
-        [logs[..., :-1] - logs[..., -1:], np.log(draws.means), np.log(draws.dispersions)], axis=-1
-    )
-
-
-def _unpacked(points: Floats) -> Draws:
-    """Draws (1, n, k) of points (n, 3k - 1)."""
-    k = (points.shape[-1] + 1) // 3
-    logits = np.concatenate([points[:, : k - 1], np.zeros((len(points), 1))], axis=1)
-    logits -= logsumexp(logits, axis=1, keepdims=True)
-    weights, means, dispersions = np.exp(logits), points[:, k - 1 : 2 * k - 1], points[:, -k:]
-    return Draws(weights[None], np.exp(means)[None], np.exp(dispersions)[None])
-
-
-def _log_proposal(points: Floats, centre: Floats, root: Floats) -> Floats:
-    """Log density of the t distribution, averaged over the permutations of the components."""
-    n, d = points.shape
-    k = (d + 1) // 3
-    constant = (
-        math.lgamma(0.5 * (_FREEDOM + d))
-        - math.lgamma(0.5 * _FREEDOM)
-        - 0.5 * d * math.log(_FREEDOM * math.pi)
-        - float(np.log(np.diag(root)).sum())
-    )
-    logits = np.concatenate([points[:, : k - 1], np.zeros((n, 1))], axis=1)
-    inverse, terms = np.linalg.inv(root), []
-    for order in itertools.permutations(range(k)):
-        turn = list(order)
-        turned = logits[:, turn]
-        moved = np.concatenate(
-            [
-                turned[:, :-1] - turned[:, -1:],
-                points[:, k - 1 : 2 * k - 1][:, turn],
-                points[:, 2 * k - 1 :][:, turn],
-            ],
-            axis=1,
-        )
-        square = (((moved - centre) @ inverse.T) ** 2).sum(axis=1)
-        terms.append(-0.5 * (_FREEDOM + d) * np.log1p(square / _FREEDOM))
-    return np.asarray(constant + logsumexp(terms, axis=0) - math.log(len(terms)))
+def _log_proposal(points: Floats, proposal: Any) -> Floats:
+    """Log density of the proposal, averaged over the permutations of the components."""
+    draws = unpack(points[None])
+    orders = list(itertools.permutations(range(draws.n_components)))
+    terms = [
+        proposal.logpdf(pack(draws.permuted(np.broadcast_to(order, draws.means.shape)))[0])
+        for order in orders
+    ]
+    return np.asarray(logsumexp(terms, axis=0) - math.log(len(orders)))

@@ -2,7 +2,7 @@
 
 A component that rests on one or two observations makes the posterior without them another law; a
 Pareto k above its limit is the symptom, and the importance sampling estimate is optimistic by
-several nats. Refits with the fast sampler cost about a second.
+nats. Refits with the fast sampler cost seconds.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _cross_validate(
 
     Folds are drawn at random and not stratified on the count: where every fold is a fair sample of
     what is predicted, each rest has the very distribution of the whole, and the result is as
-    optimistic as prediction of the data that were fitted (by 3 to 4 nats on 200 counts).
+    optimistic as prediction of the data that were fitted (by about 4 nats on 200 counts).
     """
     table, row = read_table(tree), row_of_observation(tree)
     n = row.size

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.signal import find_peaks
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.gates import check_gates
@@ -111,9 +112,7 @@ def count_modes(params: MixtureParams, largest: int) -> int:
     """Local maxima of a fitted distribution at exposure 1, up to some count; plateaus are one."""
     values = np.arange(min(largest, _LARGEST_COUNT) + 2)
     level = params.logpmf(values)
-    steps = np.diff(np.concatenate([[-np.inf], level, [-np.inf]]))
-    steps = steps[np.abs(steps) > 1e-12]
-    return int(((steps[:-1] > 0) & (steps[1:] < 0)).sum())
+    return len(find_peaks(np.concatenate([[-np.inf], level, [-np.inf]]))[0])
 
 
 def occupied_components(
@@ -128,12 +127,7 @@ def occupied_components(
     density_ok : bool
         Whether the draws can be relied on.
     """
-    sparse = MixtureSpec(
-        n_components,
-        weights=DirichletPrior(_SPARSE),
-        log_means=spec.log_means,
-        log_dispersions=spec.log_dispersions,
-    )
+    sparse = replace(spec.with_components(n_components), weights=DirichletPrior(_SPARSE))
     # weights near 0 make a posterior with long thin arms
     tree = sample(
         counts,

@@ -14,9 +14,9 @@ import numpy as np
 import xarray as xr
 
 import pmnbmix as nb
-from pmnbmix.mixture.draws import Draws
+from pmnbmix.mixture.draws import Draws, unpack
 from pmnbmix.mixture.target import make_target
-from pmnbmix.posterior.engines import Settings, run_nutpie, unpack
+from pmnbmix.posterior.engines import Settings, run_nutpie
 from pmnbmix.posterior.modes import Mode, find_modes
 from pmnbmix.posterior.tree import assemble
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from scipy import integrate, special
+from scipy import integrate, special, stats
 
 import pmnbmix as nb
 from pmnbmix.data.counts import CountTable
-from pmnbmix.mixture.draws import Draws
-from pmnbmix.selection.evidence import _log_proposal, _packed, _unpacked, log_joint
+from pmnbmix.mixture.draws import Draws, pack, unpack
+from pmnbmix.selection.evidence import _log_proposal, log_joint
 
 
 def sampled(counts, k, seed=1, **options):
@@ -63,12 +63,10 @@ def test_permuting_the_components_changes_nothing():
     rng = np.random.default_rng(0)
     points = rng.normal(size=(20, 8))
     order = [2, 0, 1]
-    draws = _unpacked(points)
-    turned = _packed(draws.permuted(np.broadcast_to(order, draws.means.shape)))[0]
-    centre, root = rng.normal(size=8), np.linalg.cholesky(np.diag(rng.uniform(1, 2, 8)))
-    np.testing.assert_allclose(
-        _log_proposal(points, centre, root), _log_proposal(turned, centre, root)
-    )
+    draws = unpack(points[None])
+    turned = pack(draws.permuted(np.broadcast_to(order, draws.means.shape)))[0]
+    proposal = stats.multivariate_t(rng.normal(size=8), np.diag(rng.uniform(1, 2, 8)), df=5)
+    np.testing.assert_allclose(_log_proposal(points, proposal), _log_proposal(turned, proposal))
     table = CountTable(np.array([0.0, 5.0]), np.ones(2), np.array([3.0, 1.0]))
     spec = nb.MixtureSpec(3, log_means=nb.NormalPrior(1.0, 2.0))
     np.testing.assert_allclose(log_joint(points, table, spec), log_joint(turned, table, spec))
@@ -77,13 +75,11 @@ def test_permuting_the_components_changes_nothing():
 def test_the_proposal_is_a_density():
     """Its average over permutations integrates to 1, by importance sampling from a wider one."""
     rng = np.random.default_rng(1)
-    centre, root = np.array([0.2, 0.0, 1.0, -0.5, 0.3]), 0.6 * np.eye(5)
+    proposal = stats.multivariate_t([0.2, 0.0, 1.0, -0.5, 0.3], 0.36 * np.eye(5), df=5)
     wide = 2.0
     points = wide * rng.standard_t(4, size=(200_000, 5))
-    from scipy import stats
-
     log_wide = stats.t.logpdf(points / wide, 4).sum(axis=1) - 5 * np.log(wide)
-    ratio = np.exp(_log_proposal(points, centre, root) - log_wide)
+    ratio = np.exp(_log_proposal(points, proposal) - log_wide)
     assert ratio.mean() == pytest.approx(1.0, abs=4 * ratio.std() / np.sqrt(len(ratio)))
 
 

@@ -196,27 +196,13 @@ def _spans_decades(table: CountTable) -> bool:
 
 def _expected(draws: Draws, table: CountTable, edges: NDArray[np.int64]) -> Floats:
     """Expected observations (draw, bin, component) of a thinned set of draws."""
-    k = draws.n_components
-    chosen = np.linspace(0, draws.n_samples - 1, min(_BAND_DRAWS, draws.n_samples)).astype(int)
-    weights, means, dispersions = (
-        array.reshape(-1, k)[chosen] for array in (draws.weights, draws.means, draws.dispersions)
-    )
+    few = draws.thinned(_BAND_DRAWS)
+    means = few.means[0][:, None, :]
     with np.errstate(divide="ignore"):
-        inv_disps = 1.0 / dispersions[:, None, :]
+        inv_disps = 1.0 / few.dispersions[0][:, None, :]
     last = edges[None, :, None].astype(np.float64) - 1.0
-    below: Floats = np.zeros((chosen.size, edges.size, k))
-    for exposure, share in zip(*_typical_exposures(table), strict=True):
-        below += share * density.component_cdf(last, exposure * means[:, None, :], inv_disps)
-    expected: Floats = table.n * weights[:, None, :] * np.diff(below, axis=1)
+    below: Floats = np.zeros((few.n_samples, edges.size, few.n_components))
+    for exposure, share in zip(*table.typical_exposures(_BAND_EXPOSURES), strict=True):
+        below += share * density.component_cdf(last, exposure * means, inv_disps)
+    expected: Floats = table.n * few.weights[0][:, None, :] * np.diff(below, axis=1)
     return expected
-
-
-def _typical_exposures(table: CountTable) -> tuple[Floats, Floats]:
-    """Exposures with their shares: all if few, else evenly spaced quantiles."""
-    exposures, index = np.unique(table.exposure, return_inverse=True)
-    shares = np.bincount(index, weights=table.frequency) / table.n
-    if exposures.size <= _BAND_EXPOSURES:
-        return exposures, shares
-    quantiles = (np.arange(_BAND_EXPOSURES) + 0.5) / _BAND_EXPOSURES
-    chosen = exposures[np.searchsorted(np.cumsum(shares), quantiles)]
-    return chosen, np.full(_BAND_EXPOSURES, 1.0 / _BAND_EXPOSURES)
