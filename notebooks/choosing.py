@@ -79,7 +79,7 @@ print(table.round(0).astype(int).to_string())
 # %% [markdown]
 # The true number is always plausible. Of 200 counts the rule chooses fewer components than there
 # are where the data cannot prove them, and never more; of 2,000 it is right. There the highest elpd
-# and stacking choose too many in none to a quarter of the data sets: they answer which number
+# and stacking choose too many in none to a third of the data sets: they answer which number
 # predicts best, and a component too many costs next to nothing. BIC is as good where it can be
 # (it needs no posterior, but says nothing of how sure it is). ICL wants components that are well
 # apart and finds fewer. The bootstrap test, tried on some of the sets, has the most power at 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from pmnbmix.point.result import PointFit
 from pmnbmix.seeds import entropy_of, stream
 from pmnbmix.selection.rule import ELPD_LIMIT, judge_components
 from pmnbmix.study.fitting import Fitted, Watch, fit_all
+from pmnbmix.study.storage import Kept, read_fitted, read_thorough, write_fitted, write_thorough
 from pmnbmix.study.thorough import Thorough, look_thoroughly
 
 _log = logging.getLogger(__name__)
@@ -88,6 +90,7 @@ def choose_components(
     random_seed: int | np.random.Generator | None = None,
     watch: Watch | None = None,
     on_fitted: Callable[[Fitted], None] | None = None,
+    folder: str | os.PathLike[str] | None = None,
 ) -> Choice:
     """Choose how many components are needed to predict counts, by LOO behind a gate.
 
@@ -113,6 +116,9 @@ def choose_components(
         Told of each stage and its progress.
     on_fitted : callable, optional
         Given the result for each number of components as it comes.
+    folder : path-like, optional
+        Each number of components is written there as it comes. Called again with the same counts,
+        settings and seed (or without one), a study that was stopped goes on from there.
 
     Returns
     -------
@@ -121,7 +127,8 @@ def choose_components(
     Raises
     ------
     TypeError, ValueError
-        As `fit_all`, and where ``max_components`` is no integer of 1 or above.
+        As `fit_all`; where ``max_components`` is no integer of 1 or above; and where ``folder``
+        holds other files or a study of other counts, settings or seed.
     KeyboardInterrupt
         Where interrupted before the first number of components is finished; later, the choice is
         made among those finished, and its reasons say so.
@@ -136,20 +143,33 @@ def choose_components(
     if spec is not None and not isinstance(spec, MixtureSpec):
         raise TypeError(f"spec must be a MixtureSpec; got {type(spec).__name__}.")
     max_components = check_n_components(max_components, "max_components")
-    entropy = entropy_of(random_seed)
     resolved = (spec or MixtureSpec()).resolve(counts)
+    entropy, kept = entropy_of(random_seed), None
+    if folder is not None:
+        kept = Kept.open(
+            folder,
+            counts,
+            resolved,
+            draws=draws,
+            chains=chains,
+            entropy=None if random_seed is None else entropy,
+        )
+        entropy = kept.entropy
     fits: dict[int, Fitted] = {}
     note = ""
     for k in range(1, max_components + 1):
         try:
-            fits[k] = fit_all(
-                counts,
-                resolved.with_components(k),
-                draws=draws,
-                chains=chains,
-                random_seed=stream(entropy, k),
-                watch=watch,
-            )
+            if kept is not None and k in kept.finished():
+                fits[k] = read_fitted(kept.folder, k)
+            else:
+                fits[k] = fit_all(
+                    counts,
+                    resolved.with_components(k),
+                    draws=draws,
+                    chains=chains,
+                    random_seed=stream(entropy, k),
+                    watch=watch,
+                )
         except KeyboardInterrupt:
             if not fits:
                 raise
@@ -167,6 +187,8 @@ def choose_components(
             )
             _log.warning(note)
             break
+        if kept is not None and k not in kept.finished():
+            write_fitted(kept.folder, fits[k])
         if stop_early and k < max_components and _brings_nothing(fits):
             note = (
                 f"Stopped at {k} of {max_components}: the last two components brought less than "
@@ -176,7 +198,11 @@ def choose_components(
     looked = None
     if thorough and not note.startswith("Interrupted"):
         try:
-            looked = look_thoroughly(counts, resolved, fits, entropy, watch)
+            looked = None if kept is None else read_thorough(kept.folder)
+            if looked is None or looked.table.index.to_list() != list(fits):
+                looked = look_thoroughly(counts, resolved, fits, entropy, watch)
+                if kept is not None:
+                    write_thorough(kept.folder, looked)
         except KeyboardInterrupt:
             note = f"{note} Interrupted before the other criteria were done.".strip()
             _log.warning(note)

@@ -138,7 +138,9 @@ def refit_high_k(
     exact = np.where(np.isin(row, bad), 0.0, k)
     columns = ["value", "exposure", "frequency", "pareto_k", "elpd_psis", "elpd", "mcse"]
     found = pd.DataFrame(records)[[*columns, "density_ok"]]
-    return Refits(_replaced(elpd, new, exact, found), "refit", int(np.isin(row, bad).sum()), found)
+    return Refits(
+        replace_terms(elpd, new, exact, found), "refit", int(np.isin(row, bad).sum()), found
+    )
 
 
 def _refit_without(
@@ -226,11 +228,23 @@ def _cross_validate(
         report(number + 1, FOLDS)
     found = pd.DataFrame(records, index=pd.RangeIndex(FOLDS, name="fold"))
     flagged = int((~(elpd.pareto_k.values <= elpd.good_k)).sum())
-    return Refits(_replaced(elpd, new, np.zeros(n), found), f"{FOLDS}-fold", flagged, found)
+    return Refits(replace_terms(elpd, new, np.zeros(n), found), f"{FOLDS}-fold", flagged, found)
 
 
-def _replaced(elpd: Any, terms: Floats, pareto_k: Floats, found: pd.DataFrame) -> Any:
-    """ELPDData with other terms; p keeps what the posterior of all observations says."""
+def replace_terms(elpd: Any, terms: Floats, pareto_k: Floats, found: pd.DataFrame) -> Any:
+    """Give an ELPDData other terms; p keeps what the posterior of all observations says.
+
+    Parameters
+    ----------
+    elpd : ELPDData
+    terms, pareto_k : ndarray, shape (n,)
+    found : pandas.DataFrame
+        The table of `Refits`.
+
+    Returns
+    -------
+    ELPDData
+    """
     total = float(terms.sum())
     return dataclasses.replace(
         elpd,

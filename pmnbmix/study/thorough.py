@@ -47,14 +47,16 @@ class Thorough:
         weights have a sparse Dirichlet prior (concentration 0.1).
     occupied_ok : bool
         Whether that posterior passed its density gate.
-    sentences : tuple of str
-        What each says.
     """
 
     table: pd.DataFrame = field(repr=False)
     occupied: pd.Series = field(repr=False)
     occupied_ok: bool
-    sentences: tuple[str, ...]
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What each criterion says."""
+        return _sentences(self.table, self.occupied, self.occupied_ok)
 
 
 def look_thoroughly(
@@ -105,7 +107,7 @@ def look_thoroughly(
     table.index.name = "n_components"
     stage("sparse prior")
     occupied, ok = occupied_components(counts, spec, max(fits) + 1, stream(entropy, 2000))
-    return Thorough(table, occupied, ok, _sentences(table, occupied, ok))
+    return Thorough(table, occupied, ok)
 
 
 def count_modes(params: MixtureParams, largest: int) -> int:

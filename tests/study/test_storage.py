@@ -1,0 +1,145 @@
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import pmnbmix as nb
+from pmnbmix.study import storage
+
+QUIET = {"draws": 300, "watch": lambda title, done, total: None}
+
+
+@pytest.fixture(scope="module")
+def counts():
+    # one count that a component of its own would catch, so that LOO needs exact refits
+    values = nb.MixtureParams([1.0], [4.0], [0.3]).sample(60, random_seed=0)[0]
+    return nb.Counts([*values.tolist(), 150], name="cells per field")
+
+
+@pytest.fixture(scope="module")
+def study(counts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("studies") / "one"
+    choice = nb.choose_components(
+        counts, 2, thorough=True, random_seed=4, folder=folder, **QUIET
+    )  # fmt: skip
+    return choice, folder
+
+
+def test_a_study_read_back_is_the_same_and_fits_nothing(study, counts, monkeypatch):
+    first, folder = study
+    for name in ("fit_all", "look_thoroughly"):
+        monkeypatch.setattr(f"pmnbmix.study.choose.{name}", None)
+    again = nb.choose_components(counts, 2, thorough=True, random_seed=4, folder=folder, **QUIET)
+    assert again.reasons == first.reasons
+    for k, fitted in first.fits.items():
+        same = again.fits[k]
+        # parameters go through a logarithm and back
+        for name in ("weights", "means", "dispersions"):
+            found, written = (getattr(one.em.params, name) for one in (same, fitted))
+            np.testing.assert_allclose(found, written, rtol=1e-14)
+        np.testing.assert_array_equal(same.elpd.elpd_i.values, fitted.elpd.elpd_i.values)
+        assert "exact_loo" not in same.tree.children
+        if fitted.refits.method != "none":
+            refits = same.refits.table[fitted.refits.table.columns]
+            assert refits.equals(fitted.refits.table)
+            assert same.refits.sentence == fitted.refits.sentence
+    assert {fitted.refits.method for fitted in first.fits.values()} >= {"refit"}
+    pd.testing.assert_frame_equal(again.table, first.table, rtol=1e-12)
+
+
+def test_without_a_seed_it_goes_on_with_that_of_the_folder(study, counts):
+    first, folder = study
+    third = nb.choose_components(counts, 3, folder=folder, stop_early=False, **QUIET)
+    assert third.table.loc[2, "elpd"] == first.table.loc[2, "elpd"]
+    whole = nb.choose_components(counts, 3, random_seed=4, stop_early=False, **QUIET)
+    assert whole.table.loc[3, "elpd"] == third.table.loc[3, "elpd"]
+
+
+def test_what_was_stopped_goes_on(counts, tmp_path):
+    def stop_at_two(title, done, total):
+        if title.startswith("K=2"):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        nb.choose_components(
+            counts, 2, draws=300, random_seed=4, watch=stop_at_two, folder=tmp_path / "study"
+        )
+    assert storage.finished(tmp_path / "study") == (1,)
+    titles = []
+    nb.choose_components(
+        counts,
+        2,
+        draws=300,
+        random_seed=4,
+        watch=lambda title, done, total: titles.append(title),
+        folder=tmp_path / "study",
+    )
+    assert titles
+    assert all(title.startswith("K=2") for title in titles)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"draws": 301}, "draws"),
+        ({"chains": 3}, "chains"),
+        ({"random_seed": 5}, "random_seed"),
+        ({"spec": nb.MixtureSpec(weights=nb.DirichletPrior(5.0))}, "spec"),
+    ],
+)
+def test_a_study_of_other_settings_is_refused(study, counts, change, named):
+    _, folder = study
+    settings = {"random_seed": 4, "folder": folder, **QUIET, **change}
+    with pytest.raises(ValueError, match=f"begun with other {named}. Name another"):
+        nb.choose_components(counts, 2, **settings)
+
+
+def test_a_study_of_other_counts_is_refused(study, counts):
+    _, folder = study
+    reordered = nb.Counts(counts.values[::-1].copy(), name=counts.name)
+    with pytest.raises(ValueError, match="begun with other counts"):
+        nb.choose_components(reordered, 2, random_seed=4, folder=folder, **QUIET)
+
+
+def test_folders_of_other_things_are_left_alone(counts, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ValueError, match="holds other files"):
+        nb.choose_components(counts, 1, folder=tmp_path, **QUIET)
+    with pytest.raises(ValueError, match="cannot be made"):
+        nb.choose_components(counts, 1, folder=tmp_path / "none" / "here", **QUIET)
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_damaged_files_are_named(study, tmp_path):
+    choice, _ = study
+    storage.write_fitted(tmp_path, choice.fits[1])
+    (tmp_path / "map_K1.json").write_text("{")
+    with pytest.raises(ValueError, match=r"map_K1\.json: this is not JSON"):
+        storage.read_fitted(tmp_path, 1)
+    choice.fits[2].map.write(tmp_path / "map_K1.json")
+    with pytest.raises(ValueError, match=r"have \(1, 2, 1\) components; expected 1"):
+        storage.read_fitted(tmp_path, 1)
+    (tmp_path / "thorough.json").write_text(json.dumps({"format": "pmnbmix study"}))
+    with pytest.raises(ValueError, match=r"thorough\.json: these are no whole criteria"):
+        storage.read_thorough(tmp_path)
+    (tmp_path / "study.json").write_text('{"format": "pmnbmix study", "entropy": -1}')
+    with pytest.raises(ValueError, match="entropy is -1"):
+        nb.choose_components(choice.counts, 1, folder=tmp_path, **QUIET)
+    (tmp_path / "study.json").write_text("[]")
+    with pytest.raises(ValueError, match="this is no pmnbmix study"):
+        nb.choose_components(choice.counts, 1, folder=tmp_path, **QUIET)
+
+
+def test_exact_terms_of_other_observations_are_refused(study, tmp_path):
+    choice, _ = study
+    fitted = choice.fits[2]
+    storage.write_fitted(tmp_path, fitted)
+    tree = nb.load(tmp_path / "posterior_K2.nc")
+    short = tree["exact_loo"].to_dataset().isel(obs=slice(0, 5))
+    del tree["exact_loo"]
+    tree["exact_loo"] = type(tree)(short)
+    nb.save(tree, tmp_path / "posterior_K2.nc")
+    with pytest.raises(ValueError, match="exact terms have shape"):
+        storage.read_fitted(tmp_path, 2)
