@@ -138,3 +138,35 @@ def test_criteria_are_losses_from_the_best(crab_choice):
     np.testing.assert_allclose(axes[1].get_lines()[0].get_ydata(), bic)
     with pytest.raises(ValueError, match="there are 4 criteria and 2 axes"):
         nb.plots.plot_criteria(crab_choice, axes[:2])
+
+
+def test_rootogram_hangs_what_was_observed_from_what_is_expected(crab_choice, crab):
+    ax = nb.plots.plot_rootogram(crab_choice.trees[2])
+    expected = lines(ax)["expected"].get_ydata()
+    bars = [patch for patch in ax.patches if patch.get_width() == 0.85]
+    tops = [bar.get_y() + bar.get_height() for bar in bars]
+    np.testing.assert_allclose(tops, expected)
+    observed = np.array([bar.get_height() for bar in bars]) ** 2
+    np.testing.assert_allclose(observed, np.bincount(crab.values), atol=1e-12)
+
+
+def test_rootogram_of_many_observations_has_the_differences_alone(doctor_tree, doctor_visits):
+    ax = nb.plots.plot_rootogram(doctor_tree)
+    assert "expected" not in lines(ax)
+    # the bar at 0: expected minus observed, in square roots
+    zero = ax.patches[0]
+    ends = {zero.get_y(), zero.get_y() + zero.get_height()}
+    assert 0.0 in np.round(list(ends), 12)
+    assert abs(zero.get_height()) < 3.0
+
+
+def test_ranks_stay_within_the_band_where_the_mixture_fits_and_leave_it_where_not(crab_choice):
+    reach = {}
+    for k in (1, 2):
+        ax = nb.plots.plot_loo_pit(crab_choice.trees[k])
+        drawn = lines(ax)["observations"]
+        assert drawn.get_ydata()[[0, -1]] == pytest.approx([0.0, 0.0], abs=1e-9)
+        band = ax.patches[0].get_height() / 2
+        reach[k] = np.abs(drawn.get_ydata()).max() / band
+    assert reach[1] > 1.0
+    assert reach[2] < 0.5

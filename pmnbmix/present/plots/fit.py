@@ -5,26 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pmnbmix.data.counts import CountTable
-from pmnbmix.mixture import density
-from pmnbmix.mixture.draws import Draws, group, read_draws, read_table
+from pmnbmix.mixture.draws import group, read_draws, read_table
 from pmnbmix.present.axes import BAND, GREY, INK, component_colour, plain, tidy
+from pmnbmix.present.plots.bins import (
+    bin_centres,
+    bin_edges,
+    count_axis,
+    expected_counts,
+    root_axis,
+    spans_decades,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-Floats = NDArray[np.float64]
-
-# Counts up to this get a bar each.
-_SINGLE_BARS = 60
-_BINS = 50
 # Where the tallest bar is this many times as tall as the median one, heights are square roots.
 _TALL = 25.0
-_BAND_DRAWS = 300
-_BAND_EXPOSURES = 60
 
 
 def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
@@ -51,16 +49,16 @@ def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     rows = group(tree, "unique_rows", "sample()")
     if ax is None:
         _, ax = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
-    edges, single = _bin_edges(table)
-    expected = _expected(draws, table, edges)
+    edges, single = bin_edges(table)
+    expected = expected_counts(draws, table, edges)
     observed, _ = np.histogram(table.values, bins=edges - 0.5, weights=table.frequency)
     lower, upper = np.quantile(expected.sum(-1), [0.025, 0.975], axis=0)
-    logarithmic = _spans_decades(table) and not single
+    logarithmic = spans_decades(table) and not single
     if logarithmic:
         # bins widen with the counts, so heights are per count: else they would jump with the widths
         observed, expected = observed / np.diff(edges), expected / np.diff(edges)[:, None]
         lower, upper = np.quantile(expected.sum(-1), [0.025, 0.975], axis=0)
-    centres = _bin_centres(edges, logarithmic)
+    centres = bin_centres(edges, logarithmic)
     if single:
         ax.bar(centres, observed, width=0.85, color=GREY, label="observed")
     else:
@@ -79,9 +77,9 @@ def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
             ms=18,
             label=f"component {j}",
         )
-    _count_axis(ax, edges, logarithmic)
+    count_axis(ax, edges, logarithmic)
     if logarithmic or observed.max() > _TALL * np.median(observed[observed > 0]):
-        _root_axis(ax)
+        root_axis(ax)
     ax.set_ylim(0, 1.08 * max(observed.max(), upper.max()))
     ax.set_xlabel(plain(str(rows.attrs.get("name", "count"))))
     per = "" if single else " per count" if logarithmic else " per bin"
@@ -118,10 +116,12 @@ def plot_components(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     rows = group(tree, "unique_rows", "sample()")
     if ax is None:
         _, ax = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
-    edges, single = _bin_edges(table)
-    logarithmic = _spans_decades(table) and not single
-    expected = _expected(draws, table, edges) / (np.diff(edges)[:, None] if logarithmic else 1.0)
-    centres = _bin_centres(edges, logarithmic)
+    edges, single = bin_edges(table)
+    logarithmic = spans_decades(table) and not single
+    expected = expected_counts(draws, table, edges) / (
+        np.diff(edges)[:, None] if logarithmic else 1.0
+    )
+    centres = bin_centres(edges, logarithmic)
     low, high = np.quantile(expected, [0.025, 0.975], axis=0)
     for j in range(draws.n_components):
         colour = component_colour(j)
@@ -135,9 +135,9 @@ def plot_components(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
             ms=3.5,
             label=f"component {j}",
         )
-    _count_axis(ax, edges, logarithmic)
+    count_axis(ax, edges, logarithmic)
     if logarithmic:
-        _root_axis(ax)
+        root_axis(ax)
     ax.set_ylim(0, 1.08 * high.max())
     ax.set_xlabel(plain(str(rows.attrs.get("name", "count"))))
     per = "" if single else " per count" if logarithmic else " per bin"
@@ -146,63 +146,3 @@ def plot_components(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     ax.legend(frameon=False)
     tidy(ax)
     return ax
-
-
-def _bin_centres(edges: NDArray[np.int64], logarithmic: bool) -> Floats:
-    centres = 0.5 * (edges[:-1] + edges[1:] - 1.0)
-    if logarithmic:
-        # the middle of a bin as the axis shows it; the zeros keep theirs
-        centres = np.where(edges[:-1] > 0, np.sqrt(edges[:-1] * (edges[1:] - 1.0)), centres)
-    return np.asarray(centres)
-
-
-def _root_axis(ax: Axes) -> None:
-    """Square roots as heights, as in a rootogram, leave the rare counts something to be seen by."""
-    ax.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0.0)), np.square))
-
-
-def _count_axis(ax: Axes, edges: NDArray[np.int64], logarithmic: bool) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    if logarithmic:
-        ax.set_xscale("symlog", linthresh=1.0)
-    else:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    ax.set_xlim(edges[0] - 0.5, edges[-1] - 0.5 + (edges.size == 2))
-
-
-def _bin_edges(table: CountTable) -> tuple[NDArray[np.int64], bool]:
-    """Integer edges, each bin from one edge to below the next, and whether each holds one value."""
-    low, high = int(table.values.min()), int(table.values.max())
-    if high <= _SINGLE_BARS:
-        return np.arange(0, high + 2, dtype=np.int64), True
-    if high - low <= _SINGLE_BARS:
-        return np.arange(low, high + 2, dtype=np.int64), True
-    if _spans_decades(table):
-        grown = np.geomspace(max(low, 1), high + 1, _BINS).round().astype(np.int64)
-        return np.unique(np.append(grown, low)), False
-    # bins of one whole width: where widths differed, so would the heights of a smooth mixture
-    width = -(-(high + 1 - low) // _BINS)
-    return np.arange(low, high + 1 + width, width, dtype=np.int64), False
-
-
-def _spans_decades(table: CountTable) -> bool:
-    """Whether most counts are so much smaller than the largest that a log axis is needed."""
-    order = np.argsort(table.values)
-    cumulated = np.cumsum(table.frequency[order])
-    median = table.values[order][np.searchsorted(cumulated, 0.5 * cumulated[-1])]
-    return bool(table.values.max() > 8 * max(median, 1.0))
-
-
-def _expected(draws: Draws, table: CountTable, edges: NDArray[np.int64]) -> Floats:
-    """Expected observations (draw, bin, component) of a thinned set of draws."""
-    few = draws.thinned(_BAND_DRAWS)
-    means = few.means[0][:, None, :]
-    with np.errstate(divide="ignore"):
-        inv_disps = 1.0 / few.dispersions[0][:, None, :]
-    last = edges[None, :, None].astype(np.float64) - 1.0
-    below: Floats = np.zeros((few.n_samples, edges.size, few.n_components))
-    for exposure, share in zip(*table.typical_exposures(_BAND_EXPOSURES), strict=True):
-        below += share * density.component_cdf(last, exposure * means, inv_disps)
-    expected: Floats = table.n * few.weights[0][:, None, :] * np.diff(below, axis=1)
-    return expected
