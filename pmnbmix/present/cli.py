@@ -54,6 +54,12 @@ Spec = Annotated[
 Draws = Annotated[int, typer.Option(help="Draws per chain.")]
 Chains = Annotated[int, typer.Option(help="Number of chains.")]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed; the same seed gives the same result.")]
+Thorough = Annotated[
+    bool,
+    typer.Option(
+        "--thorough", help="Ask bootstrap tests, evidence and a sparse prior too; takes longer."
+    ),
+]
 Out = Annotated[
     Path | None,
     typer.Option(help="Folder for the results; by default a new one in the current folder."),
@@ -76,6 +82,7 @@ def demo(
         _Source(dataset=dataset),
         "demo",
         max_components=max_components,
+        thorough=False,
         spec=None,
         draws=draws,
         chains=chains,
@@ -151,6 +158,7 @@ def choose(
     exposure: Exposure = None,
     frequency: Frequency = None,
     max_components: Annotated[int, typer.Option(help="Fit 1 to this many components.")] = 4,
+    thorough: Thorough = False,
     spec: Spec = None,
     draws: Draws = 1000,
     chains: Chains = 4,
@@ -167,6 +175,7 @@ def choose(
         source,
         "choose",
         max_components=max_components,
+        thorough=thorough,
         spec=spec,
         draws=draws,
         chains=chains,
@@ -223,6 +232,7 @@ def _choose(
     command: str,
     *,
     max_components: int,
+    thorough: bool,
     spec: Path | None,
     draws: int,
     chains: int,
@@ -239,18 +249,26 @@ def _choose(
         _check_sampling(draws, chains)
         folder = _target(out, command, counts, force)
     from pmnbmix.present import tables
-    from pmnbmix.present.folder import building, write_choice_run
+    from pmnbmix.present.folder import building, unfinished, write_choice_run
     from pmnbmix.study import choose_components
 
-    with _bad_input(), building(folder, force) as made, _interruptible(), _progress() as watch:
+    with (
+        _bad_input(),
+        building(folder, force) as made,
+        unfinished(folder) as kept,
+        _interruptible(),
+        _progress() as watch,
+    ):
         choice = choose_components(
             counts,
             max_components,
+            thorough=thorough,
             spec=priors,
             draws=draws,
             chains=chains,
             random_seed=seed,
             watch=watch,
+            folder=kept.folder,
         )
         watch("writing the folder", 0, 1)
         settings = _settings(
@@ -258,15 +276,22 @@ def _choose(
             source,
             spec=priors,
             max_components=max_components,
+            thorough=thorough,
             draws=draws,
             chains=chains,
             seed=seed,
         )
         write_choice_run(made.partial, choice, settings)
+        kept.complete = not choice.note.startswith("Interrupted")
     console = tables.output_console()
     tables.print_heading(console, counts)
     tables.print_choice(console, choice)
     tables.print_folder(console, made.folder)
+    if not kept.complete:
+        typer.echo(
+            f"pmnbmix: interrupted; the same command with --out {made.folder} --force goes on.",
+            err=True,
+        )
 
 
 @contextmanager

@@ -10,14 +10,15 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pmnbmix.posterior.tree import save
 from pmnbmix.study import Choice, Fitted
+from pmnbmix.study.storage import RECORD as STUDY
+from pmnbmix.study.storage import finished, write_fitted, write_thorough
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +26,9 @@ RECORD = "run.json"
 _FORMAT = "pmnbmix run"
 # Every name that a run gives a file.
 _WRITTEN = re.compile(
-    r"run\.json|choice\.csv|(fit|estimates|chains|elpd)\.png"
-    r"|(posterior|em|map)_K\d+\.nc|(estimates|optima|diagnosis)_K\d+\.csv"
+    r"run\.json|thorough\.json|choice\.csv|report\.html"
+    r"|(fit|rootogram|ranks|estimates|chains|elpd|criteria)\.png"
+    r"|posterior_K\d+\.nc|(em|map)_K\d+\.json|(estimates|optima|diagnosis)_K\d+\.csv"
 )
 _VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray", "pandas")
 _DPI = 130
@@ -127,6 +129,43 @@ def building(folder: Path, force: bool = False) -> Iterator[Building]:
         shutil.rmtree(made.partial, ignore_errors=True)
 
 
+@dataclass
+class Unfinished:
+    """Folder beside that of a run where a study keeps what it has finished."""
+
+    folder: Path
+    complete: bool = False
+
+
+@contextmanager
+def unfinished(run: Path) -> Iterator[Unfinished]:
+    """Give a folder for a study to go on from; it is removed where the study is complete or empty.
+
+    Raises
+    ------
+    ValueError
+        As `choose_components` where it holds another study.
+    """
+    kept = Unfinished(run.with_name(f"{run.name}.unfinished"))
+    if kept.folder.is_dir() and (done := finished(kept.folder)):
+        _log.warning(
+            "going on with %s, where numbers of components %s are done",
+            kept.folder,
+            ", ".join(map(str, done)),
+        )
+    try:
+        yield kept
+    finally:
+        ours = kept.folder.is_dir() and (kept.folder / STUDY).exists()
+        if ours and (kept.complete or not finished(kept.folder)):
+            for entry in kept.folder.iterdir():
+                if entry.name == STUDY or _WRITTEN.fullmatch(entry.name):
+                    entry.unlink()
+            # what somebody else has put there stays
+            with suppress(OSError):
+                kept.folder.rmdir()
+
+
 def _replace(folder: Path, partial: Path) -> None:
     """Put a new folder in the place of an old one; where that fails, the old one stays."""
     old = partial.with_name(f"{partial.name}-old")
@@ -139,30 +178,19 @@ def _replace(folder: Path, partial: Path) -> None:
     shutil.rmtree(old)
 
 
-def write_fitted(folder: Path, fitted: Fitted) -> None:
-    """Write trees and tables of one number of components."""
+def _write_tables(folder: Path, fitted: Fitted) -> None:
+    """Write the fits of one number of components, and their tables for other programs."""
     k = fitted.n_components
-    save(fitted.tree, folder / f"posterior_K{k}.nc")
-    save(fitted.em.to_datatree(), folder / f"em_K{k}.nc")
-    save(fitted.map.to_datatree(), folder / f"map_K{k}.nc")
+    write_fitted(folder, fitted)
     fitted.estimates.to_csv(folder / f"estimates_K{k}.csv")
     fitted.em.optima.to_csv(folder / f"optima_K{k}.csv", index=False)
     fitted.diagnosis.table.to_csv(folder / f"diagnosis_K{k}.csv")
 
 
 def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> None:
-    """Write everything of a run of ``fit``: trees, tables, three figures and the record."""
-    from pmnbmix.present import plots
-
-    write_fitted(folder, fitted)
-    _figures(
-        {
-            "fit.png": lambda: plots.plot_fit(fitted.tree).figure,
-            "estimates.png": lambda: plots.plot_estimates(fitted.tree, fitted.estimates)[0].figure,
-            "chains.png": lambda: plots.plot_chains(fitted.tree)[0].figure,
-        },
-        folder,
-    )
+    """Write everything of a run of ``fit``: fits, tables, figures and the record."""
+    _write_tables(folder, fitted)
+    _figures(_figures_of(fitted), folder)
     _record(folder, fitted.em.counts, settings, {"fit": _summary(fitted)})
 
 
@@ -171,14 +199,16 @@ def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> 
     from pmnbmix.present import plots
 
     for fitted in choice.fits.values():
-        write_fitted(folder, fitted)
+        _write_tables(folder, fitted)
+    if choice.thorough is not None:
+        write_thorough(folder, choice.thorough)
     choice.table.to_csv(folder / "choice.csv")
     shown = choice.fits[choice.chosen if choice.chosen is not None else max(choice.fits)]
     _figures(
         {
-            "fit.png": lambda: plots.plot_fit(shown.tree).figure,
-            "estimates.png": lambda: plots.plot_estimates(shown.tree, shown.estimates)[0].figure,
+            **_figures_of(shown),
             "elpd.png": lambda: plots.plot_elpd(choice).figure,
+            "criteria.png": lambda: plots.plot_criteria(choice)[0].figure,
         },
         folder,
     )
@@ -190,9 +220,22 @@ def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> 
             "chosen": choice.chosen,
             "plausible": sorted(choice.plausible),
             "reasons": list(choice.reasons),
+            "note": choice.note,
             "fits": {str(k): _summary(fitted) for k, fitted in choice.fits.items()},
         },
     )
+
+
+def _figures_of(fitted: Fitted) -> dict[str, Any]:
+    from pmnbmix.present import plots
+
+    return {
+        "fit.png": lambda: plots.plot_fit(fitted.tree).figure,
+        "rootogram.png": lambda: plots.plot_rootogram(fitted.tree).figure,
+        "ranks.png": lambda: plots.plot_loo_pit(fitted.tree).figure,
+        "estimates.png": lambda: plots.plot_estimates(fitted.tree, fitted.estimates)[0].figure,
+        "chains.png": lambda: plots.plot_chains(fitted.tree)[0].figure,
+    }
 
 
 def _figures(makers: dict[str, Any], folder: Path) -> None:

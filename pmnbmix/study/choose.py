@@ -47,6 +47,8 @@ class Choice:
     fits : dict of int to Fitted
     thorough : Thorough or None
         Other answers, where they were asked for.
+    note : str
+        Why fewer numbers of components were assessed than was asked; empty where all were.
     """
 
     counts: Counts
@@ -56,6 +58,7 @@ class Choice:
     reasons: tuple[str, ...]
     fits: dict[int, Fitted] = field(repr=False)
     thorough: Thorough | None = None
+    note: str = ""
 
     @property
     def trees(self) -> dict[int, xr.DataTree]:
@@ -243,6 +246,7 @@ def make_choice(
         ),
         fits=fits,
         thorough=thorough,
+        note=note,
     )
 
 

@@ -137,6 +137,36 @@ def test_choose_prints_the_choice_with_its_reasons(folder):
     assert os.listdir(folder / "pmnbmix-choose-red_mites")
 
 
+def test_choose_goes_on_where_it_was_stopped(folder, monkeypatch, caplog):
+    from pmnbmix.study import choose, fit_all
+
+    fitted = []
+
+    def stopped_at_two(counts, spec, **options):
+        fitted.append(spec.n_components)
+        if len(fitted) == 2:
+            raise MemoryError("no room")
+        return fit_all(counts, spec, **options)
+
+    monkeypatch.setattr(choose, "fit_all", stopped_at_two)
+    arguments = ["choose", "--dataset", "red_mites", "--max-components", 2, "--draws", 300]
+    assert call(*arguments, "--thorough").exit_code == 1
+    assert sorted(os.listdir(folder)) == ["cells.csv", "pmnbmix-choose-red_mites.unfinished"]
+    other = call(*arguments, "--seed", 2)
+    assert other.exit_code == 2
+    assert "begun with other random_seed" in other.output
+    result = call(*arguments, "--thorough")
+    assert result.exit_code == 0, result.output
+    assert "where numbers of components 1 are done" in caplog.text
+    assert fitted == [1, 2, 2]
+    assert sorted(os.listdir(folder)) == ["cells.csv", "pmnbmix-choose-red_mites"]
+    run = folder / "pmnbmix-choose-red_mites"
+    assert "bootstrap likelihood ratio test" in " ".join(result.output.split())
+    for name in ("criteria.png", "rootogram.png", "ranks.png"):
+        assert (run / name).stat().st_size > 10_000
+    assert (run / "thorough.json").exists()
+
+
 def test_no_command_is_a_call_for_help():
     result = call()
     assert result.exit_code == 0

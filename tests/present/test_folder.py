@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import pmnbmix as nb
-from pmnbmix.present.folder import building, check_target, free_folder, write_choice_run
+from pmnbmix.present.folder import building, check_target, free_folder, unfinished, write_choice_run
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,7 @@ def run(crab_choice, tmp_path_factory):
 def test_everything_is_there_and_can_be_read_back(run, crab_choice):
     names = {path.name for path in run.iterdir()}
     for k in (1, 2, 3):
-        for part in ("posterior", "em", "map"):
-            assert f"{part}_K{k}.nc" in names
+        assert {f"posterior_K{k}.nc", f"em_K{k}.json", f"map_K{k}.json"} <= names
         for part in ("estimates", "optima", "diagnosis"):
             assert f"{part}_K{k}.csv" in names
     assert {"choice.csv", "run.json", "fit.png", "estimates.png", "elpd.png"} <= names
@@ -29,6 +28,11 @@ def test_everything_is_there_and_can_be_read_back(run, crab_choice):
     assert nb.loo(tree).elpd == pytest.approx(crab_choice.table.loc[2, "elpd"])
     table = pd.read_csv(run / "choice.csv", index_col="n_components")
     assert table["plausible"].tolist() == crab_choice.table["plausible"].tolist()
+
+
+def test_fits_of_a_run_can_be_read_back(run, crab_choice):
+    fit = nb.PointFit.read(run / "em_K2.json")
+    assert fit.log_likelihood == pytest.approx(crab_choice.em[2].log_likelihood)
 
 
 def test_record_says_what_was_done_with_what(run):
@@ -145,6 +149,20 @@ def test_rights_follow_the_users_mask(tmp_path):
     finally:
         os.umask(before)
     assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_only_what_a_study_wrote_is_removed(tmp_path):
+    kept = tmp_path / "run.unfinished"
+    with unfinished(tmp_path / "run") as study:
+        assert study.folder == kept
+        kept.mkdir()
+        (kept / "study.json").write_text("{}")
+        (kept / "posterior_K1.nc").write_text("")
+    assert kept.exists()
+    with unfinished(tmp_path / "run") as study:
+        (kept / "notes.txt").write_text("mine")
+        study.complete = True
+    assert os.listdir(kept) == ["notes.txt"]
 
 
 def test_the_first_free_name(tmp_path, monkeypatch):
