@@ -33,8 +33,8 @@ class Choice:
     table : pandas.DataFrame
         Indexed by number of components: log_likelihood, aic, bic, icl (of EM; smaller is better),
         elpd, elpd_se, p_loo, high_k (observations whose Pareto k is too large), loo (what was done
-        about them: "psis" where there are none, else "refit" or "10-fold"), elpd_diff and
-        diff_se (to the best; below 0 is worse), stacking_weight, density_ok, components_ok,
+        about them: "psis" where there are none, else "matching", "refit" or "10-fold"), elpd_diff
+        and diff_se (to the best; below 0 is worse), stacking_weight, density_ok, components_ok,
         plausible, n_modes. A number whose posterior failed the density gate stays in the table and
         is not ranked.
     plausible : frozenset of int

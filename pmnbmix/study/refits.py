@@ -26,16 +26,23 @@ from pmnbmix.posterior.inference import sample
 from pmnbmix.progress import Advance
 from pmnbmix.seeds import as_rng
 from pmnbmix.selection.loo import mcse_of_log_mean
+from pmnbmix.selection.matching import match_moments
 
 Floats = NDArray[np.float64]
 _log = logging.getLogger(__name__)
 
-# Distinct rows refitted one by one; where more are flagged, K-fold cross-validation is cheaper.
+# Distinct rows refitted one by one. Where more are flagged, moments are matched first; where more
+# are left, or flagged in the first place, K-fold cross-validation is cheaper.
 MOST_REFITS = 12
+MOST_MATCHED = 100
 FOLDS = 10
 # Refits are repeated with more draws where the Monte Carlo error of a term is above this, in nats.
 _PRECISE = 0.1
 _DRAWS = (1000, 4000)
+_COLUMNS = (
+    *("value", "exposure", "frequency", "pareto_k", "elpd_psis", "elpd", "how", "mcse"),
+    "density_ok",
+)
 # Log densities of rows that a repeated refit may hold.
 _MOST_DENSITIES = 40_000_000
 
@@ -47,14 +54,16 @@ class Refits:
     Attributes
     ----------
     elpd : ELPDData
-        Refitted observations have the exact term, and 0 as Pareto k.
-    method : {"none", "refit", "10-fold"}
+        Refitted observations have the exact term, and 0 as Pareto k; those whose moments were
+        matched the Pareto k that is left.
+    method : {"none", "matching", "refit", "10-fold"}
         What was needed.
     n_high_k : int
         Observations whose Pareto k was too large.
     table : pandas.DataFrame
-        Per refit: value, exposure, frequency, pareto_k and elpd_psis that were doubtful, elpd and
-        mcse (Monte Carlo standard error, nats) of the refit, and whether its density gate held.
+        Per row: value, exposure, frequency, pareto_k and elpd_psis that were doubtful; elpd, how
+        ("matching" or "refit"), mcse of the refit (Monte Carlo standard error, nats; else NaN), and
+        whether its density gate held.
         Per fold: n, elpd, density_ok.
     """
 
@@ -70,13 +79,17 @@ class Refits:
             return ""
         failed = int((~self.table["density_ok"].astype(bool)).sum())
         doubt = "" if not failed else f"; {failed} of the refits failed their density gate"
-        if self.method == "refit":
+        if self.method in ("matching", "refit"):
             n = self.n_high_k
+            matched = int(self.table["frequency"][self.table["how"] == "matching"].sum())
+            done = {0: "refitted exactly", n: "left out by moment matching"}.get(
+                matched, f"left out by moment matching ({matched}) or refitted exactly"
+            )
             change = float(
                 (self.table["frequency"] * (self.table["elpd"] - self.table["elpd_psis"])).sum()
             )
             return (
-                f"{n} observation{'s' * (n > 1)} with a doubtful Pareto k refitted exactly, which "
+                f"{n} observation{'s' * (n > 1)} with a doubtful Pareto k {done}, which "
                 f"changed elpd by {change:+.1f}{doubt}"
             )
         return (
@@ -124,23 +137,35 @@ def refit_high_k(
     if bad.size == 0:
         return Refits(elpd, "none", 0, pd.DataFrame())
     report = on_refit or (lambda done, total: None)
-    if bad.size > MOST_REFITS:
-        return _cross_validate(counts, spec, tree, elpd, rng, report)
     table, first = read_table(tree), {int(u): int(np.flatnonzero(row == u)[0]) for u in bad}
-    records, new = [], terms.copy()
+    matched = {}
+    if MOST_REFITS < bad.size <= MOST_MATCHED:
+        for u, term, left in zip(bad, *match_moments(tree, bad), strict=True):
+            if left <= elpd.good_k:
+                matched[int(u)] = (float(term), float(left))
+    if bad.size - len(matched) > MOST_REFITS:
+        return _cross_validate(counts, spec, tree, elpd, rng, report)
+    records, new, left_k = [], terms.copy(), k.copy()
     report(0, bad.size)
-    for done, u in enumerate(bad):
-        record = _refit_without(counts, spec, table, int(u), rng)
-        at = first[int(u)]
-        records.append({**record, "pareto_k": float(k[at]), "elpd_psis": float(terms[at])})
-        new[row == u] = record["elpd"]
+    for done, u in enumerate(map(int, bad)):
+        record: dict[str, Any] = {
+            "value": float(table.values[u]),
+            "exposure": float(table.exposure[u]),
+            "frequency": float(table.frequency[u]),
+            "pareto_k": float(k[first[u]]),
+            "elpd_psis": float(terms[first[u]]),
+        }
+        if u in matched:
+            record |= {"elpd": matched[u][0], "how": "matching", "mcse": np.nan, "density_ok": True}
+        else:
+            record |= {"how": "refit", **_refit_without(counts, spec, table, u, rng)}
+        records.append(record)
+        new[row == u], left_k[row == u] = record["elpd"], matched.get(u, (0.0, 0.0))[1]
         report(done + 1, bad.size)
-    exact = np.where(np.isin(row, bad), 0.0, k)
-    columns = ["value", "exposure", "frequency", "pareto_k", "elpd_psis", "elpd", "mcse"]
-    found = pd.DataFrame(records)[[*columns, "density_ok"]]
-    return Refits(
-        replace_terms(elpd, new, exact, found), "refit", int(np.isin(row, bad).sum()), found
-    )
+    found = pd.DataFrame(records)[[*_COLUMNS]]
+    method = "matching" if len(matched) == bad.size else "refit"
+    n_high = int(np.isin(row, bad).sum())
+    return Refits(replace_terms(elpd, new, left_k, found), method, n_high, found)
 
 
 def _refit_without(
@@ -150,11 +175,7 @@ def _refit_without(
     frequency = table.frequency.copy()
     frequency[u] -= 1.0
     own = CountTable(table.values[u : u + 1], table.exposure[u : u + 1], np.ones(1))
-    record: dict[str, float] = {
-        "value": float(table.values[u]),
-        "exposure": float(table.exposure[u]),
-        "frequency": float(table.frequency[u]),
-    }
+    record: dict[str, float] = {}
     rest = _counts_of(counts, table, frequency)
     for draws in _DRAWS:
         most = _MOST_DENSITIES // (4 * max(rest.n_unique, 1))

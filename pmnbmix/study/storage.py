@@ -260,7 +260,7 @@ def _refits_from_dataset(dataset: xr.Dataset, elpd: Any) -> Refits:
     table = dataset.drop_vars([*_TERMS, "obs"], errors="ignore").to_dataframe()
     table["density_ok"] = table["density_ok"].astype(bool)
     method = str(dataset.attrs["method"])
-    table.index.name = None if method == "refit" else "fold"
+    table.index.name = "fold" if method.endswith("fold") else None
     return Refits(
         replace_terms(elpd, terms, pareto_k, table), method, int(dataset.attrs["n_high_k"]), table
     )

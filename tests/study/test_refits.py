@@ -1,11 +1,14 @@
 """Exact refits where a component rests on one count."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
 import pmnbmix as nb
+from pmnbmix.mixture.draws import row_of_observation
 from pmnbmix.selection.loo import mcse_of_log_mean
 from pmnbmix.study import refits
 from pmnbmix.study.refits import refit_high_k
@@ -69,6 +72,7 @@ def test_nothing_to_refit(crab_choice):
 def test_many_are_left_to_cross_validation(outlier, monkeypatch):
     counts, spec, tree, elpd = outlier
     monkeypatch.setattr(refits, "MOST_REFITS", 0)
+    monkeypatch.setattr(refits, "MOST_MATCHED", 0)
     seen = []
     found = refit_high_k(
         counts, spec, tree, elpd, random_seed=1, on_refit=lambda done, total: seen.append(done)
@@ -84,6 +88,44 @@ def test_many_are_left_to_cross_validation(outlier, monkeypatch):
     gap = elpd.elpd_i.values[others].sum() - found.elpd.elpd_i.values[others].sum()
     assert -2 < gap < 6
     assert "10-fold cross-validation" in found.sentence
+
+
+def test_moments_are_matched_where_many_are_flagged(outlier, refitted, monkeypatch):
+    monkeypatch.setattr(refits, "MOST_REFITS", 0)
+    found = refit_high_k(*outlier, random_seed=2)
+    assert found.method == "matching"
+    assert "left out by moment matching, which changed" in found.sentence
+    row, exact = (one.table.set_index("value").loc[400.0] for one in (found, refitted))
+    assert row["how"] == "matching"
+    assert np.isnan(row["mcse"])
+    # most of the nats by which plain importance sampling is off are gone, though not all: a refit
+    # is better where there are few
+    assert abs(row["elpd"] - exact["elpd"]) < 0.5 * (row["elpd_psis"] - exact["elpd"])
+    _, _, _, elpd = outlier
+    moved = found.elpd.elpd_i.values != elpd.elpd_i.values
+    left = found.elpd.pareto_k.values
+    assert (left[moved] > 0.0).all()
+    assert (left <= elpd.good_k).all()
+    assert elpd.pareto_k.values[moved].min() > elpd.good_k
+
+
+def test_what_moments_cannot_reach_is_refitted(outlier, monkeypatch):
+    monkeypatch.setattr(refits, "MOST_REFITS", 1)
+    counts, spec, tree, elpd = outlier
+    limit = np.unique(elpd.pareto_k.values)[-4]
+    low = dataclasses.replace(elpd, good_k=limit)
+    flagged = np.unique(row_of_observation(tree)[elpd.pareto_k.values > limit])
+    assert flagged.size == 3
+
+    def reach_all_but_one(tree, rows):
+        return np.full(rows.size, -5.0), np.array([2.0, -1.0, -1.0])
+
+    monkeypatch.setattr(refits, "match_moments", reach_all_but_one)
+    found = refit_high_k(counts, spec, tree, low, random_seed=2)
+    assert found.method == "refit"
+    assert sorted(found.table["how"]) == ["matching"] * (flagged.size - 1) + ["refit"]
+    assert (found.table["elpd"][found.table["how"] == "matching"] == -5.0).all()
+    assert "or refitted exactly" in found.sentence
 
 
 def test_the_choice_says_what_was_done(outlier):
