@@ -32,6 +32,7 @@ from .posterior.tree import add_log_likelihood as add_log_likelihood
 from .posterior.tree import load as load
 from .posterior.tree import save as save
 from .present import plots as plots
+from .present.report import write_report as write_report
 from .selection.adequacy import loo_pit as loo_pit
 from .selection.adequacy import quantile_residuals as quantile_residuals
 from .selection.compare import compare_estimates as compare_estimates
@@ -90,4 +91,5 @@ __all__ = [
     "save",
     "simulate_droplets",
     "stack_chains",
+    "write_report",
 ]

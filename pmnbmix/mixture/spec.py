@@ -288,6 +288,12 @@ class MixtureSpec:
             raise ValueError(f"{file}: cannot be read ({error.strerror}).") from None
         return cls.from_dict(data, str(file))
 
+    def to_toml(self) -> str:
+        """Return the specification as the text of a TOML file."""
+        import tomli_w
+
+        return tomli_w.dumps(self.to_dict())
+
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the specification to a TOML file, replacing it.
 
@@ -296,12 +302,10 @@ class MixtureSpec:
         ValueError
             Where the file cannot be written.
         """
-        import tomli_w
-
         target = Path(path)
         partial = target.with_name(f".writing-{secrets.token_hex(6)}-{target.name}")
         try:
-            partial.write_text(tomli_w.dumps(self.to_dict()), encoding="utf-8")
+            partial.write_text(self.to_toml(), encoding="utf-8")
             os.replace(partial, target)
         except OSError as error:
             partial.unlink(missing_ok=True)

@@ -16,22 +16,32 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pmnbmix.study import Choice, Fitted
+from pmnbmix.data.counts import Counts
+from pmnbmix.present.report.page import render
+from pmnbmix.study import Choice, Fitted, make_choice
 from pmnbmix.study.storage import RECORD as STUDY
-from pmnbmix.study.storage import finished, write_fitted, write_thorough
+from pmnbmix.study.storage import (
+    finished,
+    read_fitted,
+    read_json,
+    read_thorough,
+    write_fitted,
+    write_json,
+    write_thorough,
+)
 
 _log = logging.getLogger(__name__)
 
 RECORD = "run.json"
+REPORT = "report.html"
 _FORMAT = "pmnbmix run"
 # Every name that a run gives a file.
 _WRITTEN = re.compile(
     r"run\.json|thorough\.json|choice\.csv|report\.html"
-    r"|(fit|rootogram|ranks|estimates|chains|elpd|criteria)\.png"
+    r"|(fit|rootogram|ranks|estimates|chains|elpd|criteria|labels)\.png"
     r"|posterior_K\d+\.nc|(em|map)_K\d+\.json|(estimates|optima|diagnosis)_K\d+\.csv"
 )
 _VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray", "pandas")
-_DPI = 130
 
 
 def free_folder(name: str | Path) -> Path:
@@ -187,64 +197,63 @@ def _write_tables(folder: Path, fitted: Fitted) -> None:
     fitted.diagnosis.table.to_csv(folder / f"diagnosis_K{k}.csv")
 
 
-def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> None:
-    """Write everything of a run of ``fit``: fits, tables, figures and the record."""
+def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> dict[str, Any]:
+    """Write everything of a run of ``fit``: fits, tables, figures, report and the record."""
     _write_tables(folder, fitted)
-    _figures(_figures_of(fitted), folder)
-    _record(folder, fitted.em.counts, settings, {"fit": _summary(fitted)})
+    record = _record(fitted.em.counts, settings, {"fit": _summary(fitted)})
+    _write_report(folder, fitted, record)
+    return record
 
 
-def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> None:
+def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> dict[str, Any]:
     """Write everything of a run of ``choose``; figures show the chosen number of components."""
-    from pmnbmix.present import plots
-
     for fitted in choice.fits.values():
         _write_tables(folder, fitted)
     if choice.thorough is not None:
         write_thorough(folder, choice.thorough)
     choice.table.to_csv(folder / "choice.csv")
-    shown = choice.fits[choice.chosen if choice.chosen is not None else max(choice.fits)]
-    _figures(
-        {
-            **_figures_of(shown),
-            "elpd.png": lambda: plots.plot_elpd(choice).figure,
-            "criteria.png": lambda: plots.plot_criteria(choice)[0].figure,
-        },
-        folder,
-    )
-    _record(
-        folder,
-        choice.counts,
-        settings,
-        {
-            "chosen": choice.chosen,
-            "plausible": sorted(choice.plausible),
-            "reasons": list(choice.reasons),
-            "note": choice.note,
-            "fits": {str(k): _summary(fitted) for k, fitted in choice.fits.items()},
-        },
-    )
-
-
-def _figures_of(fitted: Fitted) -> dict[str, Any]:
-    from pmnbmix.present import plots
-
-    return {
-        "fit.png": lambda: plots.plot_fit(fitted.tree).figure,
-        "rootogram.png": lambda: plots.plot_rootogram(fitted.tree).figure,
-        "ranks.png": lambda: plots.plot_loo_pit(fitted.tree).figure,
-        "estimates.png": lambda: plots.plot_estimates(fitted.tree, fitted.estimates)[0].figure,
-        "chains.png": lambda: plots.plot_chains(fitted.tree)[0].figure,
+    result = {
+        "chosen": choice.chosen,
+        "plausible": sorted(choice.plausible),
+        "reasons": list(choice.reasons),
+        "note": choice.note,
+        "fits": {str(k): _summary(fitted) for k, fitted in choice.fits.items()},
     }
+    record = _record(choice.counts, settings, result)
+    _write_report(folder, choice, record)
+    return record
 
 
-def _figures(makers: dict[str, Any], folder: Path) -> None:
-    import matplotlib.pyplot as plt
+def read_run(folder: Path) -> tuple[Choice | Fitted, dict[str, Any]]:
+    """Read what a run has left, and its record.
 
-    for name, make in makers.items():
-        figure = make()
-        figure.savefig(folder / name, dpi=_DPI)
-        plt.close(figure)
+    Raises
+    ------
+    ValueError
+        Where the folder is no run, or a file of it is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such folder. Name one that fit or choose wrote.")
+    record = read_json(folder / RECORD, _FORMAT)
+    numbers = finished(folder)
+    if not numbers:
+        raise ValueError(f"{folder}: there is no posterior in it. Run fit or choose again.")
+    fits = {k: read_fitted(folder, k) for k in numbers}
+    result = record.get("result")
+    if not isinstance(result, dict):
+        raise ValueError(f"{folder / RECORD}: it has no result. Run fit or choose again.")
+    if "fit" in result:
+        return fits[numbers[0]], record
+    note = result.get("note", "")
+    return make_choice(fits[1].em.counts, fits, str(note), read_thorough(folder)), record
+
+
+def _write_report(folder: Path, result: Choice | Fitted, record: dict[str, Any]) -> None:
+    page, figures = render(result, record)
+    for figure in figures:
+        (folder / figure.file).write_bytes(figure.png)
+    (folder / REPORT).write_text(page, encoding="utf-8")
+    write_json(folder / RECORD, record)
 
 
 def _summary(fitted: Fitted) -> dict[str, Any]:
@@ -269,14 +278,14 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _record(folder: Path, counts: Any, settings: dict[str, Any], result: dict[str, Any]) -> None:
+def _record(counts: Counts, settings: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     versions = {"python": platform.python_version()}
     for name in _VERSIONS:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:
             _log.info("%s is not installed, so its version is not recorded", name)
-    record = {
+    return {
         "format": _FORMAT,
         "settings": settings,
         "counts": {
@@ -288,5 +297,3 @@ def _record(folder: Path, counts: Any, settings: dict[str, Any], result: dict[st
         "result": result,
         "versions": versions,
     }
-    text = json.dumps(record, indent=2, ensure_ascii=False)
-    (folder / RECORD).write_text(text + "\n", encoding="utf-8")

@@ -7,18 +7,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pmnbmix.present.words import components, doubts, gates, standing
+
 # Columns from which a table is shown whole.
 _WIDE = 100
 _DROPPED = ("NUTS mean", "sd")
-# How the prefix of a flag is shown; one without is about the posterior.
-_METHODS = {"em": "EM", "map": "MAP", "nuts": "NUTS"}
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
     from pmnbmix.data.counts import Counts
-    from pmnbmix.labels.diagnose import Diagnosis
     from pmnbmix.study import Choice, Fitted
 
 
@@ -58,8 +57,8 @@ def print_choice(console: Console, choice: Choice) -> None:
             "high k": choice.table["high_k"],
             "BIC": figures("bic"),
             "ICL": figures("icl"),
-            "gates": [_gates(choice.fits[k].diagnosis) for k in choice.table.index],
-            "verdict": [_standing(choice, k) for k in choice.table.index],
+            "gates": [gates(choice.fits[k].diagnosis) for k in choice.table.index],
+            "verdict": [standing(choice, k) for k in choice.table.index],
         }
     )
     shown.index.name = "K"
@@ -92,62 +91,19 @@ def print_fitted(console: Console, fitted: Fitted) -> None:
         # median and interval say more than mean and sd, where there is no room for both
         columns = {name: label for name, label in columns.items() if label not in _DROPPED}
     shown = estimates[list(columns)].map(lambda number: f"{number:.3g}").rename(columns=columns)
-    _print_table(console, shown, f"\n{_components(fitted)}: EM, MAP and posterior")
+    _print_table(console, shown, f"\n{components(fitted)}: EM, MAP and posterior")
     console.print(f"EM: {fitted.em.status.sentence}", highlight=False)
     if not fitted.diagnosis.components_ok:
         console.print(f"NUTS: {fitted.diagnosis.summary[0]}", highlight=False)
-    for note in _notes(fitted):
+    for note in doubts(fitted):
         console.print(f"- {note}", highlight=False, markup=False)
     _print_summary(console, fitted)
 
 
-def _notes(fitted: Fitted) -> list[str]:
-    """Each doubt once, with the parameters and methods that it is about.
-
-    The sentence of the gates is not among them; it stands above.
-    """
-    about: dict[str, tuple[list[str], list[str]]] = {}
-    for name, flag in fitted.estimates["flag"].items():
-        for part in str(flag).split(" | "):
-            if not part or part == fitted.diagnosis.summary[0]:
-                continue
-            method, found, text = part.partition(": ")
-            if method not in _METHODS or not found:
-                method, text = "nuts", part
-            methods, names = about.setdefault(text, ([], []))
-            if _METHODS[method] not in methods:
-                methods.append(_METHODS[method])
-            if str(name) not in names:
-                names.append(str(name))
-    return [
-        f"{' and '.join(methods)}, "
-        f"{'every parameter' if len(names) == len(fitted.estimates) else ', '.join(names)}: {text}"
-        for text, (methods, names) in about.items()
-    ]
-
-
 def _print_summary(console: Console, fitted: Fitted) -> None:
-    console.print(f"[bold]{_components(fitted)}, labels and convergence[/bold]", highlight=False)
+    console.print(f"[bold]{components(fitted)}, labels and convergence[/bold]", highlight=False)
     for sentence in fitted.diagnosis.summary:
         console.print(f"- {sentence}", highlight=False)
-
-
-def _components(fitted: Fitted) -> str:
-    return f"{fitted.n_components} component{'s' if fitted.n_components > 1 else ''}"
-
-
-def _gates(diagnosis: Diagnosis) -> str:
-    if diagnosis.components_ok:
-        return "both"
-    return "density" if diagnosis.density_ok else "failed"
-
-
-def _standing(choice: Choice, k: int) -> str:
-    if k == choice.chosen:
-        return "chosen"
-    if k in choice.plausible:
-        return "plausible"
-    return "ruled out" if choice.diagnoses[k].density_ok else "not assessed"
 
 
 def _print_table(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
+from scipy import special, stats
 
 from pmnbmix.data.counts import CountTable
 from pmnbmix.mixture.density import component_cdf
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Draws that predict, evenly spaced; distribution functions cost more than densities.
-_DRAWS = 1000
+# Draws that predict, evenly spaced: distribution functions cost a hundred times what densities do,
+# so that many rows get fewer, within these.
+_DRAWS = (200, 1000)
+_MOST_FUNCTIONS = 800_000
 # Rows whose distribution functions are made at once take at most this many numbers.
 _BLOCK = 4_000_000
 
@@ -63,14 +65,15 @@ def loo_pit(tree: xr.DataTree) -> pd.DataFrame:
 
     draws, table = read_draws(tree), read_table(tree)
     rows = row_log_density(tree, draws, table)
-    few = draws.thinned(_DRAWS)
-    log_density = rows.reshape(draws.n_samples, -1)[draws.evenly(_DRAWS)]
+    most = int(np.clip(_MOST_FUNCTIONS // (table.values.size * draws.n_components), *_DRAWS))
+    few = draws.thinned(most)
+    log_density = rows.reshape(draws.n_samples, -1)[draws.evenly(most)]
     bounds = np.empty((2, table.values.size))
     step = max(1, _BLOCK // few.means.size)
     for first in range(0, table.values.size, step):
         part = slice(first, first + step)
         weights = _loo_weights(log_density[:, part])
-        bounds[:, part] = _jump(few, table, part, weights)
+        bounds[:, part] = _jump(few, table, part, weights, np.exp(log_density[:, part]))
     return pd.DataFrame(
         {
             "value": table.values,
@@ -113,6 +116,40 @@ def quantile_residuals(
     return np.asarray(special.ndtri(np.clip(place, edge, 1.0 - edge)))
 
 
+def rank_curve(pit: pd.DataFrame, places: Floats) -> Floats:
+    """How far the distribution of ranks is from uniform.
+
+    Parameters
+    ----------
+    pit : pandas.DataFrame
+        From `loo_pit`.
+    places : ndarray, shape (m,)
+        Of 0 to 1.
+
+    Returns
+    -------
+    ndarray, shape (m,)
+        Mean distribution function of the transforms, each spread evenly over the jump at its count
+        (Czado, Gneiting, Held 2009), minus ``places``.
+    """
+    lower, upper = pit["lower"].to_numpy()[:, None], pit["upper"].to_numpy()[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = np.clip((places - lower) / (upper - lower), 0.0, 1.0)
+    # a count of no predicted probability is a step
+    below = np.where(upper > lower, below, places >= upper)
+    frequency = pit["frequency"].to_numpy()
+    return np.asarray(frequency @ below / frequency.sum() - places)
+
+
+def rank_limit(n: int) -> float:
+    """Distance from uniform that the ranks of n observations stay within in 95 % of samples.
+
+    That of Kolmogorov and Smirnov; where ranks are spread over jumps it is cautious, since the
+    noise of discrete ranks is left out.
+    """
+    return float(stats.kstwo.ppf(0.95, n)) if n > 1 else 1.0
+
+
 def _loo_weights(log_density: Floats) -> Floats:
     """Pareto smoothed weights of each draw for each left-out row, (draw, row)."""
     from arviz_stats.base import array_stats
@@ -126,13 +163,14 @@ def _loo_weights(log_density: Floats) -> Floats:
     return weights
 
 
-def _jump(draws: Draws, table: CountTable, part: slice, weights: Floats) -> Floats:
+def _jump(draws: Draws, table: CountTable, part: slice, weights: Floats, density: Floats) -> Floats:
     """Predicted probability of fewer and of at most as many, (2, rows)."""
     with np.errstate(divide="ignore"):
         inv_disps = 1.0 / draws.dispersions[0][:, None, :]
     means = table.exposure[part][None, :, None] * draws.means[0][:, None, :]
-    below = [
-        (component_cdf(at[None, :, None], means, inv_disps) * draws.weights[0][:, None, :]).sum(-1)
-        for at in (table.values[part] - 1.0, table.values[part])
-    ]
-    return np.asarray(np.clip(np.einsum("bsu,su->bu", np.array(below), weights), 0.0, 1.0))
+    values = table.values[part][None, :, None]
+    at_most = (component_cdf(values, means, inv_disps) * draws.weights[0][:, None, :]).sum(-1)
+    both = np.array([at_most - density, at_most])
+    # nothing is below 0
+    both[0, :, table.values[part] == 0.0] = 0.0
+    return np.asarray(np.clip(np.einsum("bsu,su->bu", both, weights), 0.0, 1.0))

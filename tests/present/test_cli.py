@@ -1,13 +1,17 @@
 """The command line as a user meets it: one line and exit code 2 for whatever is wrong."""
 
 import contextlib
+import gzip
 import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 import pmnbmix as nb
@@ -196,6 +200,150 @@ def test_data_sets_are_listed():
     assert result.exit_code == 0
     for entry in nb.list_datasets():
         assert entry.name in result.output
+
+
+def test_a_run_is_read_back_and_reported(folder):
+    arguments = ["--components", 1, "--draws", 250, "--out", "run", "--json"]
+    fitted = call("fit", "--dataset", "red_mites", *arguments)
+    assert fitted.exit_code == 0, fitted.output
+    record = json.loads(fitted.output)
+    assert record["folder"] == "run"
+    assert record["result"]["fit"]["density_ok"] is True
+    assert record["settings"]["draws"] == 250
+    page = (folder / "run" / "report.html").read_text()
+    assert "<h1>red_mites</h1>" in page
+    (folder / "run" / "report.html").unlink()
+    again = call("report", "run")
+    assert again.exit_code == 0, again.output
+    assert "1 component was fitted, as was asked." in again.output
+    new = (folder / "run" / "report.html").read_text()
+    # pictures and words are the same, made from what was stored
+    assert re.sub(r"base64,[^\"]+", "", new) == re.sub(r"base64,[^\"]+", "", page)
+    assert "--draws 250" in new
+    assert call("report", "run", "--out", "mine.html").exit_code == 0
+    refused = call("report", "run", "--out", "mine.html")
+    assert refused.exit_code == 2
+    assert "--force" in refused.output
+    assert call("report", "run", "--out", "mine.html", "--force").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        (lambda run: (run / "run.json").write_text("{}"), "this is no pmnbmix run"),
+        (lambda run: (run / "em_K1.json").unlink(), "em_K1.json: there is no such file"),
+        (lambda run: (run / "posterior_K1.nc").write_text("x"), "not a readable netCDF"),
+        (lambda run: (run / "posterior_K1.nc").unlink(), "no posterior in it"),
+    ],
+)
+def test_a_run_that_is_none_is_said_so(folder, finished_run, damage, text):
+    shutil.copytree(finished_run, folder / "run")
+    damage(folder / "run")
+    result = call("report", "run")
+    assert result.exit_code == 2
+    assert text in " ".join(result.output.split())
+    assert result.output.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    options = ["--components", 1, "--draws", 250, "--out", out]
+    assert call("fit", "--dataset", "red_mites", *options).exit_code == 0
+    return out
+
+
+def test_counts_from_standard_input(folder, monkeypatch):
+    lines = "count;size\n" + "\n".join(f"{v};1" for v in [0, 1, 5, 7, 2, 0, 3, 11])
+    for content, column, texts in (
+        (lines.encode(), "count", ["n=8"]),
+        (gzip.compress(lines.encode()), "count", ["n=8"]),
+        (lines.encode(), "void", ["standard input: there is no column 'void'", "'size'"]),
+        (b"", "count", ["standard input: the file is empty"]),
+    ):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+        options = ["--components", 1, "--draws", 100, "--out", "run", "--force"]
+        result = call("fit", "-", "--column", column, *options)
+        for text in texts:
+            assert text in " ".join(result.output.split())
+        assert result.exit_code == (0 if texts == ["n=8"] else 2), result.output
+
+
+def test_simulated_counts_can_be_fitted(folder):
+    options = ["-n", 400, "--means", "3,40", "--exposure-spread", 0.5]
+    result = call("simulate", *options, "--out", "a.csv.gz")
+    assert result.exit_code == 0, result.output
+    counts = nb.read_counts("a.csv.gz", column="count", exposure="size_factor")
+    assert counts.n == 400
+    fit = nb.fit_em(counts, 2, random_seed=1)
+    np.testing.assert_allclose(fit.params.means, [3, 40], rtol=0.2)
+    again = call("simulate", *options)
+    assert again.output == gzip.decompress((folder / "a.csv.gz").read_bytes()).decode()
+    assert call("simulate", "--out", "a.csv.gz").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["simulate", "--means", "2;3"], "--means must be numbers divided by commas"),
+        (["simulate", "--weights", "0.5,0.6"], "sum"),
+        (["simulate", "-n", 0], "-n must be 1 or above"),
+        (["simulate", "--exposure-spread", 50], "--exposure-spread must be 0 to 20"),
+        (["simulate", "--out", "none/a.csv"], "cannot be written"),
+        (["spec", "none.toml"], "no such file"),
+        (["report", "nowhere"], "no such folder"),
+    ],
+)
+def test_bad_requests_of_the_other_commands(folder, arguments, text):
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert text in result.output
+    assert result.output.startswith("pmnbmix: ")
+    assert result.output.count("\n") == 1
+
+
+def test_priors_are_printed_completed_and_used(folder):
+    printed = call("spec")
+    assert printed.exit_code == 0
+    (folder / "default.toml").write_text(printed.output)
+    assert nb.MixtureSpec.read(folder / "default.toml") == nb.MixtureSpec()
+    (folder / "mine.toml").write_text("[prior.log_means]\nscale = 1.5\n")
+    assert call("spec", "mine.toml", "--components", 3, "--out", "whole.toml").exit_code == 0
+    whole = nb.MixtureSpec.read(folder / "whole.toml")
+    assert whole.n_components == 3
+    assert whole.log_means.scale == 1.5
+    assert whole.weights == nb.MixtureSpec().weights
+
+
+def test_doctor_looks_at_every_part():
+    result = call("doctor", "--json")
+    found = {one["part"]: one for one in json.loads(result.output)}
+    assert result.exit_code == 0, result.output
+    assert list(found) == [
+        *("python", "packages", "machine", "cache", "density", "sampler", "figures")
+    ]
+    assert all(one["ok"] for one in found.values())
+    assert "nutpie" in found["packages"]["text"]
+
+
+def test_doctor_says_what_fails(monkeypatch):
+    from pmnbmix.present import doctor
+
+    monkeypatch.setattr(doctor, "_lower_bounds", lambda: iter([("numpy", "99.0"), ("nope", "1")]))
+    monkeypatch.setattr(doctor, "_sampler", lambda: "not looked at")
+    result = call("doctor")
+    text = " ".join(result.output.split())
+    assert result.exit_code == 1
+    assert "older than 99.0" in text
+    assert "nope is missing" in text
+    assert "failed" in text
+
+
+def test_every_command_has_an_example_in_its_help():
+    listed = call("--help").output
+    for name in ("demo", "fit", "choose", "report", "simulate", "spec"):
+        assert name in listed
+        assert f"Example: pmnbmix {name}" in " ".join(call(name, "--help").output.split())
 
 
 def test_help_comes_without_loading_pymc():

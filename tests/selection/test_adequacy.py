@@ -26,8 +26,9 @@ def test_predicted_probabilities_are_weighted_distribution_functions():
         )
     )
     weights = np.array([[0.2, 0.5, 0.9], [0.8, 0.5, 0.1]])
-    fewer, at_most = _jump(draws, counts.table, slice(0, 3), weights)
     table = counts.table
+    density = np.exp(draws.log_density(table)[0])
+    fewer, at_most = _jump(draws, table, slice(0, 3), weights, density)
     for u, (value, exposure) in enumerate(zip(table.values, table.exposure, strict=True)):
         values = np.arange(value + 1).astype(int)
         pmf = [np.exp(one.logpmf(values, np.full(values.size, exposure))) for one in params]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from pmnbmix.mixture.draws import group, read_draws, read_table
 from pmnbmix.present.axes import BAND, GREY, INK, plain, tidy
@@ -16,9 +15,10 @@ from pmnbmix.present.plots.bins import (
     expected_counts,
     spans_decades,
 )
-from pmnbmix.selection.adequacy import loo_pit
+from pmnbmix.selection.adequacy import loo_pit, rank_curve, rank_limit
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
     from matplotlib.axes import Axes
 
@@ -111,7 +111,9 @@ def plot_rootogram(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_loo_pit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
+def plot_loo_pit(
+    tree: xr.DataTree, ax: Axes | None = None, *, pit: pd.DataFrame | None = None
+) -> Axes:
     """Draw how far the ranks of observations in their predictions are from uniform.
 
     Parameters
@@ -120,6 +122,8 @@ def plot_loo_pit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
         As `sample` returns.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure where absent.
+    pit : pandas.DataFrame, optional
+        From `loo_pit` of the same tree, where it has been made already.
 
     Returns
     -------
@@ -137,19 +141,13 @@ def plot_loo_pit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     """
     import matplotlib.pyplot as plt
 
-    pit = loo_pit(tree)
+    if pit is None:
+        pit = loo_pit(tree)
     if ax is None:
         _, ax = plt.subplots(figsize=(6.0, 3.6), layout="constrained")
     places = np.linspace(0.0, 1.0, _PLACES)
-    lower, upper = pit["lower"].to_numpy()[:, None], pit["upper"].to_numpy()[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        below = np.clip((places - lower) / (upper - lower), 0.0, 1.0)
-    # a count of no predicted probability is a step
-    below = np.where(upper > lower, below, places >= upper)
-    frequency = pit["frequency"].to_numpy()
-    n = frequency.sum()
-    difference = frequency @ below / n - places
-    limit = float(stats.kstwo.ppf(0.95, int(n))) if n > 1 else 1.0
+    n = pit["frequency"].sum()
+    difference, limit = rank_curve(pit, places), rank_limit(int(n))
     ax.axhspan(-limit, limit, color=BAND, alpha=0.25, lw=0, label="95 % where the model is right")
     ax.axhline(0.0, color=GREY, lw=0.8)
     ax.plot(places, difference, color=INK, lw=1.4, label="observations")

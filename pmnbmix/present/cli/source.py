@@ -1,0 +1,154 @@
+"""Where the counts and priors come from, and where results go."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pmnbmix.data.counts import Counts
+    from pmnbmix.mixture.spec import MixtureSpec
+    from pmnbmix.study import Watch
+
+_GZIP = b"\x1f\x8b"
+# As many bytes are read from standard input as from any file of counts.
+_LARGEST_INPUT = 2**31
+
+
+@contextmanager
+def bad_input() -> Iterator[None]:
+    """Turn what is wrong with the input into one line and exit code 2."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        text = " ".join(str(error).split())
+        typer.echo(f"pmnbmix: {text}", err=True)
+        raise typer.Exit(2) from None
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """End with a word and exit code 130 where nothing was finished before an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("pmnbmix: interrupted before anything was finished; nothing written.", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def shown_progress() -> Iterator[Watch]:
+    """Show the stage of the work and how far it is, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    # where nobody watches, an erased bar leaves an empty line
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def watch(title: str, done: int, total: int) -> None:
+            progress.update(task, description=title, completed=done, total=total)
+
+        yield watch
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the counts come from."""
+
+    file: Path | None = None
+    dataset: str | None = None
+    column: str | None = None
+    exposure: str | None = None
+    frequency: str | None = None
+
+
+def read(source: Source) -> Counts:
+    """Counts from wherever the command says."""
+    from pmnbmix.data.datasets import load_dataset
+    from pmnbmix.data.readers import read_counts
+
+    if source.dataset is not None and source.file is None:
+        for name in ("column", "exposure", "frequency"):
+            if getattr(source, name) is not None:
+                raise ValueError(f"--{name} belongs to a file; --dataset has no columns.")
+        return load_dataset(source.dataset)
+    if source.file is not None and source.dataset is None:
+        columns = (source.column, source.exposure, source.frequency)
+        if str(source.file) == "-":
+            return _read_standard_input(columns)
+        return read_counts(source.file, *columns)
+    raise ValueError(
+        "name either a FILE or a --dataset. 'pmnbmix datasets' lists the built-in ones."
+    )
+
+
+def _read_standard_input(columns: tuple[str | None, ...]) -> Counts:
+    """Counts of a csv, gzipped or not, from standard input."""
+    from pmnbmix.data.readers import read_counts
+
+    content = sys.stdin.buffer.read(_LARGEST_INPUT + 1)
+    if len(content) > _LARGEST_INPUT:
+        raise ValueError(f"standard input: more than {_LARGEST_INPUT} bytes. Pass a file.")
+    suffix = ".csv.gz" if content.startswith(_GZIP) else ".csv"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"standard-input{suffix}"
+        file.write_bytes(content)
+        try:
+            return read_counts(file, *columns)
+        except (TypeError, ValueError) as error:
+            raise ValueError(str(error).replace(str(file), "standard input")) from None
+
+
+def read_spec(path: Path | None, components: int | None) -> MixtureSpec:
+    """Priors from a file, or the default ones; refused where they cannot be sampled."""
+    from pmnbmix.mixture.spec import MixtureSpec
+
+    spec = MixtureSpec.read(path) if path is not None else MixtureSpec()
+    if not spec.is_proper:
+        raise ValueError(
+            f"{path}: a prior is flat (scale = inf), so there is no posterior to sample."
+        )
+    if spec.weights.concentration < 1:
+        raise ValueError(
+            f"{path}: a Dirichlet concentration of {spec.weights.concentration} has no MAP; use 1 "
+            "or above, or sample() in Python."
+        )
+    return spec if components is None else spec.with_components(components)
+
+
+def check_sampling(draws: int, chains: int) -> None:
+    """Refuse settings of the sampler that cannot be judged, before anything is fitted."""
+    if draws < 4:
+        raise ValueError(f"--draws must be 4 or above; got {draws}.")
+    if chains < 1:
+        raise ValueError(f"--chains must be 1 or above; got {chains}.")
+
+
+def target(out: Path | None, command: str, counts: Counts, force: bool) -> Path:
+    """Folder of the run, checked to be free."""
+    from pmnbmix.present.folder import check_target, free_folder
+
+    if out is None:
+        plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in counts.name)
+        folder = free_folder(f"pmnbmix-{command}-{plain}")
+    else:
+        folder = out
+    check_target(folder, force)
+    return folder
+
+
+def settings_of(command: str, source: Source, spec: MixtureSpec, **other: Any) -> dict[str, Any]:
+    """What the record of the run says of the command."""
+    given = {name: str(value) for name, value in asdict(source).items() if value is not None}
+    return {"command": command, **given, **other, "spec": spec.to_dict()}

@@ -1,0 +1,140 @@
+"""Figures of a report: which, how to read them, and what they say to who cannot see them."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pmnbmix.present import plots
+from pmnbmix.present.words import components
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pmnbmix.study import Choice, Fitted
+
+_DPI = 144
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with its words.
+
+    Attributes
+    ----------
+    title : str
+    reading : str
+        One line on how to read it.
+    text : str
+        Stands for the picture where it is not seen.
+    file : str
+        Name that the picture has as a file.
+    png : bytes
+    """
+
+    title: str
+    reading: str
+    text: str
+    file: str
+    png: bytes
+
+    @property
+    def source(self) -> str:
+        """The picture as a data address."""
+        return "data:image/png;base64," + base64.b64encode(self.png).decode("ascii")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    file: str
+    title: str
+    reading: str
+    text: str
+    draw: Callable[[], Any]
+
+
+def figures_of(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator[Figure]:
+    """Draw the figures of a report one after another."""
+    import matplotlib.pyplot as plt
+
+    for plan in _plans(fitted, choice, pit):
+        figure = plan.draw()
+        try:
+            yield Figure(plan.title, plan.reading, plan.text, plan.file, _png(figure))
+        finally:
+            plt.close(figure)
+
+
+def _plans(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator[_Plan]:
+    tree, k = fitted.tree, components(fitted)
+    yield _Plan(
+        "fit.png",
+        "The counts and what was fitted",
+        "The black line should run along the tops of the grey bars; coloured lines add up to it.",
+        f"Histogram of the counts with the fitted mixture of {k} and each component.",
+        lambda: plots.plot_fit(tree).figure,
+    )
+    yield _Plan(
+        "rootogram.png",
+        "Where counts are more or fewer than expected",
+        "Bars that end below 0 are counts seen more often than expected, above 0 less often. Ends "
+        "within the band are chance.",
+        "Hanging rootogram of observed against expected frequencies.",
+        lambda: plots.plot_rootogram(tree).figure,
+    )
+    yield _Plan(
+        "ranks.png",
+        "Each observation, predicted from all others",
+        "The line stays within the band where the mixture describes the counts.",
+        "Distribution of leave-one-out ranks minus the uniform distribution.",
+        lambda: plots.plot_loo_pit(tree, pit=pit).figure,
+    )
+    yield _Plan(
+        "estimates.png",
+        "Estimates and their uncertainty",
+        "Each hill is a posterior; triangles are EM, circles MAP. Where they stand outside the "
+        "hills, read the doubts below.",
+        "Posterior of every weight, mean and dispersion with the EM and MAP estimates.",
+        lambda: plots.plot_estimates(tree, fitted.estimates)[0].figure,
+    )
+    if choice is not None and len(choice.fits) > 1:
+        yield _Plan(
+            "elpd.png",
+            "How many components predict best",
+            "Points right of the others predict better; those whose bars reach the dotted line "
+            "cannot be told from the best.",
+            "Expected log predictive density of each number of components with standard errors.",
+            lambda: plots.plot_elpd(choice).figure,
+        )
+        yield _Plan(
+            "criteria.png",
+            "What other criteria say",
+            "0 is what a criterion prefers. They answer other questions: AIC and elpd predict, BIC "
+            "and evidence ask for a model, ICL for clusters that are well apart.",
+            "elpd, BIC, AIC, ICL and evidence of each number of components.",
+            lambda: plots.plot_criteria(choice)[0].figure,
+        )
+    yield _Plan(
+        "chains.png",
+        "The chains",
+        "Chains (between the grey lines) should look alike and have no steps.",
+        "Trace of log likelihood and parameters, chain after chain.",
+        lambda: plots.plot_chains(tree)[0].figure,
+    )
+    if fitted.n_components > 1 and "label-switching" in fitted.diagnosis.findings:
+        yield _Plan(
+            "labels.png",
+            "Labels before and after relabelling",
+            "Colours that jump on the left are label switching; on the right they should not.",
+            "Draws of the means before and after relabelling.",
+            lambda: plots.plot_relabelling(tree).viz["figure"].item(),
+        )
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()

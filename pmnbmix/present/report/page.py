@@ -1,0 +1,240 @@
+"""The page of a report, put together from words, tables and figures."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.present.report.figures import Figure, figures_of
+from pmnbmix.present.words import answer, components, doubts, gates, number, shown, standing
+from pmnbmix.selection.adequacy import loo_pit
+from pmnbmix.study import Choice, Fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SHOWN_VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text, with a line on how to read them."""
+
+    title: str
+    reading: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    marked: int | None = None
+
+
+def write_report(
+    result: Choice | Fitted,
+    path: str | os.PathLike[str],
+    *,
+    record: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a report as one HTML file.
+
+    Parameters
+    ----------
+    result : Choice or Fitted
+        From `choose_components` or ``fit_all``.
+    path : path-like
+        A file of that name is replaced in one step.
+    record : mapping, optional
+        Settings and versions of the run, where a command made it; else the report says how to call
+        the function.
+
+    Raises
+    ------
+    TypeError
+        Where ``result`` is neither.
+    ValueError
+        Where the folder does not exist or cannot be written to.
+    """
+    if not isinstance(result, Choice | Fitted):
+        raise TypeError(
+            f"a report needs a Choice, as choose_components() returns, or a Fitted; got "
+            f"{type(result).__name__}."
+        )
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder; name a file in it, such as report.html.")
+    write_text(target, render(result, record or {})[0])
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a file in one step, or not at all."""
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, target)
+    except OSError as error:
+        raise ValueError(
+            f"{target.parent}: cannot write there ({error.strerror or error}). Check that the "
+            "folder exists and has room."
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def render(result: Choice | Fitted, record: Mapping[str, Any]) -> tuple[str, tuple[Figure, ...]]:
+    """HTML of a report, and the figures in it."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    choice = result if isinstance(result, Choice) else None
+    fitted = shown(choice) if choice is not None else result
+    assert isinstance(fitted, Fitted)
+    counts = fitted.em.counts
+    environment = Environment(
+        loader=PackageLoader("pmnbmix.present.report", "."),
+        # names come from files and may hold anything
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pit = loo_pit(fitted.tree)
+    figures = tuple(figures_of(fitted, choice, pit))
+    page = environment.get_template("page.html").render(
+        name=counts.name,
+        n=counts.n,
+        n_unique=counts.n_unique,
+        has_exposure=counts.has_exposure,
+        usable=_is_usable(choice, fitted),
+        answer=answer(result, pit),
+        fitted=components(fitted),
+        reasons=() if choice is None else choice.reasons,
+        tables=_tables(choice, fitted),
+        figures=figures,
+        doubts=(
+            *(fitted.diagnosis.summary),
+            f"EM: {fitted.em.status.sentence}",
+            *doubts(fitted),
+        ),
+        code=_code(choice, fitted, record),
+        versions=_versions(record),
+    )
+    return page, figures
+
+
+def _is_usable(choice: Choice | None, fitted: Fitted) -> bool:
+    if choice is not None and choice.chosen is None:
+        return False
+    return fitted.diagnosis.density_ok
+
+
+def _tables(choice: Choice | None, fitted: Fitted) -> tuple[Table, ...]:
+    found = [_estimates(fitted)]
+    if choice is not None:
+        found.insert(0, _evidence(choice))
+    return tuple(found)
+
+
+def _evidence(choice: Choice) -> Table:
+    columns = {
+        "elpd": "elpd",
+        "elpd_se": "its se",
+        "elpd_diff": "difference to the best",
+        "diff_se": "its se",
+        "bic": "BIC",
+        "icl": "ICL",
+    }
+    rows = []
+    for k, row in choice.table.iterrows():
+        which = int(str(k))
+        figures = (f"{row[name]:,.1f}" if pd.notna(row[name]) else "not ranked" for name in columns)
+        rows.append((str(which), standing(choice, which), gates(choice.diagnoses[which]), *figures))
+    return Table(
+        "How many components",
+        "elpd is the expected log predictive density, in nats: higher predicts better. A number is "
+        "ruled out where it is worse than the best by more than 4 and by more than 2 standard "
+        "errors; of the others the smallest is chosen. BIC and ICL: smaller is better.",
+        ("components", "verdict", "gates", *columns.values()),
+        tuple(rows),
+        next((i for i, row in enumerate(rows) if row[1] == "chosen"), None),
+    )
+
+
+def _estimates(fitted: Fitted) -> Table:
+    columns = {
+        "em": "EM",
+        "em_se": "EM se",
+        "map": "MAP",
+        "nuts_median": "posterior median",
+        "nuts_lower": "2.5 %",
+        "nuts_upper": "97.5 %",
+        "em_difference": "EM off by (sd)",
+    }
+    rows = []
+    for name, row in fitted.estimates.iterrows():
+        rows.append((str(name), *(number(float(row[column])) for column in columns)))
+    return Table(
+        f"Estimates of {components(fitted)}",
+        "EM is maximum likelihood, MAP adds the priors, the rest is the posterior. The variance of "
+        "a component is mean + dispersion times mean squared; dispersion 0 is Poisson.",
+        ("parameter", *columns.values()),
+        tuple(rows),
+    )
+
+
+def _code(choice: Choice | None, fitted: Fitted, record: Mapping[str, Any]) -> str:
+    """What would make this result again."""
+    if "settings" in record:
+        return _command(dict(record["settings"]))
+    posterior = fitted.tree["posterior"]
+    sampled = f"draws={posterior.sizes['draw']}, chains={posterior.sizes['chain']}"
+    if choice is None:
+        return (
+            "import pmnbmix as nb\n\n"
+            f"em = nb.fit_em(counts, {fitted.n_components}, random_seed=...)\n"
+            f"tree = nb.sample(counts, spec, {sampled}, random_seed=...)\n"
+        )
+    thorough = ", thorough=True" if choice.thorough is not None else ""
+    return (
+        "import pmnbmix as nb\n\n"
+        f"choice = nb.choose_components(counts, {max(choice.fits)}{thorough}, {sampled},"
+        " random_seed=...)\n"
+        'nb.write_report(choice, "report.html")\n'
+    )
+
+
+def _command(settings: dict[str, Any]) -> str:
+    """The command line of a run, and its priors where they are not the default ones."""
+    words = ["pmnbmix", str(settings.pop("command", "choose"))]
+    if "file" in settings:
+        words.append(shlex.quote(str(settings.pop("file"))))
+    stated = settings.pop("spec", None)
+    text = ""
+    if stated is not None:
+        spec = MixtureSpec.from_dict(stated)
+        if words[1] == "fit":
+            settings["components"] = spec.n_components
+        if spec.with_components(2) != MixtureSpec():
+            settings["spec"] = "priors.toml"
+            text = f"\n# priors.toml\n{spec.to_toml()}"
+    if words[1] == "demo":
+        words.append(shlex.quote(str(settings.pop("dataset"))))
+    for name, value in settings.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif value is not False:
+            words += [option, shlex.quote(str(value))]
+    return " ".join(words) + "\n" + text
+
+
+def _versions(record: Mapping[str, Any]) -> str:
+    stated = record.get("versions") or {
+        "python": platform.python_version(),
+        **{name: version(name) for name in _SHOWN_VERSIONS},
+    }
+    return ", ".join(f"{name} {value}" for name, value in stated.items())

@@ -1,0 +1,193 @@
+"""The report: what it says, that it is harmless, and what a browser makes of it."""
+
+import html
+import re
+import shlex
+import shutil
+import tomllib
+
+import numpy as np
+import pytest
+
+import pmnbmix as nb
+from pmnbmix.mixture.draws import Draws
+from pmnbmix.posterior.tree import assemble
+from pmnbmix.present.report import write_report
+from pmnbmix.present.report.page import render
+from pmnbmix.present.words import answer, number
+from pmnbmix.selection.adequacy import loo_pit
+from pmnbmix.study import Fitted, make_choice
+
+HOSTILE = "<script>alert('1')</script> \"quoted\" & {{ 7*7 }}"
+
+
+@pytest.fixture(scope="module")
+def report(crab_choice, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(crab_choice, path)
+    return path
+
+
+def text_of(path):
+    page = path.read_text(encoding="utf-8")
+    return html.unescape(" ".join(re.sub(r"<[^>]+>", " ", page).split()))
+
+
+def stuck_fit(choice, counts):
+    """The same fit with a chain in a wrong mode."""
+    fitted = choice.fits[2]
+    posterior = fitted.tree["posterior"].to_dataset()
+    arrays = {name: posterior[name].values.copy() for name in ("weights", "means", "dispersions")}
+    arrays["means"][3] = [2.8, 3.0]
+    arrays["dispersions"][3] = [1.3, 1.3]
+    tree = assemble(counts, Draws(**arrays), {"modes": fitted.tree["modes"].to_dataset()})
+    diagnosis = nb.diagnose(tree)
+    return Fitted(fitted.em, fitted.map, tree, diagnosis, fitted.elpd, fitted.estimates)
+
+
+def test_it_opens_with_the_answer(report, crab_choice):
+    said = answer(crab_choice, loo_pit(crab_choice.trees[2]))
+    assert len(said) == 3
+    assert said[0] == crab_choice.reasons[0]
+    assert re.match(r"Component 0 has \d+\.?\d* % \(.* %\) of the observations and mean", said[1])
+    assert "component 1 has" in said[1]
+    assert "look like what the mixture predicts" in said[2]
+    text = text_of(report)
+    for sentence in (*said, *crab_choice.reasons, *crab_choice.diagnoses[2].summary):
+        assert sentence in text
+    median = number(crab_choice.fits[2].estimates.loc["means[1]", "nuts_median"])
+    assert text.count(median) >= 2
+    for word in ("elpd", "ruled out", "choose_components", "pymc", "weights[0]"):
+        assert word in text
+
+
+def test_a_stuck_chain_is_its_first_sentence(crab_choice, crab, tmp_path):
+    stuck = stuck_fit(crab_choice, crab)
+    path = tmp_path / "stuck.html"
+    write_report(stuck, path)
+    page = path.read_text(encoding="utf-8")
+    first = re.search(r'class="answer bad".*?<p>(.*?)</p>', page, re.S)[1]
+    assert html.unescape(first).startswith("This fit cannot be used: The density gate failed")
+    # nothing is said of components that are not known
+    assert "of the observations and mean" not in page
+    choice = make_choice(crab, {2: stuck})
+    write_report(choice, path)
+    page = path.read_text(encoding="utf-8")
+    assert "<p>No number of components can be chosen" in page
+    assert 'class="answer bad"' in page
+
+
+def test_counts_that_the_mixture_does_not_describe_are_said_so(crab_choice):
+    fitted = crab_choice.fits[1]
+    said = answer(fitted, loo_pit(fitted.tree))
+    assert said[0] == "1 component was fitted, as was asked."
+    assert said[1].startswith("It is a negative binomial with mean 2.9")
+    assert "does not describe the counts" in said[2]
+
+
+def test_hostile_names_come_out_harmless(crab, tmp_path):
+    counts = nb.Counts(crab.values, name=HOSTILE)
+    choice = nb.choose_components(
+        counts, 1, draws=200, random_seed=0, watch=lambda title, done, total: None
+    )
+    path = tmp_path / "report.html"
+    record = {"settings": {"file": HOSTILE, "seed": 1}, "versions": {"pmnbmix": HOSTILE}}
+    write_report(choice, path, record=record)
+    page = path.read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert HOSTILE not in page
+    assert HOSTILE in html.unescape(page)
+    assert "49" not in re.search(r"<h1>(.*?)</h1>", page)[1]
+
+
+def test_it_says_how_to_make_it_again(crab_choice):
+    spec = nb.MixtureSpec(3, log_means=nb.NormalPrior("auto", 1.0))
+    settings = {
+        "command": "choose",
+        "file": "my counts.csv",
+        "column": "a'b",
+        "max_components": 3,
+        "thorough": True,
+        "seed": 2,
+        "spec": spec.to_dict(),
+    }
+    page, _ = render(crab_choice, {"settings": settings})
+    code = html.unescape(re.search(r"<pre>(.*?)</pre>", page, re.S)[1])
+    command, _, priors = code.partition("\n\n# priors.toml\n")
+    assert shlex.split(command) == [
+        *("pmnbmix", "choose", "my counts.csv", "--column", "a'b", "--max-components", "3"),
+        *("--thorough", "--seed", "2", "--spec", "priors.toml"),
+    ]
+    assert nb.MixtureSpec.from_dict(tomllib.loads(priors)) == spec
+    page, _ = render(crab_choice, {"settings": {"command": "demo", "dataset": "crab_satellites"}})
+    assert "<pre>pmnbmix demo crab_satellites\n</pre>" in page
+
+
+def test_numbers_as_text():
+    values = (0.03071, 12.345, 1029.6, 4e7, 0.0, np.inf, np.nan)
+    assert [number(value) for value in values] == [
+        *("0.0307", "12.3", "1,030", "4e+07", "0", "none", "none")
+    ]
+
+
+def test_where_it_cannot_be_written(crab_choice, tmp_path):
+    with pytest.raises(ValueError, match="is a folder"):
+        write_report(crab_choice, tmp_path)
+    with pytest.raises(ValueError, match="cannot write there"):
+        write_report(crab_choice, tmp_path / "none" / "report.html")
+    with pytest.raises(TypeError, match="needs a Choice"):
+        write_report(crab_choice.trees[2], tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def browser():
+    where = shutil.which("chromium") or shutil.which("google-chrome")
+    if where is None:
+        pytest.skip("there is no Chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=where, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_browser_shows_it_without_errors_or_requests(browser, report, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    messages, requests = [], []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(report.as_uri())
+    assert messages == []
+    assert all(url.startswith(("file:", "data:")) for url in requests)
+    # nothing sticks out on the right, and every picture was drawn and has its words
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    images = page.evaluate(
+        "[...document.images].map(i => [i.complete && i.naturalWidth > 300, i.alt.length > 20])"
+    )
+    assert len(images) >= 7
+    assert all(drawn and worded for drawn, worded in images)
+    page.close()
+
+
+def test_every_part_is_reached_by_keyboard(browser, report):
+    page = browser.new_page()
+    page.goto(report.as_uri())
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate(
+                "(e => e.getAttribute('href') || e.getAttribute('aria-label') || e.tagName)"
+                "(document.activeElement)"
+            )
+        )
+    assert reached[0] == "#answer"
+    for part in ("#figures", "#tables", "#reasons", "#doubts", "#again", "How many components"):
+        assert part in reached
+    page.close()
