@@ -1,4 +1,4 @@
-"""The example in the README runs, and prints what the README shows, to the digits that count."""
+"""The example in the README prints what it shows, and whatever the guides show runs."""
 
 import contextlib
 import io
@@ -9,6 +9,7 @@ import pytest
 import pmnbmix as nb
 from tests.conftest import ROOT
 
+GUIDES = ROOT / "docs" / "guide"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -46,37 +47,75 @@ def test_commands_are_those_of_the_project():
 
 
 def test_the_specification_it_shows_is_the_default(tmp_path):
-    (tmp_path / "spec.toml").write_text(block("toml"))
+    (tmp_path / "spec.toml").write_text(guide_block("posteriors", "toml"))
     assert nb.MixtureSpec.read(tmp_path / "spec.toml") == nb.MixtureSpec()
 
 
-def test_what_a_point_fit_can_do(tmp_path, monkeypatch):
+def guide_block(name, language="python"):
+    text = (GUIDES / f"{name}.md").read_text(encoding="utf-8")
+    (found,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    return found
+
+
+def run_guide(name, **names):
+    names = {"nb": nb, **names}
+    exec(compile(guide_block(name), f"{name}.md", "exec"), names)
+    return names
+
+
+def test_guide_on_counts():
+    counts = run_guide("counts")["counts"]
+    # as the guide says
+    assert (counts.n, counts.n_unique) == (20_190, 78)
+
+
+def test_guide_on_point_fits(crab, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {"nb": nb, "counts": nb.load_dataset("crab_satellites")}
-    exec(compile(block("python", 1), "README.md", "exec"), names)
+    run_guide("point_fits", counts=crab)
     assert (tmp_path / "fit.json").exists()
 
 
-def test_what_a_posterior_can_do(tmp_path, monkeypatch):
+def test_guide_on_posteriors(crab, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {"nb": nb, "counts": nb.load_dataset("crab_satellites"), "spec": nb.MixtureSpec(2)}
-    exec(compile(block("python", 2), "README.md", "exec"), names)
+    run_guide("posteriors", counts=crab, spec=nb.MixtureSpec(2))
     assert (tmp_path / "posterior.nc").exists()
 
 
-def test_what_to_do_when_labels_switch(crab, crab_choice):
-    names = {"nb": nb, "tree": crab_choice.trees[2], "em": crab_choice.em[2]}
-    exec(compile(block("python", 3), "README.md", "exec"), names)
+def test_guide_on_labels(crab_choice):
+    names = run_guide("labels", tree=crab_choice.trees[2], em=crab_choice.em[2])
     assert names["diagnosis"].chains.shape[0] == 4
 
 
-def test_how_many_components(crab):
-    names = {"nb": nb, "counts": crab}
-    exec(compile(block("python", 4), "README.md", "exec"), names)
-    assert names["choice"].chosen == 2
+def test_guide_on_choosing(crab):
+    assert run_guide("choosing", counts=crab)["choice"].chosen == 2
 
 
 def test_every_finding_is_explained():
+    text = (GUIDES / "labels.md").read_text(encoding="utf-8")
     words = "label-switching multimodal lower-mode not-mixed weak-labels empty-component"
     for word in [*words.split(), "near-poisson", "divergences"]:
-        assert word in README.split("## When labels switch")[1].split("## Known limits")[0]
+        assert word in text
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", *GUIDES.glob("*.md"), ROOT / "CONTRIBUTING.md"]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http") and target != "../index.md":
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_what_is_not_in_the_readme_any_more_is_in_the_site():
+    """Every page of the documentation has its place in the navigation."""
+    listed = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in [*GUIDES.glob("*.md"), *(ROOT / "docs" / "api").glob("*.md")]:
+        assert f"{page.parent.name}/{page.name}" in listed
+    for page in (ROOT / "notebooks").glob("*.py"):
+        assert f"notebooks/{page.name}" in listed
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "".join(page.read_text() for page in (ROOT / "docs" / "api").glob("*.md"))
+    for name in set(nb.__all__) - {"plots"}:
+        assert re.search(rf"^::: pmnbmix\..*\.{name}$", text, re.MULTILINE), name
+    for name in nb.plots.__all__:
+        assert f".{name}\n" in text, name
