@@ -85,11 +85,15 @@ def belief(fitted: Fitted, pit: pd.DataFrame) -> str:
     """Whether the fit can be relied on: chains, and ranks of the counts among its predictions."""
     reach = float(np.abs(rank_curve(pit, _PLACES)).max())
     limit = rank_limit(int(pit["frequency"].sum()))
-    chains = (
-        "The chains agree and the components can be told apart"
-        if fitted.diagnosis.components_ok
-        else "The chains agree on the distribution, but not on single components"
-    )
+    if not fitted.diagnosis.components_ok:
+        chains = "The chains agree on the distribution, but not on single components"
+    elif "weak-labels" in fitted.diagnosis.findings:
+        chains = (
+            "The chains agree, also on the components, but these overlap so much that single "
+            "observations can hardly be assigned to them"
+        )
+    else:
+        chains = "The chains agree and the components can be told apart"
     if reach <= limit:
         return (
             f"{chains}; the counts look like what the mixture predicts (ranks within "

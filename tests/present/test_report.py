@@ -14,7 +14,7 @@ from pmnbmix.mixture.draws import Draws
 from pmnbmix.posterior.tree import assemble
 from pmnbmix.present.report import write_report
 from pmnbmix.present.report.page import render
-from pmnbmix.present.words import answer, number
+from pmnbmix.present.words import answer, belief, number
 from pmnbmix.selection.adequacy import loo_pit
 from pmnbmix.study import Fitted, make_choice
 
@@ -83,6 +83,15 @@ def test_counts_that_the_mixture_does_not_describe_are_said_so(crab_choice):
     assert said[0] == "1 component was fitted, as was asked."
     assert said[1].startswith("It is a negative binomial with mean 2.9")
     assert "does not describe the counts" in said[2]
+
+
+def test_components_that_blur_are_not_said_to_be_told_apart(crab_choice):
+    fitted = crab_choice.fits[3]
+    assert "weak-labels" in fitted.diagnosis.findings
+    said = belief(fitted, loo_pit(fitted.tree))
+    assert "told apart" not in said
+    gate = fitted.diagnosis.components_ok
+    assert ("can hardly be assigned" if gate else "not on single components") in said
 
 
 def test_hostile_names_come_out_harmless(crab, tmp_path):

@@ -144,7 +144,7 @@ def plot_loo_pit(
     if pit is None:
         pit = loo_pit(tree)
     if ax is None:
-        _, ax = plt.subplots(figsize=(6.0, 3.6), layout="constrained")
+        _, ax = plt.subplots(figsize=(7.5, 4.0), layout="constrained")
     places = np.linspace(0.0, 1.0, _PLACES)
     n = pit["frequency"].sum()
     difference, limit = rank_curve(pit, places), rank_limit(int(n))

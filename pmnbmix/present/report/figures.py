@@ -104,8 +104,8 @@ def _plans(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator
         yield _Plan(
             "elpd.png",
             "How many components predict best",
-            "Points right of the others predict better; those whose bars reach the dotted line "
-            "cannot be told from the best.",
+            "Higher is better. Numbers in the grey band, or whose bars reach it, cannot be told "
+            "from the best; the smallest of them is chosen.",
             "Expected log predictive density of each number of components with standard errors.",
             lambda: plots.plot_elpd(choice).figure,
         )
@@ -128,7 +128,8 @@ def _plans(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator
         yield _Plan(
             "labels.png",
             "Labels before and after relabelling",
-            "Colours that jump on the left are label switching; on the right they should not.",
+            "Each colour is a chain. One that jumps between the rows on the left has switched "
+            "labels; on the right none should.",
             "Draws of the means before and after relabelling.",
             lambda: plots.plot_relabelling(tree).viz["figure"].item(),
         )
