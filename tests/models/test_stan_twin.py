@@ -20,8 +20,9 @@ RECORD = json.loads((FOLDER / "reference" / "stan.json").read_text(encoding="utf
 CASES = [
     pytest.param(case, id=f"{case['data']}-{case['n_components']}") for case in RECORD["cases"]
 ]
-# What was found is 1e-13 or so; near Poisson Stan itself loses digits to cancellation.
-RELATIVE = 1e-7
+# Differences found are at most 5e-15, 5e-11 and, of PyMC's distributions, which lose digits to
+# cancellation near Poisson, 2e-10.
+VALUE, GRADIENT, PYMC = 1e-12, 1e-9, 1e-8
 
 
 def data_of(case):
@@ -91,7 +92,7 @@ def test_log_density_of_the_pymc_model(case):
     for weights, log_means, log_dispersions in points_of(case):
         point = {"log_means": log_means, "log_dispersions": log_dispersions}
         found.append(log_density(point if weights.size == 1 else {"weights": weights, **point}))
-    np.testing.assert_allclose(found, case["log_density"], rtol=RELATIVE)
+    np.testing.assert_allclose(found, case["log_density"], rtol=PYMC)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -104,14 +105,26 @@ def test_log_density_of_parameters_and_priors(case):
         + spec.log_dispersions.log_density(point[2]).sum()
         for point in points_of(case)
     ]
-    np.testing.assert_allclose(found, case["log_density"], rtol=RELATIVE)
+    np.testing.assert_allclose(found, case["log_density"], rtol=VALUE)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_log_density_that_the_map_climbs(case):
-    objective = prior_objective(data_of(case), spec_of(case), sampling_density=False)
-    found = [objective.value(pack_point(params_of(*point))) for point in points_of(case)]
-    np.testing.assert_allclose(found, case["log_density"], rtol=RELATIVE)
+@pytest.mark.parametrize(
+    ("case", "sampling_density"),
+    [
+        pytest.param(*case.values, sampling, id=f"{case.id}-{'modes' if sampling else 'map'}")
+        for case in CASES
+        for sampling in (True, False)
+        # below a concentration of 1 there is no MAP
+        if sampling or case.values[0]["prior"]["concentration"] >= 1
+    ],
+)
+def test_log_density_that_point_estimates_and_modes_climb(case, sampling_density):
+    objective = prior_objective(data_of(case), spec_of(case), sampling_density)
+    found = []
+    for point in points_of(case):
+        jacobian = np.log(point[0]).sum() if sampling_density else 0.0
+        found.append(objective.value(pack_point(params_of(*point))) - jacobian)
+    np.testing.assert_allclose(found, case["log_density"], rtol=VALUE)
 
 
 @pytest.mark.parametrize(
@@ -141,11 +154,11 @@ def test_log_density_and_gradient_of_the_compiled_target(case, form):
         # the Jacobian of the log ratios is the product of the weights
         found.append(value + constants(spec) - log_weights.sum())
         gradients.append(np.concatenate([turn @ gradient[: k - 1], gradient[k - 1 :]]))
-    np.testing.assert_allclose(found, case["log_density"], rtol=RELATIVE)
+    np.testing.assert_allclose(found, case["log_density"], rtol=VALUE)
     expected = np.array(case["gradient"])
     # an entry can be near 0 where the others are not
     size = np.abs(expected).max(axis=1, keepdims=True)
-    np.testing.assert_allclose(gradients / size, expected / size, rtol=0, atol=RELATIVE)
+    np.testing.assert_allclose(gradients / size, expected / size, rtol=0, atol=GRADIENT)
 
 
 @pytest.fixture(scope="module")
