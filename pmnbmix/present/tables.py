@@ -36,8 +36,12 @@ def print_heading(console: Console, counts: Counts) -> None:
 
 
 def print_folder(console: Console, folder: Path) -> None:
-    """Print where the results are."""
-    console.print(f"\nWritten to {folder}", style="bold", markup=False, highlight=False)
+    """Print where the results are, and what of them to open."""
+    report = folder / "report.html"
+    where = f"\nWritten to {folder}" if folder.is_dir() else f"\nWritten: {folder}"
+    console.print(where, style="bold", markup=False, highlight=False)
+    if report.exists():
+        console.print(f"Open {report} in a browser.", markup=False, highlight=False)
 
 
 def print_choice(console: Console, choice: Choice) -> None:

@@ -21,6 +21,8 @@ _METHODS = {"em": "EM", "map": "MAP", "nuts": "NUTS"}
 _INTERVAL = (0.025, 0.975)
 # More components than this are a table, not a sentence.
 _MOST_TOLD = 4
+# Below this share most of what a component holds is as well held by another.
+_ASSIGNED = 0.5
 _PLACES = np.linspace(0.0, 1.0, 201)
 
 
@@ -87,7 +89,10 @@ def belief(fitted: Fitted, pit: pd.DataFrame) -> str:
     limit = rank_limit(int(pit["frequency"].sum()))
     if not fitted.diagnosis.components_ok:
         chains = "The chains agree on the distribution, but not on single components"
-    elif "weak-labels" in fitted.diagnosis.findings:
+    elif (
+        "weak-labels" in fitted.diagnosis.findings
+        or (fitted.diagnosis.components["assigned"] < _ASSIGNED).any()
+    ):
         chains = (
             "The chains agree, also on the components, but these overlap so much that single "
             "observations can hardly be assigned to them"

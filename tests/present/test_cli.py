@@ -116,6 +116,7 @@ def test_fit_a_file_with_exposures(folder):
     assert result.exit_code == 0, result.output
     assert "1 component: EM, MAP and posterior" in result.output
     assert "Written to run" in result.output
+    assert "Open run/report.html in a browser" in result.output
     tree = nb.load(folder / "run" / "posterior_K1.nc")
     # 3,000 molecules at size factor 1
     assert float(tree["posterior"]["means"].mean()) == pytest.approx(3000, rel=0.05)

@@ -94,6 +94,16 @@ def test_components_that_blur_are_not_said_to_be_told_apart(crab_choice):
     assert ("can hardly be assigned" if gate else "not on single components") in said
 
 
+def test_overlap_is_said_where_labels_are_found_all_the_same(doctor_tree, doctor_visits):
+    em = nb.fit_em(doctor_visits, 2, random_seed=1)
+    diagnosis = nb.diagnose(doctor_tree, optima=em)
+    assert diagnosis.components_ok
+    assert "weak-labels" not in diagnosis.findings
+    estimates = nb.compare_estimates(em=em, nuts=doctor_tree)
+    fitted = Fitted(em, em, doctor_tree, diagnosis, nb.loo(doctor_tree), estimates)
+    assert "can hardly be assigned" in belief(fitted, loo_pit(doctor_tree))
+
+
 def test_hostile_names_come_out_harmless(crab, tmp_path):
     counts = nb.Counts(crab.values, name=HOSTILE)
     choice = nb.choose_components(
