@@ -1,3 +1,5 @@
+from .batch.columns import fit_columns as fit_columns
+from .batch.result import ColumnFits as ColumnFits
 from .data.counts import Counts as Counts
 from .data.datasets import list_datasets as list_datasets
 from .data.datasets import load_dataset as load_dataset
@@ -51,6 +53,7 @@ __all__ = [
     "BootstrapTest",
     "Choice",
     "CoClustering",
+    "ColumnFits",
     "Counts",
     "Diagnosis",
     "DirichletPrior",
@@ -71,6 +74,7 @@ __all__ = [
     "co_cluster",
     "compare_estimates",
     "diagnose",
+    "fit_columns",
     "fit_em",
     "fit_map",
     "from_datatree",

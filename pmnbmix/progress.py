@@ -10,7 +10,7 @@ Advance = Callable[[int, int], None]
 
 
 @contextmanager
-def progress_bar(title: str, enabled: bool) -> Iterator[Advance]:
+def progress_bar(title: str, enabled: bool, unit: str = "") -> Iterator[Advance]:
     """Show a bar on standard error while the block runs.
 
     Parameters
@@ -18,6 +18,8 @@ def progress_bar(title: str, enabled: bool) -> Iterator[Advance]:
     title : str
     enabled : bool
         False gives a function that does nothing.
+    unit : str
+        What is counted; where given, the bar shows how many a second.
 
     Yields
     ------
@@ -28,11 +30,17 @@ def progress_bar(title: str, enabled: bool) -> Iterator[Advance]:
         yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn, Task
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0.0:,.0f} {unit}/s")
 
     console = Console(stderr=True)
     # where nobody watches, an erased bar leaves an empty line
     watched = console.is_terminal or console.is_jupyter
-    with Progress(console=console, transient=True, disable=not watched) as progress:
+    columns = [*Progress.get_default_columns(), *([Speed()] if unit else [])]
+    with Progress(*columns, console=console, transient=True, disable=not watched) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -239,32 +239,63 @@ def judge(objective: Objective, point: Floats, arrived: Climb) -> tuple[Status, 
         table.values, table.exposure, point[0], means, inv_disps(point)
     )
     mass = table.frequency @ held
-    occupied = np.isfinite(point[0])
-    same = _same_pairs(point[:, occupied])
-    checks = {
-        Status.MAX_ITER: not arrived.converged,
-        Status.SADDLE: arrived.uphill is not None,
-        Status.EMPTY_COMPONENT: bool((~occupied).any()),
-        Status.DUPLICATE_COMPONENTS: any(same),
-        Status.POOLED: occupied.sum() > 1 and all(same),
-        Status.FEW_OBSERVATIONS: bool((mass[occupied] < min(2.5, 0.5 * table.n)).any()),
-        Status.POINT_MASS: bool((occupied & (means == 0)).any()),
-        Status.POISSON_LIMIT: bool((occupied & (means > 0) & np.isneginf(point[2])).any()),
-    }
-    held_ones = tuple(status for status in Status if checks.get(status, False))
+    holds = judge_points(
+        point[None],
+        mass[None],
+        table.n,
+        np.array([arrived.converged]),
+        np.array([arrived.uphill is not None]),
+    )[0]
+    held_ones = tuple(status for status, true in zip(Status, holds, strict=True) if true)
     return held_ones or (Status.CONVERGED,)
 
 
-def _same_pairs(point: Floats) -> list[bool]:
-    """For each pair of components, whether they are the same distribution to about a percent."""
-    means = np.exp(point[1])
+def judge_points(
+    points: Floats,
+    mass: Floats,
+    n: float,
+    converged: NDArray[np.bool_],
+    saddle: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Which statuses hold at many points at once; none is what `Status.CONVERGED` says.
+
+    Parameters
+    ----------
+    points : ndarray, shape (m, 3, k)
+    mass : ndarray, shape (m, k)
+        How many observations each component holds.
+    n : float
+        Number of observations.
+    converged, saddle : ndarray of bool, shape (m,)
+
+    Returns
+    -------
+    ndarray of bool, shape (m, n_statuses)
+        In the order of `Status`.
+    """
+    means = np.exp(points[:, 1])
+    occupied = np.isfinite(points[:, 0])
+    pairs = np.triu(occupied[:, :, None] & occupied[:, None, :], 1)
+    same = _same_pairs(points) & pairs
+    checks = {
+        Status.MAX_ITER: ~converged,
+        Status.SADDLE: saddle,
+        Status.EMPTY_COMPONENT: (~occupied).any(axis=1),
+        Status.DUPLICATE_COMPONENTS: same.any(axis=(1, 2)),
+        Status.POOLED: (occupied.sum(axis=1) > 1) & (same == pairs).all(axis=(1, 2)),
+        Status.FEW_OBSERVATIONS: (occupied & (mass < min(2.5, 0.5 * n))).any(axis=1),
+        Status.POINT_MASS: (occupied & (means == 0)).any(axis=1),
+        Status.POISSON_LIMIT: (occupied & (means > 0) & np.isneginf(points[:, 2])).any(axis=1),
+    }
+    none = np.zeros(len(points), dtype=bool)
+    return np.column_stack([checks.get(status, none) for status in Status])
+
+
+def _same_pairs(points: Floats) -> NDArray[np.bool_]:
+    """Whether two components are the same distribution to about a percent, (m, k, k)."""
+    means = np.exp(points[:, 1])
     # dispersions matter only by the variance they add: m + dispersion m^2
-    spread = np.sqrt(means + np.exp(point[2]) * means**2)
-    return [
-        bool(
-            abs(means[i] - means[j]) <= 0.01 * max(spread[i], spread[j])
-            and abs(spread[i] - spread[j]) <= 0.01 * max(spread[i], spread[j])
-        )
-        for i in range(means.size)
-        for j in range(i)
-    ]
+    spread = np.sqrt(means + np.exp(points[:, 2]) * means**2)
+    allowed = 0.01 * np.maximum(spread[:, :, None], spread[:, None, :])
+    near = np.abs(means[:, :, None] - means[:, None, :]) <= allowed
+    return np.asarray(near & (np.abs(spread[:, :, None] - spread[:, None, :]) <= allowed))

@@ -1,0 +1,1 @@
+"""Many columns of counts at once: thousands of genes, each its own mixture."""

@@ -1,0 +1,309 @@
+"""Where columns come from: every container of a matrix, read in blocks of columns.
+
+A source knows its shape and names, and yields blocks in the order in which they are asked for.
+Nothing larger than `BUDGET` is held of a matrix that lies on disk.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.batch.tables import nonzeros
+from pmnbmix.data.counts import LARGEST_COUNT
+
+# Bytes of a matrix on disk that are held at a time.
+BUDGET = 2**28
+_CONTAINERS = (
+    "a numpy array, a scipy sparse matrix or array, a pandas DataFrame, an xarray DataArray, an "
+    "AnnData, a zarr or h5py array, or a Dask array"
+)
+Bounds = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some columns next to each other, as compressed sparse columns without stored zeros.
+
+    Attributes
+    ----------
+    first : int
+        Index of the first column.
+    indptr : ndarray of int64, shape (n_columns + 1,)
+    rows : ndarray of int32 or int64, shape (n_nonzero,)
+        Ascending within each column.
+    values : ndarray, shape (n_nonzero,)
+        Of any type of number that holds them.
+    """
+
+    first: int
+    indptr: NDArray[np.int64]
+    rows: NDArray[Any]
+    values: NDArray[Any]
+
+
+class Source(Protocol):
+    """A matrix of observations by columns."""
+
+    @property
+    def n(self) -> int:
+        """Number of observations."""
+
+    @property
+    def names(self) -> NDArray[Any]:
+        """Names of the columns."""
+
+    @property
+    def computed(self) -> bool:
+        """Whether reading is computing (Dask), which is better done where the fit is."""
+
+    def blocks(self, bounds: Bounds) -> Iterator[Block]:
+        """Yield the blocks of columns with these bounds, which ascend."""
+
+    def lazily(self, bounds: Bounds) -> Iterator[tuple[Any, int]]:
+        """Yield columns that are yet to be computed, and the index of the first."""
+
+
+def check_dtype(dtype: Any, what: str) -> None:
+    """Check that numbers are what a container holds."""
+    if np.dtype(dtype).kind not in "iuf":
+        raise TypeError(
+            f"{what} must hold numbers; its dtype is {dtype}. Counts are whole numbers from 0 up: "
+            "convert it first, or leave out what is no count."
+        )
+
+
+def check_shape(shape: tuple[int, ...], what: str = "matrix") -> None:
+    """Check that there are observations and columns."""
+    if len(shape) != 2:
+        raise ValueError(
+            f"{what} must have two dimensions, observations by columns; its shape is {shape}. A "
+            "single column is for fit_em(Counts(values))."
+        )
+    if 0 in shape:
+        raise ValueError(f"{what} is empty: its shape is {shape}. At least one count is needed.")
+
+
+def block_of(data: Any, first: int) -> Block:
+    """Make a block of columns of a numpy array or a scipy sparse matrix."""
+    if hasattr(data, "tocsc"):
+        check_dtype(data.dtype, "matrix")
+        return _sparse_block(data.tocsc(), first)
+    dense = np.asarray(data)
+    check_dtype(dense.dtype, "matrix")
+    indptr, rows, values = nonzeros(np.ascontiguousarray(_as_floats(dense)))
+    return Block(first, indptr, rows.astype(np.int32), small(values))
+
+
+def _sparse_block(columns: Any, first: int) -> Block:
+    # summing what is stored twice would change the matrix of the user
+    columns = columns if columns.has_canonical_format else columns.copy()
+    columns.sum_duplicates()
+    indptr, rows, values = columns.indptr, columns.indices, columns.data
+    if (values == 0).any():
+        kept = values != 0
+        indptr = np.append(0, np.cumsum(kept))[indptr]
+        rows, values = rows[kept], values[kept]
+    return Block(first, indptr.astype(np.int64), rows.astype(np.int32), small(_as_floats(values)))
+
+
+def _as_floats(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Floats, in which integers that floats cannot hold are still seen to be too large."""
+    floats = values.astype(np.float64)
+    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+        floats[values > LARGEST_COUNT] = 2.0 * LARGEST_COUNT
+    return floats
+
+
+def small(values: NDArray[np.float64]) -> NDArray[Any]:
+    """Values in the smallest type that holds them all, for blocks that wait or travel."""
+    if values.size == 0:
+        return values.astype(np.uint8)
+    low, high = values.min(), values.max()
+    for dtype in (np.uint8, np.uint16, np.uint32):
+        if low >= 0 and high <= np.iinfo(dtype).max:
+            with np.errstate(invalid="ignore"):
+                narrow = values.astype(dtype)
+            if (narrow == values).all():
+                return narrow
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Anything whose ``[:, a:b]`` is columns of numbers, or becomes so by ``read``."""
+
+    data: Any
+    n: int
+    names: NDArray[Any]
+    # columns that are read at a time; those of one block where absent
+    width: int | None = None
+    computed: bool = False
+
+    def lazily(self, bounds: Bounds) -> Iterator[tuple[Any, int]]:
+        """Yield columns that are yet to be computed."""
+        for a, b in bounds:
+            yield self.data[:, a:b], a
+
+    def blocks(self, bounds: Bounds) -> Iterator[Block]:
+        """Yield the blocks of columns with these bounds."""
+        start, stop, held = 0, 0, None
+        for a, b in bounds:
+            if self.width is None:
+                yield block_of(self._read(a, b), a)
+                continue
+            if held is None or not start <= a < b <= stop:
+                start, stop = a, min(max(b, a + self.width), self.names.size)
+                held = self._read(start, stop)
+            yield block_of(held[:, a - start : b - start], a)
+
+    def _read(self, a: int, b: int) -> Any:
+        part = self.data[:, a:b]
+        # Dask computes, xarray loads
+        for method in ("compute", "to_numpy"):
+            if hasattr(part, method):
+                part = getattr(part, method)()
+        return part
+
+
+@dataclass(frozen=True, eq=False)
+class FrameColumns:
+    """Columns of a pandas DataFrame, missing values as NaN."""
+
+    frame: Any
+    n: int
+    names: NDArray[Any]
+    computed: bool = False
+
+    def lazily(self, bounds: Bounds) -> Iterator[tuple[Any, int]]:
+        """Nothing is computed here."""
+        raise NotImplementedError
+
+    def blocks(self, bounds: Bounds) -> Iterator[Block]:
+        """Yield the blocks of columns with these bounds."""
+        for a, b in bounds:
+            parts = [self.frame.iloc[:, j] for j in range(a, b)]
+            columns = [
+                part.to_numpy(dtype=np.float64, na_value=np.nan)
+                if part.hasnans
+                else _as_floats(part.to_numpy())
+                for part in parts
+            ]
+            yield block_of(np.column_stack(columns), a)
+
+
+def open_source(matrix: Any, layer: str | None = None) -> Source:
+    """Wrap a container of a matrix, observations by columns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a container that is not known or holds no numbers, another number of dimensions, an
+        empty matrix, and a layer that does not exist.
+    """
+    # a container whose library was never imported cannot be one of its own
+    anndata, pandas = sys.modules.get("anndata"), sys.modules.get("pandas")
+    xarray, dask = sys.modules.get("xarray"), sys.modules.get("dask.array")
+    if anndata is not None and isinstance(matrix, anndata.AnnData):
+        return _open_anndata(matrix, layer)
+    if layer is not None:
+        raise TypeError(
+            f"layer={layer!r} names a layer of an AnnData, but matrix is a "
+            f"{type(matrix).__name__}. Leave it out."
+        )
+    if pandas is not None and isinstance(matrix, pandas.DataFrame):
+        return _open_frame(matrix)
+    if xarray is not None and isinstance(matrix, xarray.DataArray):
+        check_shape(matrix.shape)
+        check_dtype(matrix.dtype, "matrix")
+        return Slices(matrix, matrix.shape[0], _names_of(matrix))
+    if dask is not None and isinstance(matrix, dask.Array):
+        check_shape(matrix.shape)
+        if np.isnan(matrix.shape).any():
+            raise ValueError("the Dask array does not know its shape: call compute_chunk_sizes().")
+        check_dtype(matrix.dtype, "matrix")
+        return Slices(matrix, matrix.shape[0], np.arange(matrix.shape[1]), computed=True)
+    return open_plain(matrix, None)
+
+
+def open_plain(matrix: Any, names: NDArray[Any] | None) -> Source:
+    """Wrap an array, in memory or on disk, whose columns may have names elsewhere."""
+    from pmnbmix.batch.disk import RowsOnDisk, open_group
+
+    if isinstance(matrix, list | tuple):
+        try:
+            matrix = np.asarray(matrix)
+        except ValueError:
+            raise ValueError("matrix is a list of rows of different lengths.") from None
+    if not hasattr(matrix, "shape"):
+        matrix = open_group(matrix) or matrix
+    if not hasattr(matrix, "shape") or not hasattr(matrix, "dtype"):
+        raise TypeError(f"matrix must be {_CONTAINERS}; got {type(matrix).__name__}.")
+    shape = tuple(int(extent) for extent in matrix.shape)
+    check_shape(shape)
+    check_dtype(matrix.dtype, "matrix")
+    n, labels = shape[0], np.arange(shape[1]) if names is None else names
+    if np.ma.isMaskedArray(matrix):
+        # what is masked is missing
+        return Slices(np.ma.filled(matrix.astype(np.float64), np.nan), n, labels)
+    if isinstance(matrix, np.ndarray):
+        return Slices(np.asarray(matrix), n, labels)
+    if hasattr(matrix, "tocsc"):
+        # compressed sparse columns once, where they are not so already
+        return Slices(matrix.tocsc(), n, labels)
+    if getattr(matrix, "format", None) == "csr":
+        return RowsOnDisk(matrix, n, labels)
+    if getattr(matrix, "format", None) == "csc":
+        return Slices(matrix, n, labels)
+    if hasattr(matrix, "chunks"):
+        # whole chunks at a time: a chunk is read in one piece however little of it is wanted
+        chunk = (matrix.chunks or shape)[1]
+        most = max(BUDGET // (n * np.dtype(matrix.dtype).itemsize), 1)
+        return Slices(matrix, n, labels, max(most // chunk * chunk, min(most, chunk)))
+    raise TypeError(f"matrix must be {_CONTAINERS}; got {type(matrix).__name__}.")
+
+
+def _open_anndata(adata: Any, layer: str | None) -> Source:
+    if layer is None:
+        data, where = adata.X, "X"
+    else:
+        if layer not in adata.layers:
+            listed = ", ".join(repr(name) for name in adata.layers if name is not None) or "none"
+            raise ValueError(f"there is no layer {layer!r} in the AnnData; it has {listed}.")
+        data, where = adata.layers[layer], f"layers[{layer!r}]"
+    if data is None:
+        raise ValueError(f"{where} of the AnnData is empty. Name a layer with counts: layer=NAME.")
+    if type(data).__module__.startswith("dask"):
+        names = adata.var_names.to_numpy(dtype=str)
+        return Slices(data, data.shape[0], names, computed=True)
+    try:
+        return open_plain(data, adata.var_names.to_numpy(dtype=str))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{where} of the AnnData: {error}") from None
+
+
+def _open_frame(frame: Any) -> Source:
+    import pandas as pd
+
+    check_shape(frame.shape)
+    for name, dtype in frame.dtypes.items():
+        number = pd.api.types.is_numeric_dtype(dtype) and not pd.api.types.is_bool_dtype(dtype)
+        if not number or pd.api.types.is_complex_dtype(dtype):
+            raise TypeError(
+                f"column {name!r} of the DataFrame holds {dtype} where counts are expected. Drop "
+                "it, or convert it to numbers."
+            )
+    return FrameColumns(frame, frame.shape[0], np.array([str(name) for name in frame.columns]))
+
+
+def _names_of(array: Any) -> NDArray[Any]:
+    dim = array.dims[1]
+    if dim not in array.coords:
+        return np.arange(array.shape[1])
+    labels = np.asarray(array.coords[dim].to_numpy())
+    return labels if labels.dtype.kind in "iu" else labels.astype(str)
