@@ -5,6 +5,7 @@ from .data.datasets import list_datasets as list_datasets
 from .data.datasets import load_dataset as load_dataset
 from .data.datasets import simulate_droplets as simulate_droplets
 from .data.readers import read_counts as read_counts
+from .estimator.mixture import NegativeBinomialMixture as NegativeBinomialMixture
 from .labels.coclustering import CoClustering as CoClustering
 from .labels.coclustering import co_cluster as co_cluster
 from .labels.diagnose import Diagnosis as Diagnosis
@@ -61,6 +62,7 @@ __all__ = [
     "GoodnessOfFit",
     "MixtureParams",
     "MixtureSpec",
+    "NegativeBinomialMixture",
     "NormalPrior",
     "PointFit",
     "StackedChains",

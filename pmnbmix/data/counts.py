@@ -114,9 +114,7 @@ class Counts:
             raise ValueError("values is empty: at least one count is needed. Check the column.")
         times = np.ones(rows, dtype=np.int64)
         if frequency is not None:
-            times = _integers(
-                frequency, "frequency", "frequency", "A frequency says how often a row was seen"
-            )
+            times = as_frequency(frequency)
             _same_length(times, rows, "frequency")
             if not times.any():
                 raise ValueError(
@@ -191,9 +189,14 @@ def _collapse(
     return table, inverse
 
 
-def as_values(values: ArrayLike) -> NDArray[np.int64]:
+def as_values(values: ArrayLike, argument: str = "values") -> NDArray[np.int64]:
     """Check counts for which a density is asked; the same rules and errors as in ``Counts``."""
-    return _integers(values, "values", "count", "Counts need whole numbers from 0 up")
+    return _integers(values, argument, "count", "Counts need whole numbers from 0 up")
+
+
+def as_frequency(frequency: ArrayLike, argument: str = "frequency") -> NDArray[np.int64]:
+    """Check how often rows were seen; the same rules and errors as in ``Counts``."""
+    return _integers(frequency, argument, "frequency", "A frequency says how often a row was seen")
 
 
 def as_exposure(exposure: ArrayLike | None, rows: int) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pmnbmix.present.cli import asides, runs
+from pmnbmix.present.cli.columns import columns
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -23,7 +24,7 @@ app = typer.Typer(
 )
 
 _COMMANDS: tuple[Callable[..., None], ...] = (
-    *(runs.demo, asides.datasets, runs.fit, runs.choose, runs.report),
+    *(runs.demo, asides.datasets, runs.fit, runs.choose, runs.report, columns),
     *(asides.simulate, asides.spec, asides.doctor),
 )
 for _command in _COMMANDS:

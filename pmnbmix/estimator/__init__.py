@@ -1,0 +1,1 @@
+"""The maximum likelihood fit in the form that scikit-learn works with."""

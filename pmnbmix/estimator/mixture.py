@@ -1,0 +1,345 @@
+"""The maximum likelihood fit as an estimator that scikit-learn's tools understand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse, special
+
+from pmnbmix.data.counts import Counts, as_exposure, as_frequency, as_values
+from pmnbmix.estimator.protocol import Protocol, RandomState, random_seed_of
+from pmnbmix.point.fit import fit_em
+from pmnbmix.point.optima import Status
+from pmnbmix.point.result import PointFit
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class NegativeBinomialMixture(Protocol):
+    """Mixture of negative binomials by maximum likelihood, as a scikit-learn estimator.
+
+    Parameters
+    ----------
+    n_components : int
+        1 or above.
+    mixing : {"estimated", "equal"}
+        "equal" fixes the weights at 1 / n_components.
+    max_iter : int
+        Limit on the Newton steps from each start.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState, optional
+        Of the starts and of `sample`.
+
+    Attributes
+    ----------
+    weights_, means_, dispersions_ : ndarray, shape (n_components,)
+        As in `MixtureParams`, sorted by mean; means per unit of exposure.
+    log_likelihood_ : float
+        Of all counts fitted, in nats.
+    status_ : str
+        What kind of point the estimate is; `Status` explains the word.
+    converged_ : bool
+        Whether the estimate is an optimum, on an edge of the parameter space or not.
+    n_iter_ : int
+        EM and Newton iterations that led to the estimate.
+    fit_ : PointFit
+        Everything else: standard errors, other optima, goodness of fit.
+    n_features_in_ : int
+        Always 1.
+    feature_names_in_ : ndarray of object, shape (1,)
+        Name of the column, where ``X`` had one that is a string.
+
+    Notes
+    -----
+    Every method takes ``X`` of shape (n, 1), one column of counts, and ``exposure`` of shape (n,)
+    or one number for all rows; 1 where absent. What was fitted with exposures needs them
+    everywhere. Every method raises
+
+    - TypeError for sparse matrices and for what is no number,
+    - ValueError for another shape, another column name than in ``fit``, and for counts, exposures
+      or frequencies that `Counts` refuses,
+    - NotFittedError before ``fit``: scikit-learn's own where that is loaded.
+
+    scikit-learn passes exposures on where metadata routing is enabled and they are requested:
+    ``set_fit_request(exposure=True).set_score_request(exposure=True)``.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_components: int = 2,
+        mixing: Literal["estimated", "equal"] = "estimated",
+        max_iter: int = 200,
+        random_state: RandomState = None,
+    ) -> None:
+        self.n_components = n_components
+        self.mixing = mixing
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        exposure: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Fit by `fit_em`.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, 1)
+            Counts: non-negative integers, or floats that are integral.
+        y : object
+            Ignored.
+        exposure : array_like, shape (n,), or float, optional
+            Exposure of each count, above 0.
+        sample_weight : array_like, shape (n,), optional
+            How often each row was seen, non-negative integers; 2 is the row twice, 0 never.
+
+        Returns
+        -------
+        NegativeBinomialMixture
+            Itself.
+        """
+        values = self._column(X)
+        times = _frequency(sample_weight, values.size)
+        scale = None
+        if exposure is not None:
+            scale = _exposure(exposure, values.size, f"X has {values.size} rows")
+        name = _column_name(X)
+        counts = Counts(values, scale, times, name or "count")
+        found = fit_em(
+            counts,
+            self.n_components,
+            mixing=self.mixing,
+            max_iter=self.max_iter,
+            random_seed=random_seed_of(self.random_state),
+        )
+        # an earlier fit may have had a name
+        vars(self).pop("feature_names_in_", None)
+        if name is not None:
+            self.feature_names_in_ = np.array([name], dtype=object)
+        self.n_features_in_ = 1
+        self.fit_ = found
+        self.weights_ = found.params.weights
+        self.means_ = found.params.means
+        self.dispersions_ = found.params.dispersions
+        self.log_likelihood_ = found.log_likelihood
+        self.status_ = str(found.status)
+        self.converged_ = not {Status.MAX_ITER, Status.SADDLE, Status.INTERRUPTED}.intersection(
+            found.statuses
+        )
+        self.n_iter_ = found.n_iter
+        return self
+
+    def fit_predict(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        exposure: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> NDArray[np.intp]:
+        """Fit and return the most probable component of each count, (n,)."""
+        return self.fit(X, exposure=exposure, sample_weight=sample_weight).predict(
+            X, exposure=exposure
+        )
+
+    def predict(self, X: ArrayLike, *, exposure: ArrayLike | None = None) -> NDArray[np.intp]:
+        """Most probable component of each count, (n,)."""
+        return self._fitted().predict(*self._rows(X, exposure))
+
+    def predict_proba(self, X: ArrayLike, *, exposure: ArrayLike | None = None) -> Floats:
+        """Probability of each component given the count, (n, n_components)."""
+        return self._fitted().responsibilities(*self._rows(X, exposure))
+
+    def score_samples(self, X: ArrayLike, *, exposure: ArrayLike | None = None) -> Floats:
+        """Log density of each count, (n,) in nats."""
+        return self._fitted().logpmf(*self._rows(X, exposure))
+
+    def score(
+        self,
+        X: ArrayLike,
+        y: object = None,
+        *,
+        exposure: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Mean log density of a count, in nats; ``sample_weight`` as in `fit`."""
+        total, n = self._log_likelihood(X, exposure, sample_weight)
+        return total / n
+
+    def aic(
+        self,
+        X: ArrayLike,
+        *,
+        exposure: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Akaike's criterion on ``X``; smaller is better."""
+        total, _ = self._log_likelihood(X, exposure, sample_weight)
+        return -2.0 * total + 2.0 * self.fit_.n_parameters
+
+    def bic(
+        self,
+        X: ArrayLike,
+        *,
+        exposure: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Schwarz's criterion on ``X``; smaller is better."""
+        total, n = self._log_likelihood(X, exposure, sample_weight)
+        return -2.0 * total + math.log(n) * self.fit_.n_parameters
+
+    def icl(
+        self,
+        X: ArrayLike,
+        *,
+        exposure: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Integrated completed likelihood on ``X``, see `PointFit.icl`; smaller is better."""
+        bic = self.bic(X, exposure=exposure, sample_weight=sample_weight)
+        entropy = special.entr(self.predict_proba(X, exposure=exposure)).sum(axis=1)
+        times = _frequency(sample_weight, entropy.size)
+        return bic + 2.0 * float(entropy.sum() if times is None else times @ entropy)
+
+    def sample(
+        self, n_samples: int = 1, *, exposure: ArrayLike | None = None
+    ) -> tuple[Integers, Integers]:
+        """Draw counts, (n_samples, 1), and their components, (n_samples,), by ``random_state``.
+
+        Raises
+        ------
+        ValueError
+            Where ``n_samples`` is below 1, or a mean is too large for a count.
+        """
+        fit = self._fitted()
+        whole = isinstance(n_samples, int | np.integer) and not isinstance(n_samples, bool)
+        if not whole or n_samples < 1:
+            raise ValueError(f"n_samples must be a whole number of 1 or above; got {n_samples!r}.")
+        if exposure is not None:
+            exposure = _exposure(exposure, n_samples, f"n_samples is {n_samples}")
+        values, labels = fit.sample(n_samples, random_seed_of(self.random_state), exposure)
+        return values[:, None], labels
+
+    def _fitted(self) -> PointFit:
+        self.check_fitted()
+        return self.fit_
+
+    def _rows(self, X: ArrayLike, exposure: ArrayLike | None) -> tuple[Integers, Floats | None]:
+        """Checked counts and exposures of rows to be judged by the fit."""
+        self.check_fitted()
+        values = self._column(X)
+        name, fitted = _column_name(X), getattr(self, "feature_names_in_", None)
+        # an array has no name and is taken at its word: with one column there is no order to mix up
+        if name is not None and fitted is not None and name != fitted[0]:
+            raise ValueError(
+                "The feature names should match those that were passed during fit: X has the "
+                f"column {name!r}, the fit had {fitted[0]!r}. Pass that column, or rename it."
+            )
+        if exposure is None:
+            return values, None
+        return values, _exposure(exposure, values.size, f"X has {values.size} rows")
+
+    def _log_likelihood(
+        self, X: ArrayLike, exposure: ArrayLike | None, sample_weight: ArrayLike | None
+    ) -> tuple[float, int]:
+        """Log likelihood of rows, and how many observations they are."""
+        each = self.score_samples(X, exposure=exposure)
+        times = _frequency(sample_weight, each.size)
+        if times is None:
+            return float(each.sum()), each.size
+        # a row that was never seen may be impossible, and 0 times minus infinity is no number
+        seen = times > 0
+        return float(times[seen] @ each[seen]), int(times.sum())
+
+    def _column(self, X: ArrayLike) -> Integers:
+        """Counts of a table with one column; errors have the words that scikit-learn's have."""
+        if sparse.issparse(X):
+            raise TypeError(
+                f"Sparse data was passed for X ({type(X).__name__}), but one dense column is "
+                "required. Use X.toarray()."
+            )
+        try:
+            table = X if np.ma.isMaskedArray(X) else np.asarray(X)
+        except ValueError:
+            raise ValueError(
+                "X must have shape (n, 1); its rows have different lengths. Reshape your data."
+            ) from None
+        if table.ndim != 2:
+            raise ValueError(
+                f"Expected 2D array, got {table.ndim}D array instead (shape={table.shape}). "
+                "Reshape your data to one column: X.reshape(-1, 1), or X.to_frame() in pandas."
+            )
+        for size, thing in zip(table.shape, ("sample(s)", "feature(s)"), strict=True):
+            if size == 0:
+                raise ValueError(
+                    f"Found array with 0 {thing} (shape={table.shape}) while a minimum of 1 is "
+                    "required. Pass one column of counts."
+                )
+        if table.dtype.kind == "c":
+            raise ValueError("Complex data not supported: X must be counts. Pass their real part.")
+        if table.dtype.kind in "iuf":
+            _refuse(np.isnan(table), table, "Input X contains NaN", "Drop these rows first.")
+            _refuse(np.isinf(table), table, "Input X contains infinity", "Drop these rows first.")
+            _refuse(
+                table < 0,
+                table,
+                f"Negative values in data passed to {type(self).__name__}",
+                "Counts need whole numbers from 0 up.",
+            )
+        if table.shape[1] != 1:
+            raise ValueError(
+                f"X has {table.shape[1]} features, but {type(self).__name__} is expecting 1 "
+                "features as input: one column of counts. fit_columns fits each column of a "
+                "matrix on its own."
+            )
+        return as_values(table[:, 0], "X")
+
+
+def _refuse(wrong: NDArray[np.bool_], table: NDArray[Any], text: str, advice: str) -> None:
+    where = np.argwhere(np.asarray(wrong))
+    if where.size:
+        row, column = where[0].tolist()
+        raise ValueError(
+            f"{text}: {len(where)} in all, the first is {table[row, column].item()!r} at row "
+            f"{row}, column {column}. {advice}"
+        )
+
+
+def _column_name(X: Any) -> str | None:
+    """Name of the only column of a data frame, where it is a string."""
+    names = list(getattr(X, "columns", ()))
+    return names[0] if names and isinstance(names[0], str) and names[0] else None
+
+
+def _exposure(exposure: ArrayLike, rows: int, whose: str) -> Floats:
+    _check_length(exposure, rows, "exposure", whose)
+    return as_exposure(exposure, rows)
+
+
+def _frequency(sample_weight: ArrayLike | None, rows: int) -> Integers | None:
+    if sample_weight is None:
+        return None
+    times = as_frequency(sample_weight, "sample_weight")
+    _check_length(times, rows, "sample_weight", f"X has {rows} rows")
+    if not times.any():
+        raise ValueError(
+            "every sample_weight is zero, so no observation is left. Check the weights, or leave "
+            "them out."
+        )
+    return times
+
+
+def _check_length(data: ArrayLike, rows: int, argument: str, whose: str) -> None:
+    if np.ndim(data) == 1 and np.size(data) != rows:
+        raise ValueError(
+            f"{argument} has {np.size(data)} entries but {whose}. Both must come from the same "
+            "rows."
+        )

@@ -1,0 +1,160 @@
+"""What scikit-learn asks of any estimator, without scikit-learn.
+
+Its base class would make it a dependency; this keeps to the protocol, and loads scikit-learn only
+where scikit-learn is the one that asks.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any, Self
+
+import numpy as np
+
+# What scikit-learn lets a user say about an argument: pass it, do not, refuse it, an alias.
+Request = bool | str | None
+RandomState = int | np.random.Generator | np.random.RandomState | None
+
+# Stands for a request that stays as it was; the same word as in sklearn.utils.metadata_routing.
+_UNCHANGED = "$UNCHANGED$"
+_ROUTED = {
+    "fit": ("exposure", "sample_weight"),
+    "predict": ("exposure",),
+    "predict_proba": ("exposure",),
+    "score": ("exposure", "sample_weight"),
+}
+
+
+class NotFittedError(ValueError, AttributeError):
+    """Something was asked of an estimator before `fit`; used where scikit-learn is not loaded."""
+
+
+class Protocol:
+    """What scikit-learn asks of any estimator: parameters, tags and requests for metadata."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name; ``deep`` changes nothing, none is an estimator."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in names}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name.
+
+        Raises
+        ------
+        ValueError
+            For a name that is no parameter; none is set then.
+        """
+        known = list(self.get_params())
+        for name in params:
+            if name not in known:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for estimator {self!r}. Valid parameters are: "
+                    f"{', '.join(known)}."
+                )
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def get_metadata_routing(self) -> Any:
+        """Return which arguments the methods request of scikit-learn's routing."""
+        from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
+
+        if hasattr(self, "_metadata_request"):
+            return get_routing_for_object(self._metadata_request)
+        requests = MetadataRequest(owner=type(self).__name__)
+        for method, arguments in _ROUTED.items():
+            for argument in arguments:
+                getattr(requests, method).add_request(param=argument, alias=None)
+        return requests
+
+    def set_fit_request(
+        self, *, exposure: Request = _UNCHANGED, sample_weight: Request = _UNCHANGED
+    ) -> Self:
+        """Say whether scikit-learn passes these on to ``fit``; see its metadata routing."""
+        return self._request("fit", exposure=exposure, sample_weight=sample_weight)
+
+    def set_predict_request(self, *, exposure: Request = _UNCHANGED) -> Self:
+        """Say whether scikit-learn passes the exposure on to ``predict``."""
+        return self._request("predict", exposure=exposure)
+
+    def set_predict_proba_request(self, *, exposure: Request = _UNCHANGED) -> Self:
+        """Say whether scikit-learn passes the exposure on to ``predict_proba``."""
+        return self._request("predict_proba", exposure=exposure)
+
+    def set_score_request(
+        self, *, exposure: Request = _UNCHANGED, sample_weight: Request = _UNCHANGED
+    ) -> Self:
+        """Say whether scikit-learn passes these on to ``score``."""
+        return self._request("score", exposure=exposure, sample_weight=sample_weight)
+
+    def _request(self, method: str, **asked: Request) -> Self:
+        from sklearn import get_config
+
+        if not get_config()["enable_metadata_routing"]:
+            raise RuntimeError(
+                f"set_{method}_request() needs scikit-learn's metadata routing. Enable it with "
+                "sklearn.set_config(enable_metadata_routing=True)."
+            )
+        requests = self.get_metadata_routing()
+        for argument, alias in asked.items():
+            if alias != _UNCHANGED:
+                getattr(requests, method).add_request(param=argument, alias=alias)
+        # the attribute that sklearn.base.clone() copies
+        self._metadata_request = requests
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type="density_estimator",
+            target_tags=TargetTags(required=False),
+            transformer_tags=None,
+            classifier_tags=None,
+            regressor_tags=None,
+            input_tags=InputTags(positive_only=True),
+        )
+
+    def check_fitted(self) -> None:
+        """Raise where ``fit`` was not called."""
+        if not self.__sklearn_is_fitted__():
+            text = (
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with counts "
+                "before using this estimator."
+            )
+            # who catches scikit-learn's error has loaded scikit-learn
+            if sys.modules.get("sklearn") is not None:
+                from sklearn import exceptions
+
+                raise exceptions.NotFittedError(text)
+            raise NotFittedError(text)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "fit_")
+
+    def __repr__(self) -> str:
+        signature = inspect.signature(type(self).__init__).parameters
+        # texts are compared, for arrays do not compare to one truth value
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if repr(value) != repr(signature[name].default)
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+
+def random_seed_of(random_state: RandomState) -> int | np.random.Generator | None:
+    """What the rest of the package calls a random seed; a RandomState moves on by a draw."""
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31 - 1))
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return random_state
+    whole = isinstance(random_state, int | np.integer) and not isinstance(random_state, bool)
+    if not whole or random_state < 0:
+        raise ValueError(
+            "random_state must be None, an integer of 0 or above, a numpy.random.Generator or a "
+            f"numpy.random.RandomState; got {random_state!r}."
+        )
+    return random_state
