@@ -25,6 +25,7 @@ from .point.goodness import GoodnessOfFit as GoodnessOfFit
 from .point.goodness import goodness_of_fit as goodness_of_fit
 from .point.optima import Status as Status
 from .point.result import PointFit as PointFit
+from .posterior.columns import sample_columns as sample_columns
 from .posterior.derived import add_rates as add_rates
 from .posterior.derived import add_responsibilities as add_responsibilities
 from .posterior.foreign import from_datatree as from_datatree
@@ -94,6 +95,7 @@ __all__ = [
     "relabel",
     "relabel_draws",
     "sample",
+    "sample_columns",
     "save",
     "simulate_droplets",
     "stack_chains",

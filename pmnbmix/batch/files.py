@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,11 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.readers import LARGEST_ARCHIVE
 
+# What libraries raise where a file is not what its name says.
+_DAMAGED = (
+    *(OSError, EOFError, LookupError, AttributeError, ValueError, TypeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 _EXPECTED = "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), or .npz (scipy sparse)"
 
 
@@ -56,8 +62,7 @@ def open_matrix(
         raise ValueError(f"{file}: files of this kind cannot be read; {_EXPECTED}.")
     try:
         matrix = readers[kind](file)
-    except (OSError, EOFError, KeyError, AttributeError, ValueError, TypeError) as error:
-        # libraries say in many ways that a file is not what its name says
+    except _DAMAGED as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ValueError(f"{file}: it cannot be read as {kind} ({reason[:200]}).") from None
     if exposure is None or kind in (".h5ad", ".zarr"):

@@ -142,25 +142,56 @@ def laplace(
         raise ValueError(
             f"draws must be a multiple of {_CHAINS}, of which chains are made; got {draws}."
         )
-    rng = as_rng(random_seed)
+    tried = approximate(counts, resolved, draws, as_rng(random_seed))
+    if tried.tree is None:
+        raise ValueError(tried.doubt)
+    return tried.tree
+
+
+@dataclass(frozen=True, eq=False)
+class Approximation:
+    """What came of importance sampling around the largest mode.
+
+    Attributes
+    ----------
+    tree : MixtureTree or None
+        None where it cannot be trusted.
+    doubt : str
+        Why, and what to do instead.
+    k_hat : float
+        NaN where several modes matter, so that it was not computed.
+    """
+
+    tree: MixtureTree | None
+    doubt: str
+    k_hat: float
+
+
+def approximate(
+    counts: Counts, resolved: MixtureSpec, draws: int, rng: np.random.Generator
+) -> Approximation:
+    """`laplace`, with the reason where it would refuse."""
     modes = find_modes(counts, resolved, rng)
     share = float(mass_shares(modes)[0])
     if share <= ONE_MODE:
-        raise ValueError(
+        doubt = (
             f"{len(modes)} modes matter: the largest has {share:.0%} of the Laplace mass, and one "
             "approximation stands for one mode only. Use sample(), which visits them all."
         )
+        return Approximation(None, doubt, np.nan)
     found = importance(make_target(counts.table, resolved), modes[0], 5 * draws, rng)
     if not found.k_hat < K_HAT_LIMIT:
-        raise ValueError(
+        doubt = (
             f"k-hat of the importance weights is {found.k_hat:.2f}, and from {K_HAT_LIMIT} on they "
             "cannot be trusted: the posterior is far from its Laplace approximation. Use sample()."
         )
+        return Approximation(None, doubt, found.k_hat)
     if found.effective < draws:
-        raise ValueError(
+        doubt = (
             f"{5 * draws} weighted draws are worth {found.effective:.0f} independent ones, fewer "
             f"than the {draws} asked for. Use sample(), or ask for fewer."
         )
+        return Approximation(None, doubt, found.k_hat)
     # systematic resampling: a draw whose weight is below 1 / draws comes once at most
     edges = np.cumsum(np.exp(found.log_weights))
     chosen = np.searchsorted(edges / edges[-1], (np.arange(draws) + rng.random()) / draws)
@@ -180,4 +211,4 @@ def laplace(
             "importance_ess": found.effective,
         }
     )
-    return tree
+    return Approximation(tree, "", found.k_hat)

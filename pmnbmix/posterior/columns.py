@@ -1,0 +1,243 @@
+"""`sample_columns`: the posterior of chosen columns, by importance sampling or by NUTS.
+
+Which columns deserve it is what `fit_columns` tells; the machine code of the density is the same
+for all of them, so that no column waits for a compiler.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from pmnbmix.batch.result import exposure_of
+from pmnbmix.batch.sources import Source, open_source
+from pmnbmix.data.counts import Counts, as_exposure
+from pmnbmix.labels.diagnose import diagnose
+from pmnbmix.mixture.draws import fingerprint, read_draws
+from pmnbmix.mixture.params import PARAMETERS
+from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.posterior.checks import check_number
+from pmnbmix.posterior.inference import sample
+from pmnbmix.posterior.laplace import approximate
+from pmnbmix.posterior.tree import MixtureTree, load, save
+from pmnbmix.progress import progress_bar
+from pmnbmix.seeds import entropy_of, stream
+
+_log = logging.getLogger(__name__)
+
+METHODS = ("auto", "laplace", "nuts")
+_INTERVAL = (0.05, 0.95)
+_PER_COMPONENT = tuple(
+    f"{name}{part}" for name in PARAMETERS for part in ("", "_sd", "_lower", "_upper")
+)
+_CHAINS = 4
+# Tree, k-hat, and why there is no tree.
+_Sampled = tuple[MixtureTree | None, float, str]
+
+
+def sample_columns(
+    matrix: Any,
+    columns: Sequence[Hashable],
+    spec: MixtureSpec | None = None,
+    exposure: ArrayLike | str | None = None,
+    *,
+    method: Literal["auto", "laplace", "nuts"] = "auto",
+    draws: int = 1000,
+    layer: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    random_seed: int | np.random.Generator | None = None,
+    progressbar: bool = True,
+) -> xr.Dataset:
+    """Summarise the posterior of chosen columns of a matrix.
+
+    Parameters
+    ----------
+    matrix : array_like of shape (n, n_columns)
+        As in `fit_columns`.
+    columns : sequence
+        Names of columns; indices where the container has no names.
+    spec : MixtureSpec, optional
+        Two components with the default priors where absent; resolved for each column.
+    exposure : array_like of shape (n,), or str, optional
+        As in `fit_columns`.
+    method : {"auto", "laplace", "nuts"}
+        "laplace" samples by importance around the mode and refuses a column where that cannot be
+        trusted; "nuts" runs `sample`; "auto" runs it where the first refuses.
+    draws : int
+        Draws per chain, of which there are four.
+    layer : str, optional
+        Layer of an AnnData.
+    out : path-like, optional
+        Folder to which the tree of each column is saved ("column-00017.nc"). A column whose tree
+        is there is not sampled again.
+    random_seed : int or numpy.random.Generator, optional
+        A column's draws depend on it and on the column, not on the others.
+    progressbar : bool
+
+    Returns
+    -------
+    Dataset
+        Of (column, mixture_component): posterior means ``weights``, ``means``, ``dispersions``,
+        with ``_sd`` and the ends of central 90 % intervals, ``_lower`` and ``_upper``. Of
+        (column,): ``method`` ("laplace" or "nuts", empty where there is no posterior), ``k_hat``
+        (NaN where several modes matter), ``density_ok`` and ``components_ok`` (`diagnose`),
+        ``findings`` (divided by commas) and ``reason``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For arguments of the wrong kind or out of range, columns that do not exist, and a folder
+        that holds trees of other counts or priors. Not for the counts of a column.
+    KeyboardInterrupt
+        Where interrupted before a column is done; later, what is done is returned, and a warning
+        is logged.
+
+    References
+    ----------
+    .. [1] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry (2024), Pareto smoothed importance
+       sampling, J. Mach. Learn. Res. 25, 1-58, https://jmlr.org/papers/v25/19-556.html
+    """
+    source = open_source(matrix, layer)
+    wanted = _positions(source, columns)
+    if spec is None:
+        spec = MixtureSpec(n_components=2)
+    if not isinstance(spec, MixtureSpec):
+        raise TypeError(
+            f"spec must be a MixtureSpec; got {spec!r}. Try MixtureSpec(n_components=2)."
+        )
+    if not spec.is_proper:
+        raise ValueError("the priors must be proper to be sampled. Use fit_columns for flat ones.")
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
+    check_number("draws", draws, 100)
+    given = exposure_of(matrix, exposure)
+    scale = None if given is None else as_exposure(given, source.n)
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    entropy = entropy_of(random_seed)
+    rows: list[dict[str, Any]] = []
+    with progress_bar("posteriors", progressbar, unit="columns") as advance:
+        try:
+            for position in wanted:
+                rng = stream(entropy, position)
+                file = None if folder is None else folder / f"column-{position:05d}.nc"
+                rows.append(_row(source, position, scale, spec, method, draws, file, rng))
+                advance(len(rows), len(wanted))
+        except KeyboardInterrupt:
+            if not rows:
+                raise
+            _log.warning("interrupted; keeping the %d columns that are done", len(rows))
+    return _as_dataset(rows, source.names[wanted[: len(rows)]], spec)
+
+
+def _positions(source: Source, columns: Sequence[Hashable]) -> list[int]:
+    if isinstance(columns, str) or not isinstance(columns, Sequence | np.ndarray):
+        raise TypeError(f"columns must be a list of names; got {columns!r}.")
+    index = {name: at for at, name in enumerate(source.names.tolist())}
+    for name in columns:
+        if name not in index:
+            raise ValueError(
+                f"there is no column {name!r} among the {source.names.size} of the matrix."
+            )
+    if len(columns) == 0:
+        raise ValueError("columns is empty. Name the columns whose posterior is wanted.")
+    return [index[name] for name in columns]
+
+
+def _row(
+    source: Source,
+    position: int,
+    exposure: NDArray[np.float64] | None,
+    spec: MixtureSpec,
+    method: str,
+    draws: int,
+    file: Path | None,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """What is told of one column."""
+    block = next(iter(source.blocks([(position, position + 1)])))
+    values = np.zeros(source.n)
+    values[block.rows] = block.values
+    try:
+        counts = Counts(values, exposure)
+    except ValueError as error:
+        return {"reason": str(error)}
+    if file is not None and file.exists():
+        kept = _kept(file, counts, spec.resolve(counts))
+        sampled: _Sampled = kept, float(kept.attrs.get("k_hat", np.nan)), ""
+    else:
+        sampled = _sampled(counts, spec, method, draws, rng)
+    tree, k_hat, doubt = sampled
+    if tree is None:
+        return {"reason": doubt, "k_hat": k_hat}
+    if file is not None and not file.exists():
+        save(tree, file)
+    diagnosis = diagnose(tree)
+    row: dict[str, Any] = {
+        "method": "laplace" if "importance_ess" in tree.attrs else "nuts",
+        "k_hat": k_hat,
+        "density_ok": diagnosis.density_ok,
+        "components_ok": diagnosis.components_ok,
+        "findings": ", ".join(sorted(diagnosis.findings)),
+    }
+    found = read_draws(tree)
+    for name in PARAMETERS:
+        numbers = getattr(found, name).reshape(-1, spec.n_components)
+        lower, upper = np.quantile(numbers, _INTERVAL, axis=0)
+        row |= {name: numbers.mean(axis=0), f"{name}_sd": numbers.std(axis=0, ddof=1)}
+        row |= {f"{name}_lower": lower, f"{name}_upper": upper}
+    return row
+
+
+def _sampled(
+    counts: Counts, spec: MixtureSpec, method: str, draws: int, rng: np.random.Generator
+) -> _Sampled:
+    k_hat = np.nan
+    if method != "nuts":
+        tried = approximate(counts, spec.resolve(counts), _CHAINS * draws, rng)
+        k_hat = tried.k_hat
+        if tried.tree is not None or method == "laplace":
+            return tried.tree, k_hat, tried.doubt
+    tree = sample(counts, spec, draws=draws, chains=_CHAINS, random_seed=rng, progressbar=False)
+    if np.isfinite(k_hat):
+        tree.attrs["k_hat"] = k_hat
+    return tree, k_hat, ""
+
+
+def _kept(file: Path, counts: Counts, resolved: MixtureSpec) -> MixtureTree:
+    tree = load(file)
+    expected = {**fingerprint(counts), "spec": json.dumps(resolved.to_dict())}
+    for key, value in expected.items():
+        if tree.attrs.get(key) != value:
+            raise ValueError(
+                f"{file} is the posterior of other counts or priors ({key} differs). Name another "
+                "folder, or delete it."
+            )
+    return tree
+
+
+def _as_dataset(rows: list[dict[str, Any]], names: NDArray[Any], spec: MixtureSpec) -> xr.Dataset:
+    k = spec.n_components
+    data: dict[str, Any] = {
+        name: (
+            ("column", "mixture_component"),
+            np.array([row.get(name, np.full(k, np.nan)) for row in rows]),
+        )
+        for name in _PER_COMPONENT
+    }
+    for name in ("method", "findings", "reason"):
+        data[name] = ("column", np.array([row.get(name, "") for row in rows], dtype=np.str_))
+    for name in ("density_ok", "components_ok"):
+        data[name] = ("column", np.array([row.get(name, False) for row in rows]))
+    data["k_hat"] = ("column", np.array([row.get("k_hat", np.nan) for row in rows]))
+    coords = {"column": names, "mixture_component": np.arange(k)}
+    return xr.Dataset(data, coords=coords, attrs={"spec": json.dumps(spec.to_dict())})
