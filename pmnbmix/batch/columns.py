@@ -137,7 +137,7 @@ def fit_columns(
             store.write(first // width, part, digest)
 
     with (
-        _workers(client, n_jobs, exposures, task) as workers,
+        _workers(client, n_jobs, exposures, task, store is not None) as workers,
         progress_bar("fitting", progressbar, unit="columns") as show,
     ):
 
@@ -183,14 +183,15 @@ class _Workers:
 
 @contextmanager
 def _workers(
-    client: Any, n_jobs: int | None, exposures: Exposures, task: Task
+    client: Any, n_jobs: int | None, exposures: Exposures, task: Task, stored: bool
 ) -> Iterator[_Workers]:
     if client is None:
         n_threads = n_jobs or os.cpu_count() or 1
         pool = ThreadPoolExecutor(n_threads)
         try:
             yield _Workers(
-                lambda part: pool.submit(_fit_part, part, exposures, task), n_threads * _WAITING
+                lambda part: pool.submit(_fit_part, part, exposures, task, stored),
+                n_threads * _WAITING,
             )
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -208,9 +209,11 @@ def _workers(
 
     def start(part: Part) -> Any:
         if isinstance(part, Block):
-            return client.submit(_fit_part, part, shared, task, pure=False, retries=_RETRIES)
+            return client.submit(
+                _fit_part, part, shared, task, stored, pure=False, retries=_RETRIES
+            )
         lazy, first = part
-        job = delayed(_fit_part, pure=False)((lazy, first), shared, task)
+        job = delayed(_fit_part, pure=False)((lazy, first), shared, task, stored)
         return client.compute(job, retries=_RETRIES)
 
     yield _Workers(start, max(sum(client.nthreads().values()), 1) * _WAITING)
@@ -220,9 +223,9 @@ def _same(exposures: Exposures) -> Exposures:
     return exposures
 
 
-def _fit_part(part: Part, exposures: Exposures, task: Task) -> tuple[bytes, Results]:
+def _fit_part(part: Part, exposures: Exposures, task: Task, stored: bool) -> tuple[bytes, Results]:
     block = part if isinstance(part, Block) else block_of(*part)
-    return block_digest(block), fit_block(block, exposures, task)
+    return block_digest(block) if stored else b"", fit_block(block, exposures, task)
 
 
 def _missing(source: Source, store: Store, bounds: Bounds, results: Results) -> Bounds:

@@ -34,7 +34,7 @@ _FEW_ROWS = 150
 _EM_ITERATIONS = 3
 _EM_TOLERANCE = 1e-6
 _MAX_STEPS = 30
-_MAX_ITER = 100
+_MAX_ITER = 200
 # Further starts are run until the best optimum was reached so often.
 _OFTEN, _OFTEN_EXPOSED = 2, 3
 # Two climbs have reached the same optimum where they agree to this many nats.

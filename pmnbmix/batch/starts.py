@@ -84,23 +84,23 @@ def start_points(arrays: TableArrays, k: int) -> np.ndarray:
     starts = np.empty((8 if k == 2 else 12, 3, k))
     whole = _moments(arrays, 0, order.size, order)
     starts[0] = _split(arrays, order, np.linspace(0.2, 0.8, k - 1))
-    starts[1] = _split(arrays, order, _top_cuts(k, 0.999))
     half = (k - 1) / 2.0
     for j in range(k):
         above = max(j - 1, 0)
         share = -math.log(k)
         # a Poisson component under broad ones
-        starts[2, 0, j], starts[2, 1, j] = share, whole[1] + 2.0 * above
-        starts[2, 2, j] = whole[2] + (0.5 if j else -6.0)
+        starts[1, 0, j], starts[1, 1, j] = share, whole[1] + 2.0 * above
+        starts[1, 2, j] = whole[2] + (0.5 if j else -6.0)
         # rare components that lie far above the rest
-        starts[3, 0, j], starts[3, 1, j] = -3.0 * j, whole[1] + (3.0 * j if j else -0.05)
-        starts[3, 2, j] = -1.0 if j else whole[2] - 0.5
+        starts[2, 0, j], starts[2, 1, j] = -3.0 * j, whole[1] + (3.0 * j if j else -0.05)
+        starts[2, 2, j] = -1.0 if j else whole[2] - 0.5
         # broad components below the rest
-        starts[4, 0, j], starts[4, 1, j] = share, whole[1] + (0.0 - 3.0 * j if j else 0.6)
-        starts[4, 2, j] = 0.0 if j else whole[2] - 1.0
+        starts[3, 0, j], starts[3, 1, j] = share, whole[1] + (-3.0 * j if j else 0.6)
+        starts[3, 2, j] = 0.0 if j else whole[2] - 1.0
         # equal means, told apart by their dispersions
         starts[6, 0, j], starts[6, 1, j] = share, whole[1]
         starts[6, 2, j] = whole[2] + 3.0 * (j - half) / half * 0.5
+    starts[4] = _split(arrays, order, _top_cuts(k, 0.999))
     starts[5] = _split(arrays, order, _top_cuts(k, 0.6))
     starts[7] = _split(arrays, order, _top_cuts(k, 0.95))
     if k > 2:
@@ -115,13 +115,12 @@ def start_points(arrays: TableArrays, k: int) -> np.ndarray:
         # one narrow component beside broad parts
         starts[11] = starts[7]
         starts[11, 2, 0] = -5.0
-    for i in range(2, 7):
-        if i != 5:
-            starts[i, 0] -= math.log(np.exp(starts[i, 0]).sum())
+    for i in (1, 2, 3, 6):
+        starts[i, 0] -= math.log(np.exp(starts[i, 0]).sum())
     return starts
 
 
 @compiled
 def n_always(k: int) -> int:
     """How many of the starts are run whatever they find."""
-    return 5 if k == 2 else 9
+    return 4 if k == 2 else 9
