@@ -146,7 +146,7 @@ def fit_columns(
             done += n_columns
             show(done, size)
 
-        finished = _run(source, bounds, workers, client is not None, keep, advance)
+        finished = _run(source, bounds, workers, client is not None, keep, advance, done)
     return as_fits(results, source.names, {**attrs, "finished": finished})
 
 
@@ -262,13 +262,16 @@ def _run(
     on_cluster: bool,
     keep: Callable[[int, bytes, Results], None],
     advance: Callable[[int], None],
+    done: int,
 ) -> bool:
-    """Fit blocks, a few under way at a time; False where interrupted after some were done."""
+    """Fit blocks, a few under way at a time; False where interrupted after some were done.
+
+    ``done`` columns were fitted before.
+    """
     parts: Iterator[Part] = source.blocks(bounds)
     if on_cluster and source.computed:
         parts = source.lazily(bounds)
     waiting: deque[tuple[int, Any]] = deque()
-    done = 0
     try:
         for (first, _), part in zip(bounds, parts, strict=True):
             waiting.append((first, workers.start(part)))

@@ -97,6 +97,8 @@ def test_an_interrupted_job_goes_on(matrix, whole, tmp_path, monkeypatch):
     assert not read.attrs["finished"]
     same(read, part)
     assert (read.status.to_numpy() == "interrupted").sum() == 44
+    # interrupted again before another block is done, it still has what there was
+    same(fit(matrix, out=tmp_path / "fits.zarr", n_jobs=1), part)
     monkeypatch.setattr(batch_columns, "_fit_part", fitting)
     same(fit(matrix, out=tmp_path / "fits.zarr"), whole)
 
