@@ -4,9 +4,12 @@ import contextlib
 import io
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import pmnbmix as nb
+from pmnbmix.batch.fitting import FAILED, FAULTS
 from tests.conftest import ROOT
 
 GUIDES = ROOT / "docs" / "guide"
@@ -88,6 +91,48 @@ def test_guide_on_labels(crab_choice):
 
 def test_guide_on_choosing(crab):
     assert run_guide("choosing", counts=crab)["choice"].chosen == 2
+
+
+# sockets of the workers are closed by the collector, and another program may have the port
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:Port ")
+def test_guide_on_columns(tmp_path, monkeypatch):
+    anndata = pytest.importorskip("anndata", reason="anndata is not installed")
+    pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    size_factor = np.random.default_rng(1).lognormal(0.0, 0.4, 120)
+    truth = nb.MixtureParams([0.7, 0.3], [1.0, 12.0], [0.4, 0.2])
+    columns = [truth.sample(120, random_seed=j, exposure=size_factor)[0] for j in range(6)]
+    cells = anndata.AnnData(
+        np.column_stack(columns),
+        obs=pd.DataFrame({"size_factor": size_factor}, index=[f"cell{i}" for i in range(120)]),
+        var=pd.DataFrame(index=[f"gene{j}" for j in range(6)]),
+    )
+    monkeypatch.chdir(tmp_path)
+    names = {"nb": nb, "cells": cells, "__name__": "__main__"}
+    text = (GUIDES / "columns.md").read_text(encoding="utf-8")
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(code, "columns.md", "exec"), names)
+    assert names["chosen"].identical(names["again"])
+    assert names["fits"].attrs["finished"]
+    assert "nb_means" in cells.varm
+
+
+def test_guide_on_columns_explains_every_word():
+    text = (GUIDES / "columns.md").read_text(encoding="utf-8")
+    table = text.split("## Statuses")[1].split("## ")[0]
+    for word in (*map(str, nb.Status), *FAULTS, FAILED):
+        assert word in table
+    for variable in nb.fit_columns([[1], [2]], progressbar=False).data_vars:
+        assert f"`{variable}`" in text
+
+
+def test_columns_in_the_readme_are_fitted_as_it_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = block("python", 1)
+    exec(compile(code, "README.md", "exec"), {"nb": nb})
+    (shown,) = re.findall(r"print\(.*\)  # (.*)", code)
+    assert capsys.readouterr().out.strip() == shown
 
 
 def test_every_finding_is_explained():

@@ -117,7 +117,7 @@ def fit_columns(
         "n": source.n,
         "candidates": list(task.candidates),
         "chosen_by": "" if isinstance(n_components, int | np.integer) else n_components,
-        "has_exposure": exposure is not None,
+        "has_exposure": int(exposure is not None),
         "exposure_digest": _exposure_digest(exposures),
     }
     width = _width(source)
@@ -147,16 +147,21 @@ def fit_columns(
             show(done, size)
 
         finished = _run(source, bounds, workers, client is not None, keep, advance, done)
-    return as_fits(results, source.names, {**attrs, "finished": finished})
+    fits = as_fits(results, source.names, {**attrs, "finished": int(finished)})
+    if finished and not fits["n_components"].any():
+        _log.warning(
+            "none of the %d columns holds counts; the first: %s", size, fits["reason"][0].item()
+        )
+    return fits
 
 
 def _task(n_components: Any, max_components: Any, n: int) -> Task:
+    largest = check_n_components(max_components)
     if isinstance(n_components, str):
         if n_components not in CRITERIA:
             raise ValueError(
                 f'n_components must be a whole number, "bic" or "icl"; got {n_components!r}.'
             )
-        largest = check_n_components(max_components)
         return Task(n, tuple(range(1, largest + 1)), n_components)
     return Task(n, (check_n_components(n_components),), "bic")
 
@@ -175,10 +180,10 @@ def _exposure_digest(exposures: Exposures) -> str:
 
 @dataclass(frozen=True)
 class _Workers:
-    """How a block is started, and how many are under way at a time."""
+    """How a block is started, and how many are to be under way at this time."""
 
     start: Callable[[Part], Any]
-    slots: int
+    slots: Callable[[], int]
 
 
 @contextmanager
@@ -191,7 +196,7 @@ def _workers(
         try:
             yield _Workers(
                 lambda part: pool.submit(_fit_part, part, exposures, task, stored),
-                n_threads * _WAITING,
+                lambda: n_threads * _WAITING,
             )
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
@@ -216,7 +221,8 @@ def _workers(
         job = delayed(_fit_part, pure=False)((lazy, first), shared, task, stored)
         return client.compute(job, retries=_RETRIES)
 
-    yield _Workers(start, max(sum(client.nthreads().values()), 1) * _WAITING)
+    # workers come and go: on a cluster with a queue most of them come later
+    yield _Workers(start, lambda: max(sum(client.nthreads().values()), 1) * _WAITING)
 
 
 def _same(exposures: Exposures) -> Exposures:
@@ -275,7 +281,7 @@ def _run(
     try:
         for (first, _), part in zip(bounds, parts, strict=True):
             waiting.append((first, workers.start(part)))
-            if len(waiting) >= workers.slots:
+            if len(waiting) >= workers.slots():
                 first, job = waiting.popleft()
                 done += _collect(first, job, keep, advance)
         while waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from pmnbmix.batch.fitting import FAILED, FAULTS, PER_COLUMN, PER_COMPONENT, WORDS, Results
-from pmnbmix.batch.sources import open_source
+from pmnbmix.batch.sources import Source, column_of, open_source
 from pmnbmix.data.counts import as_exposure
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.point.optima import Status
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 PREFIX = "nb"
 _INTEGERS = ("n_components", "times_reached", "n_starts")
 _EXPECTED = {
-    "missing": "counts cannot be missing: drop or fill them",
-    "infinite": "counts are finite",
+    "missing": "counts cannot be missing: drop or fill them.",
+    "infinite": "counts are finite.",
     "negative": "counts are whole numbers from 0 up; is this a matrix of scaled values?",
     "fractional": "counts are whole numbers from 0 up; is this a normalised matrix?",
-    "too-large": "counts above 2**53 cannot be told apart as floats",
+    "too-large": "counts above 2**53 cannot be told apart as floats.",
 }
 
 
@@ -65,19 +66,15 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
         return read_fits(path)
 
     def params(self, column: Hashable) -> MixtureParams:
-        """Parameters of one column, by name; raises KeyError, or ValueError if it has no fit."""
-        one = self.sel(column=column)
-        if one["status"].ndim:
-            raise ValueError(
-                f"{one.sizes['column']} columns are called {column!r}. Use .isel(column=index)."
-            )
-        k = int(one["n_components"])
-        if k == 0:
-            raise ValueError(
-                f"column {column!r} has no fit: its status is {one['status'].item()!r}. "
-                f"{one['reason'].item()}"
-            )
-        return MixtureParams(*(one[name].to_numpy()[:k] for name in PARAMETERS))
+        """Parameters of one column, by name; raises ValueError where it has no fit."""
+        return _params_at(self._columns(), self._position(column), column)
+
+    def _columns(self) -> ColumnFits:
+        """These fits with their dimension, which selecting one column takes away."""
+        return self if "column" in self.dims else self.expand_dims("column")
+
+    def _position(self, column: Hashable) -> int:
+        return _position_of(column, self._columns()["column"].to_numpy(), "fits")
 
     def responsibilities(
         self,
@@ -92,7 +89,8 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
         Parameters
         ----------
         matrix
-            The container that was fitted, or new observations of the same columns.
+            The container that was fitted, or new observations. Columns are found by name; where
+            the container has no names, by position.
         columns : sequence
             Names of columns.
         exposure : array_like, shape (n,), or str, optional
@@ -107,36 +105,34 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
 
         Raises
         ------
-        KeyError, TypeError, ValueError
+        TypeError, ValueError
             For a column that does not exist or has no fit, counts that are none, and exposures
-            that are missing or of another length.
+            that are missing, not called for, or of another length.
         """
-        if isinstance(columns, str) or not isinstance(columns, Sequence | np.ndarray):
-            raise TypeError(f"columns must be a list of names; got {columns!r}.")
         source = open_source(matrix, layer)
-        if source.names.size != self.sizes["column"]:
-            raise ValueError(
-                f"matrix has {source.names.size} columns but {self.sizes['column']} were fitted."
-            )
+        wanted = as_names(columns)
+        fits = self._columns()
         if self.attrs["has_exposure"] and exposure is None:
             raise ValueError(
                 "the fits were made with exposures: pass exposure=..., or exposure=1 for counts "
                 "at unit exposure."
             )
+        if exposure is not None and not self.attrs["has_exposure"]:
+            raise ValueError("the fits were made without exposures: leave exposure out.")
         checked = as_exposure(exposure_of(matrix, exposure), source.n)
-        chosen = [(name, self.params(name)) for name in columns]
-        index = {name: at for at, name in enumerate(self["column"].to_numpy().tolist())}
-        held = np.full((source.n, len(chosen), self.sizes["mixture_component"]), np.nan)
-        for at, (name, params) in enumerate(chosen):
-            position = index[name]
-            block = next(iter(source.blocks([(position, position + 1)])))
-            counts = np.zeros(source.n)
-            counts[block.rows] = block.values
-            held[:, at, : params.n_components] = params.responsibilities(counts, checked)
+        own = fits["column"].to_numpy()
+        chosen = [(name, fits.params(name), _place_in(source, own, name)) for name in wanted]
+        held = np.full((source.n, len(chosen), fits.sizes["mixture_component"]), np.nan)
+        for at, (name, params, position) in enumerate(chosen):
+            counts = column_of(source, position)
+            try:
+                held[:, at, : params.n_components] = params.responsibilities(counts, checked)
+            except ValueError as error:
+                raise ValueError(f"column {name!r}: {error}") from None
         return xr.DataArray(
             held,
             dims=("obs", "column", "mixture_component"),
-            coords={"column": list(columns)},
+            coords={"column": wanted, "mixture_component": fits["mixture_component"].to_numpy()},
             name="responsibilities",
         )
 
@@ -144,14 +140,15 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
         """Tabulate one row a column; what belongs to a component is numbered, "means[0]"."""
         import pandas as pd
 
+        fits = self._columns()
         columns: dict[str, Any] = {
-            name: self[name].to_numpy()
+            name: fits[name].to_numpy()
             for name in ("status", "statuses", "reason", *_INTEGERS, *PER_COLUMN)
         }
         for name in PER_COMPONENT:
-            for j in range(self.sizes["mixture_component"]):
-                columns[f"{name}[{j}]"] = self[name].to_numpy()[:, j]
-        return pd.DataFrame(columns, index=pd.Index(self["column"].to_numpy(), name="column"))
+            for j in range(fits.sizes["mixture_component"]):
+                columns[f"{name}[{j}]"] = fits[name].to_numpy()[:, j]
+        return pd.DataFrame(columns, index=pd.Index(fits["column"].to_numpy(), name="column"))
 
     def to_anndata(self, adata: Any, key_added: str = PREFIX) -> None:
         """Write the fits to an AnnData: numbers by gene to .var, those by component to .varm.
@@ -186,6 +183,7 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
 def exposure_of(matrix: Any, exposure: ArrayLike | str | None) -> ArrayLike | None:
     """Exposures, where they are a column of the observations of an AnnData."""
     if not isinstance(exposure, str):
+        _check_order(matrix, exposure)
         return exposure
     if not hasattr(matrix, "obs"):
         raise TypeError(
@@ -197,6 +195,67 @@ def exposure_of(matrix: Any, exposure: ArrayLike | str | None) -> ArrayLike | No
         raise ValueError(f"there is no column {exposure!r} in .obs; it has {listed}.")
     numbers: NDArray[Any] = matrix.obs[exposure].to_numpy()
     return numbers
+
+
+def _check_order(matrix: Any, exposure: Any) -> None:
+    """Refuse a Series whose labels are those of the observations in another order."""
+    rows: Any = getattr(matrix, "obs_names", getattr(matrix, "index", None))
+    labels: Any = getattr(exposure, "index", None)
+    if not hasattr(rows, "equals") or not hasattr(labels, "equals") or rows.equals(labels):
+        return
+    if len(rows) == len(labels) and set(rows) == set(labels):
+        raise ValueError(
+            "exposure has the labels of the observations in another order, and numbers are taken "
+            "by position. Reorder it first: exposure.loc[...]."
+        )
+
+
+def as_names(columns: Any) -> list[Any]:
+    """Check a list of names of columns."""
+    if isinstance(columns, str | bytes) or not hasattr(columns, "__iter__"):
+        raise TypeError(f"columns must be a list of names; got {columns!r}.")
+    return [name.item() if isinstance(name, np.generic) else name for name in columns]
+
+
+def _position_of(column: Hashable, names: NDArray[Any], where: str) -> int:
+    found = [at for at, name in enumerate(names.tolist()) if name == column]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f"{len(found)} columns of the {where} are called {column!r}. Make the names unique."
+        )
+    close = difflib.get_close_matches(str(column), names.astype(str).tolist(), 3)
+    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    raise ValueError(f"there is no column {column!r} among the {names.size} of the {where}.{hint}")
+
+
+def _place_in(source: Source, own: NDArray[Any], column: Any) -> int:
+    """Where a fitted column is in a matrix: by name, by position where there are no names."""
+    numbered = source.names.dtype.kind in "iu"
+    if numbered and own.dtype.kind in "iu":
+        if 0 <= column < source.names.size:
+            return int(column)
+        raise ValueError(f"there is no column {column!r} in a matrix of {source.names.size}.")
+    if numbered or own.dtype.kind in "iu":
+        if source.names.size != own.size:
+            raise ValueError(
+                f"matrix has {source.names.size} columns but {own.size} were fitted, and there are "
+                "no names to find them by."
+            )
+        return _position_of(column, own, "fits")
+    return _position_of(column, source.names, "matrix")
+
+
+def _params_at(fits: ColumnFits, position: int, column: Hashable) -> MixtureParams:
+    one = fits.isel(column=position)
+    k = int(one["n_components"])
+    if k == 0:
+        raise ValueError(
+            f"column {column!r} has no fit: its status is {one['status'].item()!r}. "
+            f"{one['reason'].item()}"
+        )
+    return MixtureParams(*(one[name].to_numpy()[:k] for name in PARAMETERS))
 
 
 def as_fits(results: Results, names: NDArray[Any], attrs: dict[str, Any]) -> ColumnFits:
@@ -237,4 +296,4 @@ def _reason(word: str, row: int, value: float) -> str:
     if word not in FAULTS:
         return ""
     found = f"{value:g}" if word != "missing" else "no number"
-    return f"Row {row} (from 0) has {found}; {_EXPECTED[word]}."
+    return f"Row {row} (from 0) has {found}; {_EXPECTED[word]}"

@@ -69,6 +69,14 @@ class Source(Protocol):
         """Yield columns that are yet to be computed, and the index of the first."""
 
 
+def column_of(source: Source, position: int) -> NDArray[np.float64]:
+    """All counts of one column, (n,)."""
+    block = next(iter(source.blocks([(position, position + 1)])))
+    values = np.zeros(source.n)
+    values[block.rows] = block.values
+    return values
+
+
 def check_dtype(dtype: Any, what: str) -> None:
     """Check that numbers are what a container holds."""
     if np.dtype(dtype).kind not in "iuf":
@@ -243,7 +251,15 @@ def open_plain(matrix: Any, names: NDArray[Any] | None) -> Source:
     if not hasattr(matrix, "shape"):
         matrix = open_group(matrix) or matrix
     if not hasattr(matrix, "shape") or not hasattr(matrix, "dtype"):
-        raise TypeError(f"matrix must be {_CONTAINERS}; got {type(matrix).__name__}.")
+        hints = {
+            "str": " Open the file first: anndata.read_h5ad(path, backed='r').",
+            "Path": " Open the file first: anndata.read_h5ad(path, backed='r').",
+            "Raw": " Pass adata.raw.to_adata(), if it holds counts.",
+            "Dataset": " Pass one of its variables.",
+        }
+        kind = type(matrix).__name__
+        hint = hints.get(kind.removeprefix("Posix").removeprefix("Windows"), "")
+        raise TypeError(f"matrix must be {_CONTAINERS}; got {kind}.{hint}")
     shape = tuple(int(extent) for extent in matrix.shape)
     check_shape(shape)
     check_dtype(matrix.dtype, "matrix")

@@ -98,7 +98,11 @@ def open_store(
         found_group = _open_group(folder)
         found = dict(found_group.attrs[_KEY])
         for key, wanted in attrs.items():
-            if key != "version" and found.get(key) != wanted:
+            if key == "exposure_digest" and found.get(key) != wanted:
+                raise ValueError(
+                    f"{folder} holds fits with other exposures. Name another folder, or delete it."
+                )
+            if found.get(key) != wanted:
                 raise ValueError(
                     f"{folder} holds fits with {key} {found.get(key)!r}, but {wanted!r} is asked "
                     "for. Name another folder, or delete this one."
@@ -155,7 +159,7 @@ def read_fits(path: str | os.PathLike[str]) -> ColumnFits:
     attrs = dict(group.attrs[_KEY])
     names = _labels(group)
     store = Store(group, int(group["means"].chunks[0]))
-    attrs["finished"] = bool(store.done().all())
+    attrs["finished"] = int(store.done().all())
     return as_fits(store.read(0, names.size), names, attrs)
 
 

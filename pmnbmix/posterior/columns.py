@@ -17,8 +17,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from pmnbmix.batch.result import exposure_of
-from pmnbmix.batch.sources import Source, open_source
+from pmnbmix.batch.result import as_names, exposure_of
+from pmnbmix.batch.sources import Source, column_of, open_source
 from pmnbmix.data.counts import Counts, as_exposure
 from pmnbmix.labels.diagnose import diagnose
 from pmnbmix.mixture.draws import fingerprint, read_draws
@@ -140,17 +140,16 @@ def sample_columns(
 
 
 def _positions(source: Source, columns: Sequence[Hashable]) -> list[int]:
-    if isinstance(columns, str) or not isinstance(columns, Sequence | np.ndarray):
-        raise TypeError(f"columns must be a list of names; got {columns!r}.")
+    wanted = as_names(columns)
     index = {name: at for at, name in enumerate(source.names.tolist())}
-    for name in columns:
+    for name in wanted:
         if name not in index:
             raise ValueError(
                 f"there is no column {name!r} among the {source.names.size} of the matrix."
             )
-    if len(columns) == 0:
+    if not wanted:
         raise ValueError("columns is empty. Name the columns whose posterior is wanted.")
-    return [index[name] for name in columns]
+    return [index[name] for name in wanted]
 
 
 def _row(
@@ -164,11 +163,8 @@ def _row(
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """What is told of one column."""
-    block = next(iter(source.blocks([(position, position + 1)])))
-    values = np.zeros(source.n)
-    values[block.rows] = block.values
     try:
-        counts = Counts(values, exposure)
+        counts = Counts(column_of(source, position), exposure)
     except ValueError as error:
         return {"reason": str(error)}
     if file is not None and file.exists():

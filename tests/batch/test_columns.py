@@ -245,6 +245,8 @@ BAD_ARGUMENTS = {
     "obs": (TypeError, lambda m: fit(m, exposure="n_counts"), "names a column of .obs"),
     "layer": (TypeError, lambda m: fit(m, layer="counts"), "a layer of an AnnData"),
     "client": (TypeError, lambda m: fit(m, client=3), "client must be a dask"),
+    "most components": (ValueError, lambda m: fit(m, max_components=0), "got 0"),
+    "a path": (TypeError, lambda m: fit("cells.h5ad"), "got str. Open the file first"),
     "threads": (ValueError, lambda m: fit(m, n_jobs=0), "n_jobs must be"),
 }
 
@@ -294,10 +296,46 @@ def test_responsibilities_need_the_exposures_of_the_fit(exposed):
         fits.responsibilities(matrix, [0])
     with pytest.raises(TypeError, match="a list of names"):
         fits.responsibilities(matrix, 0, exposure)
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="no column 400 among the 40 of the fits"):
         fits.responsibilities(matrix, [400], exposure)
-    with pytest.raises(ValueError, match="39 columns but 40 were fitted"):
-        fits.responsibilities(matrix[:, 1:], [0], exposure)
+    with pytest.raises(ValueError, match="no column 39 in a matrix of 39"):
+        fits.responsibilities(matrix[:, 1:], [39], exposure)
+    bad = matrix.astype(float)
+    bad[7, 3] = -1
+    with pytest.raises(ValueError, match=r"column 3: .*-1"):
+        fits.responsibilities(bad, [3], exposure)
+
+
+def test_exposures_that_the_fit_did_not_have_are_refused(plain):
+    matrix, fits, _ = plain
+    with pytest.raises(ValueError, match="made without exposures"):
+        fits.responsibilities(matrix, [0], 2.0)
+
+
+def test_one_column_and_a_few_of_them_can_be_taken_out(plain):
+    matrix, fits, _ = plain
+    one, few = fits.isel(column=7), fits.isel(column=[7, 3])
+    np.testing.assert_array_equal(one.params(7).means, fits.params(7).means)
+    np.testing.assert_array_equal(few.params(3).means, fits.params(3).means)
+    assert one.to_frame().index.tolist() == [7]
+    np.testing.assert_array_equal(
+        few.responsibilities(matrix, np.array([3]))[:, 0], fits.responsibilities(matrix, [3])[:, 0]
+    )
+    with pytest.raises(ValueError, match="there is no column 4 among the 2 of the fits"):
+        few.params(4)
+
+
+def test_a_matrix_without_a_column_of_counts_is_warned_of(caplog):
+    fit(np.array([[0.5, -1.0], [1.5, 2.0]]))
+    assert "none of the 2 columns holds counts; the first: Row 0 (from 0) has 0.5" in caplog.text
+
+
+def test_fits_can_be_written_as_netcdf(plain, tmp_path):
+    import xarray as xr
+
+    plain[1].to_netcdf(tmp_path / "fits.nc")
+    with xr.open_dataset(tmp_path / "fits.nc") as read:
+        np.testing.assert_array_equal(read.means, plain[1].means)
 
 
 def test_a_column_without_a_fit_has_no_parameters_to_give():

@@ -184,6 +184,31 @@ def test_exposures_come_from_obs_and_counts_from_a_layer(matrix):
     np.testing.assert_allclose(held[:, 0], other.params(3).responsibilities(matrix[:, 3], exposure))
 
 
+def test_columns_are_found_by_name_in_whatever_order(matrix):
+    adata = anndata_of(matrix)
+    fits = fit(adata)
+    wanted = adata.var_names[[5, 2]]
+    held = fits.responsibilities(adata, wanted)
+    turned = anndata_of(matrix[:, ::-1], NAMES[::-1])
+    np.testing.assert_array_equal(fits.responsibilities(turned, wanted), held)
+    few = pd.DataFrame(matrix[:, [2, 5]], columns=["gene2", "gene5"])
+    np.testing.assert_array_equal(fits.responsibilities(few, wanted), held)
+    with pytest.raises(ValueError, match=r"no column 'gene7' among the 2 of the matrix"):
+        fits.responsibilities(few, ["gene7"])
+    with pytest.raises(ValueError, match=r"'gen2' among the 40 of the fits. Did you mean gene2"):
+        fits.responsibilities(few, ["gen2"])
+    with pytest.raises(ValueError, match="39 columns but 40 were fitted, and there are no names"):
+        fits.responsibilities(matrix[:, 1:], ["gene3"])
+
+
+def test_exposures_labelled_in_another_order_are_refused(matrix):
+    frame = pd.DataFrame(matrix, columns=NAMES, index=[f"cell{i}" for i in range(300)])
+    exposure = pd.Series(np.linspace(1, 2, 300), index=frame.index)
+    fit(frame, exposure=exposure)
+    with pytest.raises(ValueError, match="in another order"):
+        fit(frame, exposure=exposure[::-1])
+
+
 def test_fits_go_to_var_and_varm(matrix, expected):
     adata = anndata_of(matrix)
     fit(adata).to_anndata(adata)

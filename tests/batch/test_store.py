@@ -106,7 +106,8 @@ def test_an_interrupted_job_goes_on(matrix, whole, tmp_path, monkeypatch):
 CHANGES = {
     "n_components": (lambda m: {"n_components": 3}, r"candidates \[2\], but \[3\]"),
     "criterion": (lambda m: {"n_components": "bic"}, "candidates"),
-    "exposure": (lambda m: {"exposure": np.linspace(1, 2, 200)}, "exposure_digest|has_exposure"),
+    "exposure": (lambda m: {"exposure": np.linspace(1, 2, 200)}, "has_exposure 0, but 1"),
+    "exposures": (lambda m: {"exposure": np.full(200, 2.0)}, "has_exposure|other exposures"),
     "observations": (lambda m: {"matrix": m[1:]}, "n 200, but 199"),
     "a count": (lambda m: {"matrix": np.where(np.arange(64) == 9, m + 1, m)}, "columns 8 to 9"),
     "columns": (lambda m: {"matrix": m[:, :60]}, "other columns"),

@@ -127,7 +127,7 @@ def _summary(fits: ColumnFits, target: Path, seconds: float) -> dict[str, Any]:
         "columns": fits.sizes["column"],
         "observations": fits.attrs["n"],
         "seconds": round(seconds, 3),
-        "finished": fits.attrs["finished"],
+        "finished": bool(fits.attrs["finished"]),
         "status": _counted(fits["status"].to_numpy().tolist()),
         "n_components": _counted(fits["n_components"].to_numpy().tolist()),
         "out": str(target),
