@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pandas as pd
-from judge import coverage_at_truths, figure, judge_ranks, size_and_power
+from judge import by_setting, coverage_at_truths, figure, judge_ranks, size_and_power
 from simulate import BLOCK, SETTINGS, Setting, block
 
 
@@ -57,8 +57,15 @@ def main() -> None:
     table.to_csv(folder / "ranks.csv", index=False)
     coverage.to_csv(folder / "coverage.csv", index=False)
     figure(there, folder / "calibration.png")
-    for part in (table, coverage, coverage_at_truths(there), size_and_power(there)):
-        sys.stdout.write(f"\n{part.to_string()}\n")
+    outside = coverage[coverage["z"].abs() > 3]
+    judged = (
+        by_setting(table, coverage),
+        outside,
+        coverage_at_truths(there),
+        size_and_power(there),
+    )
+    for part in judged:
+        sys.stdout.write(f"\n{part.to_string(index=False)}\n")
 
 
 if __name__ == "__main__":

@@ -79,6 +79,28 @@ def judge_ranks(there: dict[Setting, pd.DataFrame]) -> tuple[pd.DataFrame, pd.Da
     return out, pd.DataFrame(covered)
 
 
+def by_setting(ranks: pd.DataFrame, coverage: pd.DataFrame) -> pd.DataFrame:
+    """One row for each setting: the least uniform quantity, and the range of coverage."""
+    rows = []
+    keys = ["prior", "k", "n", "exposed"]
+    for key, part in ranks.groupby(keys, sort=False):
+        least = part.loc[part["p"].idxmin()]
+        here = coverage.set_index(keys).loc[[key]]
+        row = {
+            **dict(zip(keys, key, strict=True)),
+            "simulations": least["simulations"],
+            "gate failed": least["gate failed"],
+            "smallest p": f"{least['p']:.3f} ({least['quantity']})",
+            "p, Holm": f"{least['p, Holm']:.2f}",
+        }
+        for level in (0.5, 0.9):
+            held = here.loc[here["level"] == level, "coverage"]
+            row[f"{level:.0%} intervals"] = f"{100 * held.min():.1f} to {100 * held.max():.1f}"
+        row["largest z"] = f"{here['z'].abs().max():.1f}"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def coverage_at_truths(there: dict[Setting, pd.DataFrame]) -> pd.DataFrame:
     """Coverage of 50 and 90 % intervals at fixed truths, which has no nominal value."""
     rows = []

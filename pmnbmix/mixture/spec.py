@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import secrets
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.files import write_whole
 
 Floats = NDArray[np.float64]
 # More components than counts can tell apart; the work grows with the square of their number.
@@ -302,16 +302,7 @@ class MixtureSpec:
         ValueError
             Where the file cannot be written.
         """
-        target = Path(path)
-        partial = target.with_name(f".writing-{secrets.token_hex(6)}-{target.name}")
-        try:
-            partial.write_text(self.to_toml(), encoding="utf-8")
-            os.replace(partial, target)
-        except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise ValueError(
-                f"{target}: cannot be written ({error.strerror}). Check that the folder exists."
-            ) from None
+        write_whole(path, self.to_toml())
 
 
 _FAMILIES: dict[str, tuple[str, type]] = {

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.files import read_json, write_json
 from pmnbmix.mixture.density import responsibilities_table
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.permute import best_permutations
@@ -32,6 +35,7 @@ Floats = NDArray[np.float64]
 # Share of replicates at an edge from which the bootstrap of a parameter is called inconsistent.
 _AT_EDGE = 0.05
 _MAX_ITER = 200
+_FORMAT = "pmnbmix bootstrap test"
 # Likelihood ratios are equal where they differ by no more than this share, or this many nats.
 _ROUNDING = 1e-6
 
@@ -112,6 +116,41 @@ class BootstrapTest:
         exceedances = int((self.null_statistics >= self.statistic - rounding).sum())
         return (1 + exceedances) / (1 + self.null_statistics.size)
 
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the test to a JSON file, in one step.
+
+        Raises
+        ------
+        ValueError
+            Where the file cannot be written.
+        """
+        values = {**vars(self), "null_statistics": self.null_statistics.tolist()}
+        write_json(Path(path), {"format": _FORMAT, **values})
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> BootstrapTest:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        ValueError
+            Where the file is missing or holds something else.
+        """
+        data = read_json(Path(path), _FORMAT)
+        try:
+            whole = {name: data[name] for name in ("null", "alternative", "n_boot", "entropy")}
+            if not all(type(value) is int and value >= 0 for value in whole.values()):
+                raise ValueError(f"these must be whole numbers of 0 or above: {whole}")
+            statistics = np.array(data["null_statistics"], dtype=np.float64)
+            if statistics.ndim != 1 or statistics.size > whole["n_boot"]:
+                raise ValueError(f"{statistics.shape} statistics of {whole['n_boot']} replicates")
+            statistic = float(data["statistic"])
+            if not (np.isfinite(statistics).all() and math.isfinite(statistic)):
+                raise ValueError("a statistic is no number")
+            return cls(statistic=statistic, null_statistics=statistics, **whole)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{path}: this is no whole test ({error}). Remove it.") from None
+
 
 def bootstrap_estimates(
     objective: Objective,
@@ -163,6 +202,7 @@ def bootstrap_lrt(
     n_boot: int = 199,
     *,
     resume: BootstrapTest | None = None,
+    file: str | os.PathLike[str] | None = None,
     random_seed: int | np.random.Generator | None = None,
     n_jobs: int | None = None,
     progressbar: bool = True,
@@ -183,6 +223,9 @@ def bootstrap_lrt(
     resume : BootstrapTest, optional
         An earlier or interrupted test of the same counts; its replicates are kept and only the
         missing ones are run.
+    file : path-like, optional
+        JSON file that takes the replicates every few seconds; where it exists already, it is what
+        is gone on from, with its seed. So the same call goes on after the process was killed.
     random_seed : int or numpy.random.Generator, optional
         The result does not depend on ``n_jobs``.
     n_jobs : int, optional
@@ -197,7 +240,8 @@ def bootstrap_lrt(
     Raises
     ------
     TypeError, ValueError
-        For arguments of the wrong kind or out of range, and a ``resume`` of other counts.
+        For arguments of the wrong kind or out of range, and a ``resume`` or ``file`` of other
+        counts, or a ``file`` that cannot be read or written.
 
     References
     ----------
@@ -215,6 +259,11 @@ def bootstrap_lrt(
     check_n_jobs(n_jobs)
     if resume is not None and not isinstance(resume, BootstrapTest):
         raise TypeError(f"resume must be a BootstrapTest; got {type(resume).__name__}.")
+    where = "resume"
+    if resume is not None and file is not None:
+        raise ValueError(f"give resume or file, not both; got file={str(file)!r} and a resume.")
+    if file is not None and Path(file).exists():
+        resume, where = BootstrapTest.read(file), str(file)
     entropy = entropy_of(random_seed) if resume is None else resume.entropy
     fits = _both(counts, null, alternative, stream(entropy, -1))
     statistic = _ratio(fits)
@@ -223,7 +272,7 @@ def bootstrap_lrt(
         same = (resume.null, resume.alternative) == (null, alternative)
         if not same or not math.isclose(resume.statistic, statistic, rel_tol=1e-6, abs_tol=1e-6):
             raise ValueError(
-                f"resume is a test of {resume.null} against {resume.alternative} components with "
+                f"{where} is a test of {resume.null} against {resume.alternative} components with "
                 f"statistic {resume.statistic:.6g}, but this is {null} against {alternative} with "
                 f"{statistic:.6g}. Pass the result for the same counts, or none."
             )
@@ -234,9 +283,19 @@ def bootstrap_lrt(
         rng = stream(entropy, index)
         return _ratio(_both(draw_again(counts, params, rng), null, alternative, rng))
 
+    def test_of(done: list[float]) -> BootstrapTest:
+        return BootstrapTest(null, alternative, statistic, np.array(kept + done), n_boot, entropy)
+
+    def keep(done: list[float]) -> None:
+        # what is there may hold more than is asked for now
+        if file is not None and (done or not Path(file).exists()):
+            test_of(done).write(file)
+
+    # before the work, so that a place that cannot be written to is known at once
+    keep([])
     missing = range(len(kept), n_boot)
-    kept += collect(replicate, missing, n_jobs, progressbar, "bootstrap likelihood ratio")
-    return BootstrapTest(null, alternative, statistic, np.array(kept), n_boot, entropy)
+    title = "bootstrap likelihood ratio"
+    return test_of(collect(replicate, missing, n_jobs, progressbar, title, keep))
 
 
 def _redraw(

@@ -22,6 +22,8 @@ _BLOCK = 1_000_000
 _LARGEST_DRAW = 100_000_000
 # Seconds of work from which starting processes is worth it.
 _WORTH_PROCESSES = 15.0
+# Seconds between two files of what is done.
+_BETWEEN_FILES = 2.0
 
 
 def check_n_boot(n_boot: object) -> None:
@@ -46,16 +48,26 @@ def collect[T](
     n_jobs: int | None,
     progressbar: bool,
     title: str,
+    keep: Callable[[list[T]], None] | None = None,
 ) -> list[T]:
-    """Run the replicates in order; where interrupted, return those that are done."""
+    """Run the replicates in order; where interrupted, return those that are done.
+
+    ``keep`` is called with all that are done, every few seconds and at the end.
+    """
     done: list[T] = []
+    kept = time.perf_counter()
     try:
         with progress_bar(title, progressbar) as advance:
             for result in _run(replicate, indices, n_jobs):
                 done.append(result)
+                if keep is not None and time.perf_counter() - kept > _BETWEEN_FILES:
+                    keep(done)
+                    kept = time.perf_counter()
                 advance(len(done), len(indices))
     except KeyboardInterrupt:
         _log.warning("interrupted; keeping %d of %d replicates", len(done), len(indices))
+    if keep is not None:
+        keep(done)
     return done
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.squash import squash
+from pmnbmix.files import write_whole
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.fit import as_fit
@@ -50,11 +51,7 @@ def write_fit(fit: PointFit, path: str | os.PathLike[str]) -> None:
         "squashing": None if fit.squashing is None else vars(fit.squashing),
         "optima": [_optimum_to_dict(optimum) for optimum in fit._optima],
     }
-    target = Path(path)
-    # written beside and moved into place, so that no reader sees half a file
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(json.dumps(data, allow_nan=False), encoding="utf-8")
-    os.replace(partial, target)
+    write_whole(path, json.dumps(data, allow_nan=False))
 
 
 def read_fit(path: str | os.PathLike[str]) -> PointFit:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import os
-import secrets
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.files import write_whole
 from pmnbmix.mixture.draws import Draws, group, read_draws, read_table, row_of_observation
 from pmnbmix.mixture.params import PARAMETERS
 
@@ -195,20 +196,11 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(tree, xr.DataTree):
         raise TypeError(f"save needs an xarray.DataTree; got {type(tree).__name__}.")
-    target = Path(path)
-    if target.is_dir():
-        raise ValueError(f"{target} is a folder; name a file in it.")
-    partial = target.with_name(f".saving-{secrets.token_hex(6)}-{target.name}")
-    try:
-        tree.to_netcdf(partial, engine="h5netcdf")
-        os.replace(partial, target)
-    except OSError as error:
-        raise ValueError(
-            f"{target.parent}: cannot write there ({error.strerror or error}). Check that the "
-            "folder exists and has room."
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    # made in memory first: on a full disk HDF5 may end the whole process
+    with io.BytesIO() as buffer:
+        tree.to_netcdf(buffer, engine="h5netcdf")
+        with buffer.getbuffer() as content:
+            write_whole(path, content)
 
 
 def load(path: str | os.PathLike[str]) -> MixtureTree:

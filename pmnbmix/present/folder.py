@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.files import read_json, write_json, write_whole
 from pmnbmix.present.report.page import render
 from pmnbmix.study import Choice, Fitted, make_choice
 from pmnbmix.study.storage import RECORD as STUDY
 from pmnbmix.study.storage import (
     finished,
     read_fitted,
-    read_json,
     read_thorough,
     write_fitted,
-    write_json,
     write_thorough,
 )
 
@@ -35,11 +34,11 @@ _log = logging.getLogger(__name__)
 RECORD = "run.json"
 REPORT = "report.html"
 _FORMAT = "pmnbmix run"
-# Every name that a run gives a file.
+# Every name that a run gives a file, and that of one on which a run was killed.
 _WRITTEN = re.compile(
-    r"run\.json|thorough\.json|choice\.csv|report\.html"
+    r"(?:\.saving-[0-9a-f]{12}-)?(?:run\.json|thorough\.json|choice\.csv|report\.html"
     r"|(fit|rootogram|ranks|estimates|chains|elpd|criteria|labels)\.png"
-    r"|posterior_K\d+\.nc|(em|map)_K\d+\.json|(estimates|optima|diagnosis)_K\d+\.csv"
+    r"|posterior_K\d+\.nc|(em|map)_K\d+\.json|(estimates|optima|diagnosis)_K\d+\.csv)"
 )
 _VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray", "pandas")
 
@@ -251,8 +250,8 @@ def read_run(folder: Path) -> tuple[Choice | Fitted, dict[str, Any]]:
 def _write_report(folder: Path, result: Choice | Fitted, record: dict[str, Any]) -> None:
     page, figures = render(result, record)
     for figure in figures:
-        (folder / figure.file).write_bytes(figure.png)
-    (folder / REPORT).write_text(page, encoding="utf-8")
+        write_whole(folder / figure.file, figure.png)
+    write_whole(folder / REPORT, page)
     write_json(folder / RECORD, record)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.files import read_json, write_json
 from pmnbmix.labels.diagnose import diagnose
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.result import PointFit
@@ -28,7 +28,6 @@ from pmnbmix.study.thorough import Thorough
 
 RECORD = "study.json"
 _FORMAT = "pmnbmix study"
-_LARGEST_RECORD = 2**20
 _REFITS = "exact_loo"
 _POSTERIOR = re.compile(r"posterior_K(\d{1,3})\.nc")
 # Variables of the exact terms, one value per observation, and the attributes that they are.
@@ -206,33 +205,6 @@ def read_thorough(folder: Path) -> Thorough | None:
         return Thorough(table, occupied, bool(data["occupied_ok"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{file}: these are no whole criteria ({error!r}).") from None
-
-
-def read_json(file: Path, expected: str) -> dict[str, Any]:
-    """Read a JSON object that says it is of the expected format.
-
-    Raises
-    ------
-    ValueError
-        Where it is missing, too large, no JSON, or of another format.
-    """
-    try:
-        if file.stat().st_size > _LARGEST_RECORD:
-            raise ValueError(f"it is larger than {_LARGEST_RECORD} bytes")
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: cannot be read ({error}).") from None
-    if not isinstance(data, dict) or data.get("format") != expected:
-        raise ValueError(f"{file}: this is no {expected}.")
-    return data
-
-
-def write_json(file: Path, data: dict[str, Any]) -> None:
-    """Write a JSON object in one step, or not at all."""
-    partial = file.with_name(f".{file.name}.partial")
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, file)
 
 
 def _digest(counts: Counts) -> str:

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -155,3 +157,49 @@ def test_a_number_of_processes_is_checked(crab, n_jobs):
         nb.bootstrap_lrt(crab, n_boot=5, n_jobs=n_jobs)
     with pytest.raises(TypeError, match="resume must be a BootstrapTest; got str"):
         nb.bootstrap_lrt(crab, n_boot=5, resume="x")
+
+
+def test_replicates_in_a_file_are_gone_on_from(crab, tmp_path):
+    file = tmp_path / "test.json"
+    options = {"n_jobs": 1, "progressbar": False}
+    whole = nb.bootstrap_lrt(crab, n_boot=8, random_seed=1, **options)
+    part = nb.bootstrap_lrt(crab, n_boot=3, random_seed=1, file=file, **options)
+    again = nb.bootstrap_lrt(crab, n_boot=8, random_seed=99, file=file, **options)
+    assert part.null_statistics.tolist() == whole.null_statistics[:3].tolist()
+    assert again.null_statistics.tolist() == whole.null_statistics.tolist()
+    # fewer are asked for: those that are there stay
+    assert nb.bootstrap_lrt(crab, n_boot=2, file=file, **options).null_statistics.size == 2
+    assert nb.BootstrapTest.read(file).null_statistics.tolist() == whole.null_statistics.tolist()
+    with pytest.raises(ValueError, match=r"test.json is a test of 1 against 2 components with"):
+        nb.bootstrap_lrt(nb.load_dataset("red_mites"), n_boot=8, file=file, **options)
+    with pytest.raises(ValueError, match="resume or file, not both"):
+        nb.bootstrap_lrt(crab, n_boot=8, file=file, resume=part, **options)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("null_statistics", [1.0, "a"], "no whole test"),
+        ("null_statistics", [[1.0]], "statistics of"),
+        ("null_statistics", [0.5] * 9, "9"),
+        ("statistic", None, "no whole test"),
+        ("n_boot", -3, "0 or above"),
+        ("entropy", 0.5, "whole numbers"),
+        ("format", "another", "no pmnbmix bootstrap test"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path, name, value, said):
+    file = tmp_path / "test.json"
+    nb.BootstrapTest(1, 2, 3.0, np.array([0.5, 1.0]), 4, 7).write(file)
+    data = json.loads(file.read_text())
+    data[name] = value
+    file.write_text(json.dumps(data))
+    with pytest.raises(ValueError, match=said):
+        nb.BootstrapTest.read(file)
+
+
+def test_a_place_that_cannot_be_written_to_is_known_before_the_work(crab, tmp_path, monkeypatch):
+    monkeypatch.setattr(bootstrap_module, "collect", None)
+    with pytest.raises(ValueError, match="cannot write test"):
+        nb.bootstrap_lrt(crab, n_boot=10**7, file=tmp_path / "none" / "test.json")

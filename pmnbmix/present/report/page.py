@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from pmnbmix.files import write_whole
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.present.report.figures import Figure, figures_of
 from pmnbmix.present.words import answer, components, doubts, gates, number, shown, standing
@@ -65,25 +66,9 @@ def write_report(
             f"a report needs a Choice, as choose_components() returns, or a Fitted; got "
             f"{type(result).__name__}."
         )
-    target = Path(path)
-    if target.is_dir():
-        raise ValueError(f"{target} is a folder; name a file in it, such as report.html.")
-    write_text(target, render(result, record or {})[0])
-
-
-def write_text(target: Path, text: str) -> None:
-    """Write a file in one step, or not at all."""
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, target)
-    except OSError as error:
-        raise ValueError(
-            f"{target.parent}: cannot write there ({error.strerror or error}). Check that the "
-            "folder exists and has room."
-        ) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    if Path(path).is_dir():
+        raise ValueError(f"{path} is a folder; name a file in it, such as report.html.")
+    write_whole(path, render(result, record or {})[0])
 
 
 def render(result: Choice | Fitted, record: Mapping[str, Any]) -> tuple[str, tuple[Figure, ...]]:

@@ -1,0 +1,70 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+_LARGEST_RECORD = 2**20
+
+
+def write_whole(path: str | os.PathLike[str], content: str | bytes | memoryview) -> None:
+    """Write a file in one step: a reader, or a process that is killed, never leaves or sees half.
+
+    Raises
+    ------
+    ValueError
+        Where the folder is missing, may not be written to or is full; a file that was there before
+        is as it was.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f"{target} is a folder; name a file in it.")
+    data = content.encode() if isinstance(content, str) else content
+    # of a name that no other process uses, in the same folder, for a move between disks is no step
+    partial = target.with_name(f".saving-{secrets.token_hex(6)}-{target.name}")
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            # a name must not outlive what it names when the machine stops
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+    except OSError as error:
+        raise ValueError(
+            f"{target.parent}: cannot write {target.name} there ({error.strerror or error}). Check "
+            "that the folder exists, may be written to and has room."
+        ) from None
+    finally:
+        # where nothing can be written nothing can be removed, and the first reason is said
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def read_json(file: Path, expected: str) -> dict[str, Any]:
+    """Read a JSON object that says it is of the expected format.
+
+    Raises
+    ------
+    ValueError
+        Where it is missing, too large, no JSON, or of another format.
+    """
+    try:
+        if file.stat().st_size > _LARGEST_RECORD:
+            raise ValueError(f"it is larger than {_LARGEST_RECORD} bytes")
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: cannot be read ({error}).") from None
+    if not isinstance(data, dict) or data.get("format") != expected:
+        raise ValueError(f"{file}: this is no {expected}.")
+    return data
+
+
+def write_json(file: Path, data: dict[str, Any]) -> None:
+    """Write a JSON object in one step, or not at all."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    write_whole(file, text + "\n")
