@@ -1,11 +1,11 @@
 """One posterior by one method in this process: draws into a file, seconds as a line of JSON.
 
-    python posterior.py METHOD CASE.npz DRAWS.npz SEED
+    python posterior.py METHOD CASE.npz DRAWS.npz SEED [TIMES]
 
 Seconds count from arrays in memory to draws: building, compiling, finding a start, tuning and
 sampling; imports are not counted. A method whose name ends in "our start" starts in our mode, the
 others where their package starts by itself. This file is also run by interpreters that have no
-pmnbmix.
+pmnbmix. With TIMES Stan makes so many times as many draws.
 """
 
 from __future__ import annotations
@@ -125,10 +125,11 @@ def stan(case: Any, seed: int, from_ours: bool) -> tuple[float, list[np.ndarray]
     extra = {"init": [{name: case[name].tolist() for name in NAMES}] * CHAINS} if from_ours else {}
     model = pystan.build(code, data=data, random_seed=seed)
     begin = time.perf_counter()
-    fit = model.sample(num_chains=CHAINS, num_warmup=TUNE, num_samples=DRAWS, **extra)
+    draws = DRAWS * int(sys.argv[5] if len(sys.argv) > 5 else 1)
+    fit = model.sample(num_chains=CHAINS, num_warmup=TUNE, num_samples=draws, **extra)
     seconds = time.perf_counter() - begin
     # (k, draws x chains), chains side by side at every draw
-    shaped = [fit[name].reshape(int(case["k"]), DRAWS, CHAINS) for name in NAMES]
+    shaped = [fit[name].reshape(int(case["k"]), draws, CHAINS) for name in NAMES]
     return seconds, [array.transpose(2, 1, 0) for array in shaped]
 
 
