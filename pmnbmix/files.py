@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+# Names of files on which a process was killed; they are never read.
+LEFT_OVER = re.compile(r"\.saving-[0-9a-f]{12}-")
 _LARGEST_RECORD = 2**20
 
 

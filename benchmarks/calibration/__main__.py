@@ -42,7 +42,7 @@ def main() -> None:
         if not (path := folder / "blocks" / f"{setting.label}_from{first:04}.csv").exists()
     ]
     # some of every setting before many of one
-    missing.sort(key=lambda one: (one[1] >= 200, one[0].n == 1000 and one[0].exposed))
+    missing.sort(key=lambda one: (one[1] >= 200, one[0].n == 1000 and one[0].k > 1))
     if jobs and missing:
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
             running = {pool.submit(block, *one): one for one in missing}

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +114,20 @@ def open_store(
                 f"{folder} holds fits of other columns. Name another folder, or delete this one."
             )
         return Store(found_group, int(found_group["means"].chunks[0]))
+    # elsewhere, and then into place, so that a store is there with all its arrays or not at all
+    making = folder.with_name(f".making-{secrets.token_hex(6)}-{folder.name}")
+    try:
+        _make(making, attrs, names, task, width)
+        os.rename(making, folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return Store(zarr.open_group(str(folder), mode="r+", zarr_format=3), width)
+
+
+def _make(folder: Path, attrs: dict[str, Any], names: NDArray[Any], task: Task, width: int) -> None:
+    """Make a folder with every array, empty."""
+    import zarr
+
     group: Any = zarr.open_group(str(folder), mode="w", zarr_format=3)
     n_blocks = -(-names.size // width)
     for name, numbers in blank(task, names.size).items():
@@ -143,9 +159,7 @@ def open_store(
         group.create_array(
             name, shape=shape, chunks=chunks, dtype=np.uint8, fill_value=0, dimension_names=dims
         )
-    # last, for a store without it was never begun
     group.attrs[_KEY] = {"format": _FORMAT, **attrs}
-    return Store(group, width)
 
 
 def read_fits(path: str | os.PathLike[str]) -> ColumnFits:

@@ -15,7 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.files import read_json, write_json
+from pmnbmix.files import LEFT_OVER, read_json, write_json
 from pmnbmix.labels.diagnose import diagnose
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.result import PointFit
@@ -97,7 +97,8 @@ class Kept:
             stored = read_json(record, _FORMAT)
             _refuse_other_study(path, stored, settings, entropy)
             return cls(path, stored["entropy"])
-        if any(path.iterdir()):
+        # what is left of a study that was killed on its first file is no one's
+        if any(not LEFT_OVER.match(entry.name) for entry in path.iterdir()):
             raise ValueError(f"{path} holds other files. Name an empty or a new folder.")
         entropy = int(np.random.default_rng().integers(2**63)) if entropy is None else entropy
         write_json(record, {"format": _FORMAT, **settings, "entropy": entropy})

@@ -1,13 +1,14 @@
 """Run one piece of work in copies of this process, each killed at a later step of writing.
 
-    python killed.py WORK FOLDER LIMIT
+    python killed.py WORK FOLDER MOVE [MOVE ...]
 
-A copy is killed by SIGKILL just before it moves its n-th file into place, and another just after;
-n grows until the work ends by itself, or to LIMIT. Each copy has a folder of its own, FOLDER/before-n
-or after-n. Copies are made by fork before anything has started threads, so that imports are paid
-once. The last line says how many moves the whole work has.
+For each MOVE n a copy is killed by SIGKILL just before it moves its n-th file into place, and
+another just after; a copy that has fewer moves ends by itself. Each has a folder of its own,
+FOLDER/before-n or after-n. Copies are made by fork before anything has started threads, so that
+imports are paid once. With "all" for the moves, n grows until the work ends by itself.
 """
 
+import itertools
 import os
 import signal
 import sys
@@ -88,7 +89,7 @@ def killed_at(work, folder, moves, after):
 
 
 def main():
-    work, folder, limit = WORK[sys.argv[1]], Path(sys.argv[2]), int(sys.argv[3])
+    work, folder, given = WORK[sys.argv[1]], Path(sys.argv[2]), sys.argv[3:]
     # what is imported on first use, so that copies need not
     import arviz  # noqa: F401
     import nutpie  # noqa: F401
@@ -99,16 +100,16 @@ def main():
     import pmnbmix.point.replicates
     import pmnbmix.study  # noqa: F401
 
-    for moves in range(1, limit + 1):
+    moves = itertools.count(1) if given == ["all"] else map(int, given)
+    for move in moves:
         statuses = {
-            when: killed_at(work, folder / f"{when}-{moves}", moves, when == "after")
+            when: killed_at(work, folder / f"{when}-{move}", move, when == "after")
             for when in ("before", "after")
         }
+        sys.stdout.write(f"{move} {statuses}\n")
         if set(statuses.values()) == {0}:
-            sys.stdout.write(f"{moves - 1}\n")
             return
-        assert set(statuses.values()) == {signal.SIGKILL}, (moves, statuses)
-    sys.stdout.write(f"{limit}\n")
+        assert set(statuses.values()) == {signal.SIGKILL}
 
 
 if __name__ == "__main__":
