@@ -6,6 +6,7 @@ import io
 import os
 from pathlib import Path
 
+import h5py
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -224,12 +225,10 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     if not file.is_file():
         raise ValueError(f"{file}: there is no such file. Check the path.")
     try:
+        # before it is opened as a tree, which reads every coordinate
+        _check_size(_stored_bytes(file))
         with xr.open_datatree(file, engine="h5netcdf") as opened:
-            if opened.nbytes > _LARGEST_FILE:
-                raise ValueError(
-                    f"it unpacks to {opened.nbytes / 1e9:.1f} GB; at most "
-                    f"{_LARGEST_FILE / 1e9:.0f} GB are loaded"
-                )
+            _check_size(opened.nbytes)
             attributes = dict(opened.attrs)
             content = {name: child.to_dataset().load() for name, child in opened.children.items()}
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -252,3 +251,18 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     if draws.n_samples == 0 or table.values.size == 0:
         raise ValueError(f"{file}: this file holds no draws or no counts.")
     return tree
+
+
+def _stored_bytes(file: Path) -> int:
+    """Bytes of all variables of an HDF5 file, unpacked."""
+    sizes: list[int] = []
+    with h5py.File(file, "r") as content:
+        content.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
+    return sum(sizes)
+
+
+def _check_size(size: int) -> None:
+    if size > _LARGEST_FILE:
+        raise ValueError(
+            f"it unpacks to {size / 1e9:.1f} GB; at most {_LARGEST_FILE / 1e9:.0f} GB are loaded"
+        )
