@@ -6,7 +6,7 @@ import itertools
 import mpmath
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from pmnbmix.mixture import density
 from pmnbmix.mixture.special import (
@@ -76,6 +76,11 @@ def error(found, expected, size=1):
 
 def test_log_density_is_exact_to_the_thirteenth_digit():
     worst = max((error(value(x, m, r), exact(x, m, r)["value"]), x, m, r) for x, m, r in GRID)
+    assert worst[0] < 1e-13, worst
+
+
+def test_the_log_density_beside_its_derivatives_is_as_exact():
+    worst = max((error(jet(x, m, r)[0], exact(x, m, r)["value"]), x, m, r) for x, m, r in GRID)
     assert worst[0] < 1e-13, worst
 
 
@@ -186,6 +191,13 @@ def test_a_mean_of_zero_has_derivatives_too():
     assert jet(3, 0.0, np.inf) == (-np.inf, 3.0, 0.0, 0.0, 0.0, 0.0)
 
 
+def test_the_constant_of_a_count_is_what_its_factorial_leaves():
+    """log x! - x log x + x, which is 0 at 0."""
+    values = np.array([0.0, 1.0, 4.0, 300.0])
+    expected = special.gammaln(values + 1) - special.xlogy(values, values) + values
+    np.testing.assert_allclose(density.count_constants(values), expected, rtol=1e-12)
+
+
 def test_the_constants_of_the_poisson_limit_are_zero():
     assert density.inverse_constants(np.inf) == (0.0, 0.0, 0.0)
     found = density.remainders_of(np.array([np.inf, 2.0]))
@@ -214,6 +226,17 @@ def test_the_upper_tail_of_poisson(mean):
     for inv_disp in (1e14, np.inf):
         found = density.component_sf(values, np.array(mean), np.array(inv_disp))
         np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_the_upper_tail_of_large_means_is_poissons_only_where_that_is_exact():
+    """A variance larger by 2e-7 shows in the seventh digit, three standard deviations out."""
+    values = np.arange(1_003_001, 1_015_000, dtype=float)
+    mean, inv_disp = np.array([1e6]), np.array([5e12])
+    expected = np.exp(density.component_table(values, np.ones(values.size), mean, inv_disp)).sum()
+    found = density.component_sf(np.array(1_003_000.0), mean, inv_disp)
+    assert found[0] == pytest.approx(expected, rel=2e-8)
+    poisson = density.component_sf(np.array(1_003_000.0), mean, np.array([np.inf]))
+    assert abs(poisson[0] / expected - 1) > 5e-7
 
 
 def test_the_upper_tail_at_its_edges():
