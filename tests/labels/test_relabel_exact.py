@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import special
 
 import pmnbmix as nb
 from pmnbmix.data.counts import CountTable
@@ -58,6 +59,24 @@ def test_every_method_restores_labels_that_are_clear(method):
         np.testing.assert_array_equal(new["relabelling"][dim], TREE["posterior"][dim])
     # the tree that was given is as it was
     assert TREE.identical(before)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_two_components_are_restored_too(method):
+    draws, order = scrambled(4, nb.MixtureParams([0.5, 0.5], [3.0, 40.0], [0.2, 0.05]))
+    new = nb.relabel(assemble(COUNTS, draws.permuted(order), {}), method=method)
+    np.testing.assert_array_equal(new["posterior"]["means"], draws.means)
+
+
+def test_the_cost_of_stephens_is_the_divergence_from_the_average():
+    params = [
+        nb.MixtureParams(RIGHT.weights[i], RIGHT.means[i], RIGHT.dispersions[i])
+        for i in np.ndindex(*SHAPE[:2])
+    ]
+    p = np.stack([one.responsibilities(COUNTS.values) for one in params])
+    expected = special.rel_entr(p, p.mean(axis=0)).sum(axis=(1, 2))
+    cost = nb.relabel(TREE)["relabelling"]["cost"].values
+    np.testing.assert_allclose(cost.ravel(), expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("by", ["weights", "means", "dispersions"])
@@ -163,6 +182,12 @@ def test_methods_without_a_pivot_refuse_one(method):
         nb.relabel(TREE, method=method, pivot=THREE)
 
 
+@pytest.mark.parametrize("method", METHODS[:-1])
+def test_only_order_has_something_to_sort_by(method):
+    with pytest.raises(ValueError, match=f"by='means' belongs to .*'{method}' has no such choice"):
+        nb.relabel(TREE, method=method, by="means")
+
+
 def test_pivots_that_do_not_fit():
     with pytest.raises(TypeError, match="got list"):
         nb.relabel(TREE, method="pra", pivot=[1, 2])
@@ -201,7 +226,8 @@ def test_pra_takes_the_nearest_permutation(case):
     own = Draws(pivot.weights[None, None], pivot.means[None, None], pivot.dispersions[None, None])
     points, centre = coordinates(draws, least), coordinates(own, least)[0]
     scale = points.std(axis=(0, 1))
-    scale[scale == 0.0] = 1.0
+    if case == "one dispersion":
+        scale[2] = 1.0
     distance = np.array(
         [
             (((points[:, turn] - centre) / scale) ** 2).sum(axis=(1, 2))
@@ -214,6 +240,15 @@ def test_pra_takes_the_nearest_permutation(case):
     np.testing.assert_allclose(
         (((turned - centre) / scale) ** 2).sum(axis=(1, 2)), found.cost, rtol=1e-9
     )
+
+
+def test_pra_where_all_weights_are_one_third():
+    """Their standard deviation is a rounding error, by which nothing may be divided."""
+    draws = Draws(np.full(SHAPE, 1 / 3), RIGHT.means, RIGHT.dispersions).permuted(ORDER)
+    assert (np.full((60, 3, 3), 1 / 3).std(axis=(0, 1)) > 0.0).all()
+    pivot = nb.MixtureParams([0.1, 0.3, 0.6], [1.0, 12.0, 80.0], [0.2, 0.05, 0.01])
+    found = relabel_by_pivot("pra", draws, (lambda: [], COUNTS.table), pivot)
+    np.testing.assert_array_equal(found.order, invert(ORDER).reshape(-1, 3))
 
 
 def test_ecr_counts_what_is_allocated_otherwise_than_in_the_pivot():
@@ -255,7 +290,9 @@ def test_the_best_draw_is_that_of_highest_density(with_prior):
     np.testing.assert_array_equal(found.dispersions, draws.dispersions[chain, draw])
 
 
-def test_one_component_has_nothing_to_relabel():
+def test_one_component_has_nothing_to_relabel(monkeypatch):
+    # not even responsibilities, which are large
+    monkeypatch.setattr(module, "responsibility_source", None)
     draws = scattered([nb.MixtureParams([1.0], [3.0], [0.2])] * 2, n_draws=30)
     found = relabel_by_responsibilities(draws, COUNTS.table)
     np.testing.assert_array_equal(found.order, np.zeros((60, 1)))
@@ -285,6 +322,9 @@ def test_what_is_kept_and_what_is_made_again(monkeypatch):
     blocks, rows = responsibility_source(draws, table)
     assert blocks() is blocks()
     assert rows is table
+    monkeypatch.setattr(module, "_KEEP_BYTES", taken + 1)
+    few, _ = responsibility_source(draws, table)
+    assert few() is few()
     monkeypatch.setattr(module, "_KEEP_BYTES", taken - 1)
     again, _ = responsibility_source(draws, table)
     assert again() is not again()
@@ -319,13 +359,16 @@ def test_starts_are_compared_on_a_sample_where_there_are_many_rows(monkeypatch, 
             calls.append((frequency.size, len(starts))) or whole(blocks, frequency, starts)
         ),
     )
+    if most > COUNTS.n_unique:
+        monkeypatch.setattr(module, "stephens", None)
     found = relabel_by_responsibilities(draws, COUNTS.table)
     restored = gather(ORDER.reshape(-1, 3), found.order)
     assert (restored == restored[0]).all()
     assert found.cost.shape == (60,)
     # the labels as they are, and the orders by three parameters
     assert calls == [(min(len(thinned(COUNTS.table, most).values), most), 4)]
-    # at the limit, all rows are compared
+    # at the limit, all rows are compared, and once is enough
+    monkeypatch.setattr(module, "stephens", None)
     monkeypatch.setattr(module, "_COMPARED_ON", COUNTS.n_unique)
     calls.clear()
     relabel_by_responsibilities(draws, COUNTS.table)
