@@ -109,7 +109,7 @@ def test_where_curvature_is_of_the_wrong_sign_a_step_still_rises(prior, directio
     seen = set()
     for mean in np.linspace(-3.0, 6.0, 10):
         for dispersion in np.linspace(-8.0, 5.0, 14):
-            gradient, hessian = derivatives(function, np.array([mean, dispersion]))
+            gradient, hessian = derivatives(function, np.array([mean, dispersion]), h=1e-3)
             determinant = np.linalg.det(hessian)
             if min(abs(determinant), abs(hessian[1, 1])) < 1e-3 or determinant > 0:
                 continue
