@@ -36,8 +36,8 @@ TESTS = {
 }
 COMPILED = (DENSITY, EM)
 # one thread: a fork copies no others
-_ = [os.environ.setdefault(f"{name}_NUM_THREADS", "1") for name in ("OMP", "OPENBLAS", "MKL")]
-PRELOADED = "numpy numba pandas scipy.stats scipy.optimize pytest hypothesis mpmath xarray arviz lazy_loader"
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+PRELOADED = "numpy numba pandas scipy.stats scipy.optimize pytest hypothesis mpmath xarray arviz"
 ARITHMETIC = ("Add", "Sub", "Mul", "Div")
 COMPARISONS = ("Eq", "NotEq", "Lt", "LtE", "Gt", "GtE")
 PLAIN = (
@@ -74,6 +74,7 @@ def mutants(source: str) -> list[tuple[str, str]]:
 
 
 def change(source: str, mutant: str) -> str:
+    """What a mutant changes, as a diff without context."""
     lines = list(difflib.unified_diff(source.split("\n"), mutant.split("\n"), n=0, lineterm=""))
     return "\n".join(lines[2:])
 
@@ -115,33 +116,38 @@ def outcome(folder: Path, tests: list[str], seconds: float) -> str:
 
 
 def main() -> None:
+    """Test mutants of one module, then show those that survived and the score."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("module", choices=TESTS)
     parser.add_argument("results", type=Path, help="JSON lines, one per mutant; appended to")
     parser.add_argument("--sample", type=int, default=10**6, help="mutants taken at random")
     parser.add_argument("--seconds", type=float, default=120.0, help="limit for one mutant")
-    parser.add_argument("--again", action="store_true", help="only survivors in results")
+    parser.add_argument("--again", choices=["survived", "killed"], help="only these of results")
     parser.add_argument("--compile", action="store_true", help="keep compilation on (slow)")
     parser.add_argument("--tests", nargs="+", help="instead of the module's own")
     given = parser.parse_args()
 
     if given.module in COMPILED and not given.compile:
         os.environ["NUMBA_DISABLE_JIT"] = "1"
+    scratch = TemporaryDirectory()
+    # machine code is kept for this run alone
+    os.environ["NUMBA_CACHE_DIR"] = str(Path(scratch.name) / "cache")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     for name in PRELOADED.split():
         importlib.import_module(name)
     gc.freeze()
     source, tests = (ROOT / given.module).read_text(), given.tests or TESTS[given.module]
     every = mutants(source)
-    chosen = random.Random(0).sample(every, min(given.sample, len(every)))
+    shuffled = random.Random(0).sample(every, len(every))
     known = {}
     if given.results.exists():
         known = {(row := json.loads(line))["name"]: row for line in given.results.open()}
     if given.again:
-        chosen = [entry for entry in chosen if known[entry[0]]["outcome"] == "survived"]
+        before = {name for name, row in known.items() if row["outcome"] == given.again}
+        chosen = [entry for entry in shuffled if entry[0] in before][: given.sample]
     else:
-        chosen = [entry for entry in chosen if entry[0] not in known]
-    with TemporaryDirectory() as name:
+        chosen = [entry for entry in shuffled[: given.sample] if entry[0] not in known]
+    with scratch as name:
         folder = Path(name)
         for part in ("pmnbmix", "tests", "models"):
             ignored = shutil.ignore_patterns("__pycache__")
@@ -161,9 +167,7 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
     rows = [known[name] for name, _ in every if name in known]
     survived = [row for row in rows if row["outcome"] == "survived"]
-    for row in sorted(
-        survived, key=lambda row: int(row["change"].split("-")[1].split(",")[0].split()[0])
-    ):
+    for row in sorted(survived, key=lambda row: int(row["change"].split()[1].split(",")[0])):
         print(f"--- {row['name']}\n{row['change']}")
     score = 1 - len(survived) / len(rows)
     print(f"{given.module}: {len(every)} mutants, {len(rows)} tested, {score:.1%} killed")
