@@ -207,6 +207,13 @@ def test_the_relative_efficiency_is_arvizs_row_by_row():
     # densities too small for a float change nothing
     shifted = walk - np.array([0.0, 2000.0, -2000.0])
     assert relative_efficiency(shifted, frequency) == pytest.approx(expected, rel=1e-9)
+    # also where the first draw is the highest or the lowest
+    for first in (walk.max() + 1, walk.min() - 1):
+        other = walk.copy()
+        other[0, 0] = first
+        each_other = [float(az.ess(np.exp(other[..., u]), method="mean")) / 800 for u in range(3)]
+        found = relative_efficiency(other, frequency)
+        assert found == pytest.approx(frequency @ each_other / 7, rel=1e-9)
     # a row that never moves is as good as independent draws
     walk[..., 1] = -7.0
     expected = (each[0] + 4 + 2 * each[2]) / 7
