@@ -167,7 +167,8 @@ def relabel_by_pivot(
         least = draws.means[draws.means > 0.0].min(initial=np.inf)
         points, centre = _coordinates(draws, least), _coordinates(own, least)[0]
         scale = points.std(axis=(0, 1))
-        scale[scale == 0.0] = 1.0
+        # what never changes has a standard deviation of some rounding
+        scale[np.ptp(points, axis=(0, 1)) == 0.0] = 1.0
         return pra(points / scale, centre / scale)
     blocks, table = source
     allocations = Expected(blocks, table.frequency, (draws.n_samples, k))

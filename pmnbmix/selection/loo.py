@@ -44,7 +44,8 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
     -------
     arviz_stats.ELPDData
         With one value per observation, as ``arviz.compare`` and ArviZ's plots need it. ``warning``
-        is set where a Pareto k is above ``good_k`` or the density gate fails; the latter also
+        is set where a Pareto k is above ``good_k`` (inf where ArviZ finds no tail to fit, as with a
+        stuck chain) or the density gate fails; the latter also
         raises a UserWarning, unless the diagnosis was passed and so is known.
 
     Raises
@@ -122,8 +123,7 @@ def elpd_of_rows(
     good_k = min(1.0 - 1.0 / np.log10(n_samples), 0.7)
     for first in range(0, moving.size, step):
         rows = moving[first : first + step]
-        part = _loo_of_block(log_density[..., rows], reff)
-        terms[rows], pareto_k[rows] = part.elpd_i.values, part.pareto_k.values
+        terms[rows], pareto_k[rows] = _smoothed(log_density[..., rows], reff)
     of_posterior = logsumexp(log_density, axis=(0, 1)) - np.log(n_samples)
     total, elpd_i = float(frequency @ terms), terms[row_of_obs]
     obs = {"obs": np.arange(row_of_obs.size)}
@@ -139,6 +139,26 @@ def elpd_of_rows(
         elpd_i=xr.DataArray(elpd_i, dims="obs", coords=obs, name=name),
         pareto_k=xr.DataArray(pareto_k[row_of_obs], dims="obs", coords=obs, name=name),
     )
+
+
+def _smoothed(log_density: Floats, reff: float) -> tuple[Floats, Floats]:
+    """Terms and Pareto k of some rows, (chain, draw, row)."""
+    from scipy.special import logsumexp
+
+    try:
+        part = _loo_of_block(log_density, reff)
+    except ValueError as error:
+        # ArviZ refuses a tail of equal values, which a chain that is stuck makes, or of under five
+        if "tail" not in str(error):
+            raise
+        n_chains, n_draws, n_rows = log_density.shape
+        if n_rows == 1:
+            # no Pareto distribution fits: the ratios as they are, and a k that says so
+            raw = np.log(n_chains * n_draws) - logsumexp(-log_density, axis=(0, 1))
+            return raw, np.full(1, np.inf)
+        each = [_smoothed(log_density[..., [row]], reff) for row in range(n_rows)]
+        return np.concatenate([terms for terms, _ in each]), np.concatenate([k for _, k in each])
+    return part.elpd_i.values, part.pareto_k.values
 
 
 def _loo_of_block(log_density: Floats, reff: float) -> Any:

@@ -140,7 +140,10 @@ def refit_high_k(
     table, first = read_table(tree), {int(u): int(np.flatnonzero(row == u)[0]) for u in bad}
     matched = {}
     if MOST_REFITS < bad.size <= MOST_MATCHED:
-        for u, term, left in zip(bad, *match_moments(tree, bad), strict=True):
+        # a row of infinite k has no tail that could be matched
+        some = np.array([u for u in bad if np.isfinite(k[first[int(u)]])], dtype=bad.dtype)
+        reached = match_moments(tree, some) if some.size else ((), ())
+        for u, term, left in zip(some, *reached, strict=True):
             if left <= elpd.good_k:
                 matched[int(u)] = (float(term), float(left))
     if bad.size - len(matched) > MOST_REFITS:

@@ -1,11 +1,12 @@
 """The density and its derivatives against 80-digit arithmetic, in every corner."""
 
+import functools
 import itertools
 
 import mpmath
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import special, stats
 
 from pmnbmix.mixture import density
 from pmnbmix.mixture.special import (
@@ -28,14 +29,23 @@ def _digits():
         yield
 
 
+@functools.cache
+def gamma_parts(x, r):
+    """What does not depend on the mean: of log gamma, digamma and trigamma."""
+    return (
+        mpmath.loggamma(x + r) - mpmath.loggamma(r) - mpmath.loggamma(x + 1),
+        mpmath.digamma(x + r) - mpmath.digamma(r) - mpmath.log((r + x) / r),
+        mpmath.psi(1, x + r) - mpmath.psi(1, r) - 1 / (r + x) + 1 / r,
+    )
+
+
+@functools.cache
 def exact(x, m, r):
     """Log density and its derivatives in log mean and log dispersion, with their ingredients."""
     x, m, r = mpmath.mpf(x), mpmath.mpf(m), mpmath.mpf(r)
-    value = mpmath.loggamma(x + r) - mpmath.loggamma(r) - mpmath.loggamma(x + 1)
-    value += -r * mpmath.log1p(m / r) + x * mpmath.log(m / (r + m))
-    gap = mpmath.digamma(x + r) - mpmath.digamma(r) - mpmath.log((r + x) / r)
+    combinations, gap, curved = gamma_parts(x, r)
+    value = combinations - r * mpmath.log1p(m / r) + x * mpmath.log(m / (r + m))
     ratio = mpmath.log((r + x) / (r + m)) - (x - m) / (r + m)
-    curved = mpmath.psi(1, x + r) - mpmath.psi(1, r) - 1 / (r + x) + 1 / r
     square = (x - m) ** 2 / ((r + x) * (r + m) ** 2)
     return {
         "value": value,
@@ -66,6 +76,11 @@ def error(found, expected, size=1):
 
 def test_log_density_is_exact_to_the_thirteenth_digit():
     worst = max((error(value(x, m, r), exact(x, m, r)["value"]), x, m, r) for x, m, r in GRID)
+    assert worst[0] < 1e-13, worst
+
+
+def test_the_log_density_beside_its_derivatives_is_as_exact():
+    worst = max((error(jet(x, m, r)[0], exact(x, m, r)["value"]), x, m, r) for x, m, r in GRID)
     assert worst[0] < 1e-13, worst
 
 
@@ -167,3 +182,120 @@ def test_an_impossible_row_has_no_responsibilities():
     np.testing.assert_array_equal(table[0], [0.5, 0.5])
     assert np.isnan(table[1]).all()
     assert density.log_sum_exp(np.array([-np.inf, -np.inf])) == -np.inf
+
+
+def test_a_mean_of_zero_has_derivatives_too():
+    """Only a count above 0 could pull the mean up, with a slope of that count in the log mean."""
+    assert jet(0, 0.0, 2.0) == (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    assert jet(3, 0.0, 2.0) == (-np.inf, 3.0, 0.0, 0.0, 0.0, 0.0)
+    assert jet(3, 0.0, np.inf) == (-np.inf, 3.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def test_the_constant_of_a_count_is_what_its_factorial_leaves():
+    """log x! - x log x + x, which is 0 at 0."""
+    values = np.array([0.0, 1.0, 4.0, 300.0])
+    expected = special.gammaln(values + 1) - special.xlogy(values, values) + values
+    np.testing.assert_allclose(density.count_constants(values), expected, rtol=1e-12)
+
+
+def test_the_constants_of_the_poisson_limit_are_zero():
+    assert density.inverse_constants(np.inf) == (0.0, 0.0, 0.0)
+    found = density.remainders_of(np.array([np.inf, 2.0]))
+    np.testing.assert_allclose(found, [0.0, stirling_remainder(2.0)], rtol=1e-15)
+    table = density.component_table(
+        np.array([4.0]), np.ones(1), np.array([3.0]), np.array([np.inf])
+    )
+    np.testing.assert_allclose(table, [[stats.poisson.logpmf(4, 3.0)]], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("x", "m", "r"),
+    [(40, 3.0, 2.0), (400, 3.0, 5.0), (0, 1e-9, 1e3), (60, 20.0, 1e10), (5, 1e-6, 0.1)],
+)
+def test_the_upper_tail_is_exact_where_it_is_tiny(x, m, r):
+    m_, r_ = mpmath.mpf(m), mpmath.mpf(r)
+    expected = mpmath.betainc(x + 1, r_, 0, m_ / (r_ + m_), regularized=True)
+    found = density.component_sf(np.array(float(x)), np.array(m), np.array(r))
+    assert error(float(found), expected, 1e-300) < 1e-9
+
+
+@pytest.mark.parametrize("mean", [0.3, 40.0])
+def test_the_upper_tail_of_poisson(mean):
+    values = np.arange(100, dtype=float)
+    expected = stats.poisson.sf(values, mean)
+    for inv_disp in (1e14, np.inf):
+        found = density.component_sf(values, np.array(mean), np.array(inv_disp))
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_the_upper_tail_of_large_means_is_poissons_only_where_that_is_exact():
+    """A variance larger by 2e-7 shows in the seventh digit, three standard deviations out."""
+    values = np.arange(1_003_001, 1_015_000, dtype=float)
+    mean, inv_disp = np.array([1e6]), np.array([5e12])
+    expected = np.exp(density.component_table(values, np.ones(values.size), mean, inv_disp)).sum()
+    found = density.component_sf(np.array(1_003_000.0), mean, inv_disp)
+    assert found[0] == pytest.approx(expected, rel=2e-8)
+    poisson = density.component_sf(np.array(1_003_000.0), mean, np.array([np.inf]))
+    assert abs(poisson[0] / expected - 1) > 5e-7
+
+
+def test_the_upper_tail_at_its_edges():
+    values = np.array([-1.0, 0.0, 4.0])
+    np.testing.assert_array_equal(
+        density.component_sf(values, np.array(0.0), np.array(2.0)), [1.0, 0.0, 0.0]
+    )
+    with_mean = density.component_sf(values, np.array(1.0), np.array([2.0, 2.0, np.inf]))
+    expected = [1.0, 1 - (2 / 3) ** 2, stats.poisson.sf(4, 1.0)]
+    np.testing.assert_allclose(with_mean, expected, rtol=1e-13)
+
+
+VALUES = np.array([0.0, 1.0, 4.0, 30.0])
+EXPOSURE = np.array([1.0, 0.5, 2.0, 3.0])
+MIXTURE = (np.log([0.2, 0.5, 0.3]), np.array([0.5, 4.0, 11.0]), np.array([0.7, 3.0, np.inf]))
+
+
+def slow_table():
+    """Densities of the components with their weights, (n_unique, n_components), from scipy."""
+    log_weights, means, inv_disps = MIXTURE
+    m = EXPOSURE[:, None] * means
+    table = np.empty(m.shape)
+    finite = inv_disps[:2]
+    table[:, :2] = stats.nbinom.pmf(VALUES[:, None], finite, finite / (finite + m[:, :2]))
+    table[:, 2] = stats.poisson.pmf(VALUES, m[:, 2])
+    return table * np.exp(log_weights)
+
+
+def test_the_mixture_is_the_weighted_sum_of_its_components():
+    found = density.mixture_table(VALUES, EXPOSURE, *MIXTURE)
+    np.testing.assert_allclose(found, np.log(slow_table().sum(axis=1)), rtol=1e-12)
+
+
+def test_responsibilities_are_shares_of_the_mixture():
+    expected = slow_table()
+    expected /= expected.sum(axis=1, keepdims=True)
+    found = density.responsibilities_table(VALUES, EXPOSURE, *MIXTURE)
+    np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
+def test_log_sum_exp_neither_overflows_nor_underflows():
+    terms = np.log([2.0, 3.0, 5.0])
+    for shift in (0.0, -2000.0, 2000.0):
+        assert density.log_sum_exp(terms + shift) == pytest.approx(np.log(10) + shift, rel=1e-14)
+    assert density.log_sum_exp(np.array([-np.inf, 1.5])) == 1.5
+    assert density.log_sum_exp(np.array([np.inf, 1.5])) == np.inf
+
+
+@pytest.mark.parametrize("dispersion", [0.0, 1e-3, 0.4, 3.0])
+@pytest.mark.parametrize("exposure", [0.25, 1.0, 6.0])
+def test_rates_given_a_count_follow_from_the_density_of_the_next_counts(dispersion, exposure):
+    """E(rate | x) = (x + 1) p(x + 1) / (s p(x)) whatever rates are drawn from (Robbins 1956)."""
+    mean, inv_disp = 2.5, 1 / dispersion if dispersion else np.inf
+    for x in (0.0, 1.0, 9.0):
+        p = [np.exp(value(x + step, exposure * mean, inv_disp)) for step in range(3)]
+        first = (x + 1) * p[1] / p[0] / exposure
+        second = (x + 1) * (x + 2) * p[2] / p[0] / exposure**2
+        rate, variance = density.conditional_rates(
+            np.array(mean), np.array(dispersion), np.array(x), np.array(exposure)
+        )
+        assert float(rate) == pytest.approx(first, rel=1e-11)
+        assert float(variance) == pytest.approx(second - first**2, rel=1e-8, abs=1e-9)
