@@ -216,8 +216,9 @@ def as_exposure(exposure: ArrayLike | None, rows: int) -> NDArray[np.float64]:
     """Check the exposure of counts for which a density is asked; one number serves every row."""
     if exposure is None:
         return np.ones(rows)
-    if np.ndim(exposure) == 0:
-        return np.full(rows, _exposure(np.atleast_1d(np.asarray(exposure)))[0])
+    scalar = as_array(exposure, "exposure")
+    if scalar.ndim == 0 and not isinstance(exposure, str | bytes | dict | set | frozenset):
+        return np.full(rows, _exposure(np.atleast_1d(scalar))[0])
     checked = _exposure(exposure)
     _same_length(checked, rows, "exposure")
     return checked
@@ -333,7 +334,9 @@ def _integers(data: ArrayLike, argument: str, thing: str, why: str) -> NDArray[n
 
 
 def _exposure(data: ArrayLike) -> NDArray[np.float64]:
-    array = np.array(_one_dimensional(data, "exposure"), dtype=np.float64)
+    # a wider float than 64 bits becomes inf, and is refused as that
+    with np.errstate(over="ignore"):
+        array = np.array(_one_dimensional(data, "exposure"), dtype=np.float64)
     advice = "Drop empty rows, or leave exposure out; it is a size factor, not its logarithm."
     _refuse(~np.isfinite(array), array, "exposure", "finite", advice)
     _refuse(array <= 0, array, "exposure", "above 0", advice)

@@ -83,22 +83,83 @@ def _judged(error: Exception) -> str:
 # What no argument takes for a number.
 not_numbers = st.one_of(
     st.sampled_from(
-        [None, "", "a", "1", b"1", True, False, 1j, [], {}, set(), (), object, ...]
-        + [np.True_, np.datetime64("2020-01-01"), pd.NA, pd.NaT, fractions.Fraction(1, 2)]
-        + [decimal.Decimal("1.5"), np.array([1, 2]), np.array([]), [[1], [2, 3]], range(3)]
-        + [lambda: 1, np.random.default_rng, nb.MixtureSpec(2), float, np.zeros((2, 2)), slice(1)]
+        [
+            None,
+            "",
+            "a",
+            "1",
+            b"1",
+            True,
+            False,
+            1j,
+            [],
+            {},
+            set(),
+            (),
+            object,
+            ...,
+            np.True_,
+            np.datetime64("2020-01-01"),
+            pd.NA,
+            pd.NaT,
+            fractions.Fraction(1, 2),
+            decimal.Decimal("1.5"),
+            np.array([1, 2]),
+            np.array([]),
+            [[1], [2, 3]],
+            range(3),
+            lambda: 1,
+            np.random.default_rng,
+            nb.MixtureSpec(2),
+            float,
+            np.zeros((2, 2)),
+            slice(1),
+        ]
     ),
     st.text(max_size=5),
     st.binary(max_size=3),
 )
 not_text = not_numbers.filter(lambda value: value is not None and not isinstance(value, str))
 odd_floats = st.sampled_from(
-    [float("nan"), float("inf"), -float("inf"), -0.0, -1.0, 0.5, 1e308, -1e308, 5e-324, 1e-310]
-    + [2.0**53, 2.0**53 + 2, 1e300, np.float32(1e38), np.float16(0.5), np.longdouble("1e400")]
+    [
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        -0.0,
+        -1.0,
+        0.5,
+        1e308,
+        -1e308,
+        5e-324,
+        1e-310,
+        2.0**53,
+        2.0**53 + 2,
+        1e300,
+        np.float32(1e38),
+        np.float16(0.5),
+        np.longdouble("1e400"),
+    ]
 )
 odd_integers = st.sampled_from(
-    [0, -1, 1, 2, 101, 2**31, 2**53, 2**53 + 1, 2**63, 2**64, 10**30, 10**400, -(2**63), -(10**400)]
-    + [np.int8(-1), np.uint64(2**64 - 1), np.int64(0)]
+    [
+        0,
+        -1,
+        1,
+        2,
+        101,
+        2**31,
+        2**53,
+        2**53 + 1,
+        2**63,
+        2**64,
+        10**30,
+        10**400,
+        -(2**63),
+        -(10**400),
+        np.int8(-1),
+        np.uint64(2**64 - 1),
+        np.int64(0),
+    ]
 )
 odd_scalars = st.one_of(not_numbers, odd_floats, odd_integers, st.floats(), st.integers())
 # Whole numbers of 1 or above are valid for many arguments; these never are.

@@ -163,7 +163,9 @@ def test_conversions_go_there_and_back(package):
         back = a.answer(lambda: getattr(nb.MixtureParams, f"from_{package}")(**given_))
         if back is not None and package != "scipy":
             np.testing.assert_allclose(back.means, mixture.means, rtol=1e-9)
-            np.testing.assert_allclose(back.dispersions, mixture.dispersions, rtol=1e-9, atol=1e-300)
+            np.testing.assert_allclose(
+                back.dispersions, mixture.dispersions, rtol=1e-9, atol=1e-300
+            )
 
     check()
 

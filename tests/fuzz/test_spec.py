@@ -14,8 +14,21 @@ import pmnbmix as nb
 from tests.fuzz import arbitrary as a
 
 _KEYS = st.sampled_from(
-    ["n_components", "prior", "weights", "log_means", "log_dispersions", "family", "loc", "scale"]
-    + ["concentration", "dirichlet", "normal", "auto", "x"]
+    [
+        "n_components",
+        "prior",
+        "weights",
+        "log_means",
+        "log_dispersions",
+        "family",
+        "loc",
+        "scale",
+        "concentration",
+        "dirichlet",
+        "normal",
+        "auto",
+        "x",
+    ]
 )
 _tables = st.recursive(
     st.one_of(a.odd_scalars, _KEYS, st.floats(), st.integers(-3, 200)),

@@ -11,13 +11,14 @@ from tests.fuzz import arbitrary as a
 
 _COUNTS = nb.load_dataset("crab_satellites")
 _SPEC = nb.MixtureSpec(2)
+_not_spec = a.odd_scalars.filter(lambda value: not isinstance(value, nb.MixtureSpec))
 # arguments that every call of the function has, and what each argument never is
 _CALLS = {
     nb.sample: (
         {"counts": _COUNTS, "spec": _SPEC},
         {
             "counts": a.odd_scalars,
-            "spec": a.odd_scalars,
+            "spec": _not_spec,
             "draws": a.not_whole,
             "tune": a.not_whole.filter(lambda value: value is not None and not _is_zero(value)),
             "chains": a.not_whole,
@@ -30,21 +31,21 @@ _CALLS = {
         {"counts": _COUNTS, "spec": _SPEC},
         {
             "counts": a.odd_scalars,
-            "spec": a.odd_scalars,
+            "spec": _not_spec,
             "draws": a.not_whole,
             "random_seed": a.not_seeds,
         },
     ),
     nb.build_model: (
         {"counts": _COUNTS, "spec": _SPEC},
-        {"counts": a.odd_scalars, "spec": a.odd_scalars, "likelihood": a.odd_scalars},
+        {"counts": a.odd_scalars, "spec": _not_spec, "likelihood": a.odd_scalars},
     ),
     nb.choose_components: (
         {"counts": _COUNTS, "max_components": 2},
         {
             "counts": a.odd_scalars,
             "max_components": a.not_whole,
-            "spec": a.odd_scalars.filter(lambda value: value is not None),
+            "spec": _not_spec.filter(lambda value: value is not None),
             "draws": a.not_whole,
             "chains": a.not_whole,
             "random_seed": a.not_seeds,
@@ -55,7 +56,7 @@ _CALLS = {
         {
             "matrix": a.not_numbers,
             "n_components": a.not_whole,
-            "exposure": a.not_text,
+            "exposure": st.sampled_from([True, 1j, {}, object, ..., [], [1, 0], [1.0]]),
             "max_components": a.not_whole,
             "n_jobs": a.not_whole.filter(lambda value: value is not None),
         },
@@ -65,7 +66,7 @@ _CALLS = {
         {
             "matrix": a.not_numbers,
             "columns": a.not_text,
-            "spec": a.odd_scalars.filter(lambda value: value is not None),
+            "spec": _not_spec.filter(lambda value: value is not None),
             "method": a.odd_scalars,
             "draws": a.not_whole,
             "random_seed": a.not_seeds,
