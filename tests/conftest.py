@@ -9,8 +9,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
+
+# Chosen by --hypothesis-profile thorough; what it runs is told in CONTRIBUTING.md.
+settings.register_profile("thorough", max_examples=1000, deadline=None)
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 

@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 LARGEST_COUNT = 2**53
 # Squares and quotients of exposures, counts and means must stay finite floating-point numbers.
 SMALLEST_EXPOSURE, LARGEST_EXPOSURE = 1e-100, 1e100
+# Python's integers have no largest one, floats do.
+_LARGEST_BITS = 1000
 # Dimensions and coordinates of trees, which no variable beside them can be called.
 _RESERVED = frozenset(
     ("chain", "draw", "obs", "row", "unique_row", "value", "frequency", "mixture_component")
@@ -189,6 +191,17 @@ def _collapse(
     return table, inverse
 
 
+def as_array(data: ArrayLike, argument: str) -> NDArray[Any]:
+    """Make an array of anything; the kind and shape of its entries are left to check."""
+    try:
+        return np.asarray(data)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError(
+            f"{argument} must be numbers in a list or an array; its entries have different "
+            f"lengths or are of different kinds: {data!r}."
+        ) from None
+
+
 def as_values(values: ArrayLike, argument: str = "values") -> NDArray[np.int64]:
     """Check counts for which a density is asked; the same rules and errors as in ``Counts``."""
     return _integers(values, argument, "count", "Counts need whole numbers from 0 up")
@@ -203,8 +216,9 @@ def as_exposure(exposure: ArrayLike | None, rows: int) -> NDArray[np.float64]:
     """Check the exposure of counts for which a density is asked; one number serves every row."""
     if exposure is None:
         return np.ones(rows)
-    if np.ndim(exposure) == 0:
-        return np.full(rows, _exposure(np.atleast_1d(np.asarray(exposure)))[0])
+    scalar = as_array(exposure, "exposure")
+    if scalar.ndim == 0 and not isinstance(exposure, str | bytes | dict | set | frozenset):
+        return np.full(rows, _exposure(np.atleast_1d(scalar))[0])
     checked = _exposure(exposure)
     _same_length(checked, rows, "exposure")
     return checked
@@ -278,7 +292,13 @@ def _numbers_from_objects(array: NDArray[Any], argument: str) -> NDArray[Any]:
     entries = array.tolist()
     if all(isinstance(entry, int) and abs(entry) <= LARGEST_COUNT for entry in entries):
         return np.array(entries, dtype=np.int64)
-    # integers too large for an array become floats here and are refused by their size later
+    for index, entry in enumerate(entries):
+        if isinstance(entry, int) and entry.bit_length() > _LARGEST_BITS:
+            raise ValueError(
+                f"{argument} must be at most {LARGEST_EXPOSURE:g} in size; the integer at index "
+                f"{index} has {entry.bit_length()} bits. Check the column."
+            )
+    # other integers too large for an array become floats here and are refused by their size later
     return np.array(entries, dtype=np.float64)
 
 
@@ -314,7 +334,9 @@ def _integers(data: ArrayLike, argument: str, thing: str, why: str) -> NDArray[n
 
 
 def _exposure(data: ArrayLike) -> NDArray[np.float64]:
-    array = np.array(_one_dimensional(data, "exposure"), dtype=np.float64)
+    # a wider float than 64 bits becomes inf, and is refused as that
+    with np.errstate(over="ignore"):
+        array = np.array(_one_dimensional(data, "exposure"), dtype=np.float64)
     advice = "Drop empty rows, or leave exposure out; it is a size factor, not its logarithm."
     _refuse(~np.isfinite(array), array, "exposure", "finite", advice)
     _refuse(array <= 0, array, "exposure", "above 0", advice)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.seeds import as_rng
+from pmnbmix.seeds import as_rng, as_size
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def load_dataset(name: str) -> Counts:
     ValueError
         For an unknown name; the text gives the nearest ones and lists all.
     """
-    if name not in _DATASETS:
+    if not isinstance(name, str) or name not in _DATASETS:
         near = difflib.get_close_matches(str(name), _DATASETS, n=2, cutoff=0.4)
         hint = f" Did you mean {' or '.join(repr(guess) for guess in near)}?" if near else ""
         raise ValueError(
@@ -185,10 +185,9 @@ def simulate_droplets(
     Raises
     ------
     ValueError
-        Where ``n_droplets`` is below 1.
+        Where ``n_droplets`` is no whole number from 1 to 2**31.
     """
-    if n_droplets < 1:
-        raise ValueError(f"n_droplets must be 1 or above; got {n_droplets}.")
+    n_droplets = as_size(n_droplets, "n_droplets")
     rng = as_rng(random_seed)
     poor = rng.random(n_droplets) < 0.35
     mean = np.where(poor, 0.35, 1.35)

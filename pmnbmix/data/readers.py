@@ -62,6 +62,14 @@ def read_counts(
             f"path must be the name of a file; got {type(path).__name__}. Counts(values) takes "
             "numbers."
         )
+    for argument, text in (
+        ("column", column),
+        ("exposure", exposure),
+        ("frequency", frequency),
+        ("name", name),
+    ):
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{argument} must be a name, as text; got {text!r}.")
     file = Path(path)
     if not str(path) or not file.exists():
         raise ValueError(f"{file}: there is no such file. Check the path; it is relative to here.")

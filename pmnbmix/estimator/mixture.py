@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse, special
 
-from pmnbmix.data.counts import Counts, as_exposure, as_frequency, as_values
+from pmnbmix.data.counts import Counts, as_array, as_exposure, as_frequency, as_values
 from pmnbmix.estimator.protocol import Protocol, RandomState, random_seed_of
 from pmnbmix.point.fit import fit_em
 from pmnbmix.point.optima import Status
@@ -338,7 +338,7 @@ def _frequency(sample_weight: ArrayLike | None, rows: int) -> Integers | None:
 
 
 def _check_length(data: ArrayLike, rows: int, argument: str, whose: str) -> None:
-    if np.ndim(data) == 1 and np.size(data) != rows:
+    if as_array(data, argument).ndim == 1 and np.size(data) != rows:
         raise ValueError(
             f"{argument} has {np.size(data)} entries but {whose}. Both must come from the same "
             "rows."

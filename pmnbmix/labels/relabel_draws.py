@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pmnbmix.data.counts import as_array
 from pmnbmix.labels.ecr import Expected, Sampled, ecr, ecr_iterative
 from pmnbmix.labels.relabelling import METHODS, Relabelling, by_parameter, identity, pra
 from pmnbmix.labels.stephens import stephens_best_of
@@ -126,7 +127,7 @@ def relabel_draws(
 
 def check_method(method: str) -> None:
     """Raise a ValueError for a method that is none."""
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
 
 
@@ -197,11 +198,13 @@ def _chosen_pivot[T: np.generic](
         if not 0 <= pivot < len(array):
             raise ValueError(f"pivot {pivot} is no draw; there are {len(array)}.")
         return np.asarray(array[pivot], kind)
-    given = np.asarray(pivot)
+    given = as_array(pivot, "pivot")
     if given.shape != array.shape[1:]:
         raise ValueError(f"pivot has shape {given.shape}; expected {array.shape[1:]}.")
     if np.issubdtype(kind, np.integer):
         _refuse_fractions(given, "pivot")
+    elif given.dtype.kind not in "iuf":
+        raise TypeError(f"pivot must hold numbers; got {given.dtype}.")
     elif not np.isfinite(given).all():
         raise ValueError("pivot holds values that are not finite.")
     return given.astype(kind)
@@ -221,7 +224,11 @@ def _n_components(
         raise ValueError(f"numbers of components differ: {known}.")
     if known:
         return int(next(iter(known.values())))
-    labels = np.asarray(z)
+    labels = as_array([] if z is None else z, "z")
+    if labels.dtype.kind not in "iuf":
+        raise TypeError(f"z must hold whole numbers (labels); got {labels.dtype}.")
+    if labels.size and not np.isfinite(labels).all():
+        raise ValueError("z must hold whole numbers (labels); some are not finite.")
     if labels.size and labels.min() == 1:
         raise ValueError(
             f"z holds labels from 1 to {labels.max()}; expected 0 to k - 1. Subtract 1, or pass "
@@ -246,13 +253,13 @@ def _checked_p(p: ArrayLike | None) -> Floats | None:
 def _checked_draws(draws: ArrayLike | None) -> Floats | None:
     if draws is None:
         return None
-    array = np.asarray(draws)
+    array = as_array(draws, "draws")
     # one parameter alone may come without its axis
     return _numbers(array[..., None] if array.ndim == 2 else array, "draws", 3)
 
 
 def _numbers(given: ArrayLike, name: str, n_dims: int) -> Floats:
-    array = np.asarray(given)
+    array = as_array(given, name)
     if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise TypeError(f"{name} must hold numbers; got {array.dtype}.")
     if array.ndim != n_dims or array.size == 0:
@@ -266,7 +273,7 @@ def _numbers(given: ArrayLike, name: str, n_dims: int) -> Floats:
 def _checked_z(z: ArrayLike | None, k: int) -> NDArray[np.integer] | None:
     if z is None:
         return None
-    array = np.asarray(z)
+    array = as_array(z, "z")
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"z has shape {array.shape}; expected {_MEANING['z']}.")
     _refuse_fractions(array, "z")
@@ -293,7 +300,7 @@ def _checked_frequency(
     n = p.shape[1] if p is not None else z.shape[1] if z is not None else 0
     if frequency is None:
         return np.ones(n)
-    array = np.asarray(frequency)
+    array = as_array(frequency, "frequency")
     if array.shape != (n,):
         raise ValueError(f"frequency has shape {array.shape}; expected ({n},).")
     if array.dtype.kind not in "iuf":

@@ -263,9 +263,14 @@ def responsibilities_table(
     for u in range(values.size):
         for k in range(means.size):
             table[u, k] += log_weights[k]
-        normaliser = log_sum_exp(table[u])
+        # by division, since a log density of -1e10 is itself rounded by more than 1e-6
+        largest = table[u].max()
+        total = 0.0
         for k in range(means.size):
-            table[u, k] = math.exp(table[u, k] - normaliser)
+            table[u, k] = math.exp(table[u, k] - largest)
+            total += table[u, k]
+        for k in range(means.size):
+            table[u, k] /= total
     return table
 
 

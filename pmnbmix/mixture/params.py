@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pmnbmix.data.counts import LARGEST_COUNT, as_exposure, as_values
+from pmnbmix.data.counts import LARGEST_COUNT, as_array, as_exposure, as_values
 from pmnbmix.mixture import density
 from pmnbmix.mixture.permute import canonical_order
-from pmnbmix.seeds import as_rng
+from pmnbmix.seeds import as_rng, as_size
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +68,8 @@ class MixtureParams:
             raise ValueError(
                 f"weights, means and dispersions must have one entry a component; got {sizes}."
             )
-        total = checked["weights"].sum()
+        with np.errstate(over="ignore"):
+            total = checked["weights"].sum()
         if abs(total - 1.0) > 1e-9:
             raise ValueError(
                 f"weights must sum to 1; they sum to {float(total)!r}. Divide them by their sum."
@@ -102,9 +103,12 @@ class MixtureParams:
         ValueError
             Where ``order`` is not a permutation of 0 to n_components - 1.
         """
-        index = np.asarray(order)
-        if index.shape != (self.n_components,) or not np.array_equal(
-            np.sort(index), np.arange(self.n_components)
+        index = as_array(order, "order")
+        # booleans and floats can equal 0 to n_components - 1 and still choose nothing
+        if (
+            index.dtype.kind not in "iu"
+            or index.shape != (self.n_components,)
+            or not np.array_equal(np.sort(index), np.arange(self.n_components))
         ):
             raise ValueError(
                 f"order must be a permutation of 0 to {self.n_components - 1}; got {order!r}."
@@ -197,7 +201,7 @@ class MixtureParams:
         ValueError
             For a probability outside [0, 1), and a count above 2**53.
         """
-        wanted = np.atleast_1d(np.asarray(probability))
+        wanted = np.atleast_1d(as_array(probability, "probability"))
         if wanted.dtype.kind not in "iuf" or wanted.ndim != 1:
             raise TypeError(f"probability must be numbers; got {probability!r}.")
         wrong = np.flatnonzero(~((wanted >= 0) & (wanted < 1)))
@@ -206,7 +210,9 @@ class MixtureParams:
                 f"probability must be 0 or above and below 1; got {wanted[wrong[0]].item()!r} at "
                 f"index {wrong[0]}."
             )
-        size = max(wanted.size, np.size(exposure) if exposure is not None else 1)
+        size = wanted.size
+        if exposure is not None and np.ndim(as_array(exposure, "exposure")) == 1 and size == 1:
+            size = np.size(exposure)
         scale = as_exposure(exposure, size)
         wanted = np.broadcast_to(wanted.astype(np.float64), size)
         rate = scale[:, None] * self.means
@@ -255,13 +261,12 @@ class MixtureParams:
         Raises
         ------
         ValueError
-            Where ``n`` is below 1 or a rate is too large for a count.
+            Where ``n`` is no whole number from 1 to 2**31, or a rate is too large for a count.
         """
-        if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
-            raise ValueError(f"n must be a whole number of 1 or above; got {n!r}.")
-        scale = as_exposure(exposure, int(n))
+        n = as_size(n, "n")
+        scale = as_exposure(exposure, n)
         rng = as_rng(random_seed)
-        labels = rng.choice(self.n_components, size=int(n), p=self.weights / self.weights.sum())
+        labels = rng.choice(self.n_components, size=n, p=self.weights / self.weights.sum())
         rate = self.means[labels].copy()
         spread = self.dispersions[labels] > 0
         inv_disp = self.inv_disps[labels][spread]
@@ -309,7 +314,7 @@ class MixtureParams:
             Where n is not positive and finite or p is outside (0, 1]; a Poisson component has no
             mean in this form.
         """
-        if np.isinf(np.asarray(n, dtype=np.float64)).any():
+        if np.isinf(_one_each("n", n)).any():
             raise ValueError(
                 "n = inf is a Poisson component, whose mean n and p do not tell; use "
                 "MixtureParams(weights, means, dispersions) with dispersion 0."
@@ -319,7 +324,18 @@ class MixtureParams:
             raise ValueError(
                 f"n must be above 0 and p above 0 and at most 1; got n={n!r}, p={p!r}."
             )
-        return cls(weights, number * (1.0 - success) / success, 1.0 / number)
+        if number.size != success.size:
+            raise ValueError(
+                f"n and p must have one entry a component; got {number.size} and {success.size}."
+            )
+        with np.errstate(over="ignore"):
+            means, dispersions = number * (1.0 - success) / success, 1.0 / number
+        if not (np.isfinite(means).all() and np.isfinite(dispersions).all()):
+            raise ValueError(
+                f"n and p must give a finite mean n (1 - p) / p and dispersion 1 / n; got n={n!r}, "
+                f"p={p!r}."
+            )
+        return cls(weights, means, dispersions)
 
     @classmethod
     def from_pymc(cls, weights: ArrayLike, mu: ArrayLike, alpha: ArrayLike) -> MixtureParams:
@@ -356,12 +372,7 @@ def _rows(values: ArrayLike, exposure: ArrayLike | None) -> tuple[Floats, Floats
 
 def _floats(name: str, array: ArrayLike) -> Floats:
     """A new one-dimensional array of finite non-negative floats."""
-    raw: NDArray[Any] = np.atleast_1d(np.asarray(array))
-    if raw.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be numbers; got {array!r}.")
-    if raw.ndim != 1 or raw.size == 0:
-        raise ValueError(f"{name} must have shape (n_components,); got {raw.shape}.")
-    out = raw.astype(np.float64)
+    out = _one_each(name, array)
     wrong = np.flatnonzero(~np.isfinite(out) | (out < 0))
     if wrong.size:
         raise ValueError(
@@ -373,7 +384,22 @@ def _floats(name: str, array: ArrayLike) -> Floats:
 
 def _inverse(name: str, array: ArrayLike) -> Floats:
     """Dispersions from inverse dispersions, where inf means exactly 0."""
-    out = np.atleast_1d(np.asarray(array, dtype=np.float64))
+    out = _one_each(name, array)
     if np.isnan(out).any() or (out <= 0).any():
         raise ValueError(f"{name} must be above 0 (inf for a Poisson component); got {array!r}.")
-    return 1.0 / out
+    with np.errstate(over="ignore"):
+        inverse = 1.0 / out
+    if np.isinf(inverse).any():
+        raise ValueError(f"{name} must be above 1e-308, its inverse is finite; got {array!r}.")
+    return inverse
+
+
+def _one_each(name: str, array: ArrayLike) -> Floats:
+    """A new one-dimensional array of floats, one a component."""
+    raw: NDArray[Any] = np.atleast_1d(as_array(array, name))
+    if raw.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be numbers; got {array!r}.")
+    if raw.ndim != 1 or raw.size == 0:
+        raise ValueError(f"{name} must have shape (n_components,); got {raw.shape}.")
+    with np.errstate(over="ignore"):
+        return np.array(raw, dtype=np.float64)

@@ -24,6 +24,8 @@ from pmnbmix.files import write_whole
 Floats = NDArray[np.float64]
 # More components than counts can tell apart; the work grows with the square of their number.
 LARGEST_N_COMPONENTS = 100
+# Integers of Python and of TOML have no largest one, floats do.
+_LARGEST_BITS = 1000
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -52,6 +54,10 @@ def _check_keys(data: dict[str, Any], allowed: tuple[str, ...], where: str) -> N
 def _check_number(name: str, value: object, positive: bool = False, infinite: bool = False) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number; got {value!r}.")
+    if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
+        raise ValueError(
+            f"{name} must be at most 1e300 in size; got an integer of {value.bit_length()} bits."
+        )
     too_large = math.isinf(value) and not infinite
     if math.isnan(value) or too_large or (positive and value <= 0):
         expected = " and ".join(
@@ -102,7 +108,7 @@ class NormalPrior:
     scale: float
 
     def __post_init__(self) -> None:
-        if self.loc != "auto":
+        if not (isinstance(self.loc, str) and self.loc == "auto"):
             _check_number("loc", self.loc)
             object.__setattr__(self, "loc", float(self.loc))
         _check_number("scale", self.scale, positive=True, infinite=True)
@@ -235,6 +241,8 @@ class MixtureSpec:
         TypeError, ValueError
             For an unknown key (the text names it and the allowed ones) or a wrong value.
         """
+        if not isinstance(data, dict):
+            raise TypeError(f"{where} must be a table; got {data!r}.")
         _check_keys(data, ("n_components", "prior"), where)
         arguments: dict[str, Any] = {}
         if "n_components" in data:
@@ -250,9 +258,10 @@ class MixtureSpec:
                 raise TypeError(f"{place}: expected a table of numbers; got {section!r}.")
             numbers = tuple(field.name for field in dataclasses.fields(kind))
             _check_keys(section, ("family", *numbers), place)
-            if section.get("family", family) != family:
+            given_family = section.get("family", family)
+            if not (isinstance(given_family, str) and given_family == family):
                 raise ValueError(
-                    f"{place}: family {section['family']!r} is not known; expected {family!r}."
+                    f"{place}: family {given_family!r} is not known; expected {family!r}."
                 )
             default = getattr(cls(), name)
             given = {key: value for key, value in section.items() if key != "family"}

@@ -83,8 +83,9 @@ def fit_em(
     """
     check_counts(counts)
     n_components = check_n_components(n_components)
-    if mixing not in ("estimated", "equal"):
+    if not isinstance(mixing, str) or mixing not in ("estimated", "equal"):
         raise ValueError(f'mixing must be "estimated" or "equal"; got {mixing!r}.')
+    _check_start(start)
     objective = likelihood_objective(counts, n_components, mixing == "equal")
     if mixing == "equal" and start is not None and np.ptp(start.weights) > 1e-9:
         raise ValueError(
@@ -174,9 +175,13 @@ def _search(
     )
 
 
-def _own_start(objective: Objective, start: MixtureParams) -> Floats:
-    if not isinstance(start, MixtureParams):
+def _check_start(start: object) -> None:
+    if start is not None and not isinstance(start, MixtureParams):
         raise TypeError(f"start must be a MixtureParams; got {start!r}.")
+
+
+def _own_start(objective: Objective, start: MixtureParams) -> Floats:
+    _check_start(start)
     if start.n_components != objective.n_components:
         raise ValueError(
             f"start has {start.n_components} components but {objective.n_components} are fitted."

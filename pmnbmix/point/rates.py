@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.optimize import elementwise
 
-from pmnbmix.data.counts import Counts
+from pmnbmix.data.counts import Counts, as_array
 from pmnbmix.mixture.density import conditional_rates, responsibilities_table
 from pmnbmix.mixture.params import MixtureParams
 
@@ -127,8 +127,8 @@ def rate_quantiles(held: Floats, means: Floats, shapes: Floats, probability: flo
 
 def _quantile_names(quantiles: tuple[float, ...]) -> dict[str, float]:
     """Column of each probability."""
-    wanted = np.atleast_1d(np.asarray(quantiles))
-    if wanted.dtype.kind != "f" or not ((wanted > 0) & (wanted < 1)).all():
+    wanted = np.atleast_1d(as_array(quantiles, "quantiles"))
+    if wanted.dtype.kind != "f" or wanted.ndim != 1 or not ((wanted > 0) & (wanted < 1)).all():
         raise ValueError(f"quantiles must be between 0 and 1; got {quantiles!r}. 0.5 is 50 %.")
     names = {f"{100 * probability:.12g}%": float(probability) for probability in wanted}
     if len(names) < wanted.size:

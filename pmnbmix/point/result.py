@@ -170,7 +170,7 @@ class PointFit:
             For a level outside (0, 1), another kind, or a sandwich of a MAP.
         """
         _check_level(level)
-        if kind not in ("information", "sandwich"):
+        if not isinstance(kind, str) or kind not in ("information", "sandwich"):
             raise ValueError(f'kind must be "information" or "sandwich"; got {kind!r}.')
         if kind == "sandwich" and self.method == "map":
             raise ValueError(
@@ -260,7 +260,7 @@ class PointFit:
 
         _check_level(level)
         check_n_boot(n_boot)
-        if kind not in ("parametric", "nonparametric"):
+        if not isinstance(kind, str) or kind not in ("parametric", "nonparametric"):
             raise ValueError(f'kind must be "parametric" or "nonparametric"; got {kind!r}.')
         if self.method == "map":
             raise ValueError(
