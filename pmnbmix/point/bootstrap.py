@@ -250,7 +250,8 @@ def bootstrap_lrt(
        https://doi.org/10.2307/2347790
     """
     check_counts(counts)
-    null, alternative = check_n_components(null), check_n_components(alternative)
+    null = check_n_components(null, "null")
+    alternative = check_n_components(alternative, "alternative")
     if alternative <= null:
         raise ValueError(
             f"alternative must be larger than null; got null={null}, alternative={alternative}."

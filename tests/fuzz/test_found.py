@@ -34,6 +34,7 @@ _CRAB = nb.load_dataset("crab_satellites")
         (lambda: nb.fit_em(_CRAB, 1).standard_errors(kind=np.zeros(2)), "kind"),
         (lambda: nb.fit_em(_CRAB, 1).rates(quantiles=[[0.5, 0.6]]), "quantiles"),
     ],
+    ids=[str(i) for i in range(17)],
 )
 def test_an_error_from_inside_is_a_refusal_in_words(call, argument):
     a.refused(call, argument)

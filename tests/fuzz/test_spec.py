@@ -15,19 +15,8 @@ from tests.fuzz import arbitrary as a
 
 _KEYS = st.sampled_from(
     [
-        "n_components",
-        "prior",
-        "weights",
-        "log_means",
-        "log_dispersions",
-        "family",
-        "loc",
-        "scale",
-        "concentration",
-        "dirichlet",
-        "normal",
-        "auto",
-        "x",
+        *("n_components", "prior", "weights", "log_means", "log_dispersions", "family"),
+        *("loc", "scale", "concentration", "dirichlet", "normal", "auto", "x"),
     ]
 )
 _tables = st.recursive(
