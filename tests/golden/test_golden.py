@@ -12,8 +12,8 @@ from scipy import stats
 
 from tests.golden import make
 
-# At an optimum the error of the height is the square of that of the place. Over 6 seeds places agreed
-# to 7e-7 where the density is flattest (simar_claims).
+# At an optimum the error of the height is the square of that of the place. Over 6 seeds places
+# agreed to 7e-7 where the density is flattest (simar_claims).
 HEIGHT = 1e-11
 PLACE = 3e-6
 # the log likelihood of a MAP estimate is no optimum of its own; over seeds it agreed to 4e-10
