@@ -214,7 +214,11 @@ def as_names(columns: Any) -> list[Any]:
     """Check a list of names of columns."""
     if isinstance(columns, str | bytes) or not hasattr(columns, "__iter__"):
         raise TypeError(f"columns must be a list of names; got {columns!r}.")
-    return [name.item() if isinstance(name, np.generic) else name for name in columns]
+    names = [name.item() if isinstance(name, np.generic) else name for name in columns]
+    for name in names:
+        if not isinstance(name, Hashable):
+            raise TypeError(f"columns must be a list of names; got {name!r} in it.")
+    return names
 
 
 def _position_of(column: Hashable, names: NDArray[Any], where: str) -> int:

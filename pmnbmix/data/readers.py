@@ -238,7 +238,11 @@ def _read_archive(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[
             }
     except (ValueError, TypeError):
         raise
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, SyntaxError) as error:
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, SyntaxError),
+        # numpy's, of a header that names an odd type
+        SystemError,
+    ) as error:
         # RuntimeError: encrypted, or an unknown compression; SyntaxError: a header that is none
         raise ValueError(f"it is not a whole npz archive ({error}). Save it again.") from None
     except tokenize.TokenError as error:

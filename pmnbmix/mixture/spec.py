@@ -26,6 +26,8 @@ Floats = NDArray[np.float64]
 LARGEST_N_COMPONENTS = 100
 # Integers of Python and of TOML have no largest one, floats do.
 _LARGEST_BITS = 1000
+# Beyond it the constant of a Dirichlet is lost to rounding.
+_LARGEST_CONCENTRATION = 1e12
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -73,13 +75,19 @@ class DirichletPrior:
     Parameters
     ----------
     concentration : float
-        Above 0. 1 is flat; 2, the default, keeps weights off 0, where a component would be empty.
+        Above 0, at most 1e12. 1 is flat; 2, the default, keeps weights off 0, where a component
+        would be empty.
     """
 
     concentration: float = 2.0
 
     def __post_init__(self) -> None:
         _check_number("concentration", self.concentration, positive=True)
+        if self.concentration > _LARGEST_CONCENTRATION:
+            raise ValueError(
+                f"concentration must be at most {_LARGEST_CONCENTRATION:g}, where weights are "
+                f"equal already; got {self.concentration!r}."
+            )
         object.__setattr__(self, "concentration", float(self.concentration))
 
     def log_density(self, weights: Floats) -> Floats:

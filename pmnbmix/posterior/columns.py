@@ -115,7 +115,7 @@ def sample_columns(
         )
     if not spec.is_proper:
         raise ValueError("the priors must be proper to be sampled. Use fit_columns for flat ones.")
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
     check_number("draws", draws, 100)
     given = exposure_of(matrix, exposure)

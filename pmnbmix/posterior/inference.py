@@ -106,7 +106,7 @@ def sample(
     check_number("chains", chains, 1)
     if tune is not None:
         check_number("tune", tune, 1)
-    if engine not in ENGINES:
+    if not isinstance(engine, str) or engine not in ENGINES:
         raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
     if target_accept is not None and not isinstance(target_accept, float | int | np.floating):
         raise TypeError(f"target_accept must be a number; got {target_accept!r}.")

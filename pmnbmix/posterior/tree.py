@@ -231,7 +231,8 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
             _check_size(opened.nbytes)
             attributes = dict(opened.attrs)
             content = {name: child.to_dataset().load() for name, child in opened.children.items()}
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    # AttributeError: h5netcdf's, of a damaged list of dimensions
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{file}: this is not a readable netCDF file of draws ({error}). "
             "Load what pmnbmix.save or a run has written."

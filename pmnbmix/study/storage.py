@@ -199,6 +199,8 @@ def read_thorough(folder: Path) -> Thorough | None:
         return None
     data = read_json(file, _FORMAT)
     try:
+        if not isinstance(data["table"], dict):
+            raise ValueError("its table is none")
         table = pd.DataFrame.from_dict(data["table"], orient="index", dtype=np.float64)
         table.index = pd.Index([int(k) for k in table.index], name="n_components")
         index = pd.RangeIndex(1, len(data["occupied"]) + 1, name="occupied")
