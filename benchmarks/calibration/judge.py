@@ -161,10 +161,10 @@ def figure(there: dict[Setting, pd.DataFrame], path: Path) -> None:
         word = "with" if setting.exposed else "without"
         plural = "s" * (setting.k > 1)
         ax.set_title(f"{setting.k} component{plural}, {word} exposures", fontsize=10)
-        ax.legend(fontsize=7, frameon=False, ncols=2, loc="lower center")
+        ax.legend(fontsize=8, frameon=False, ncols=2, loc="lower center")
     for ax in axes.ravel()[len(main) :]:
         ax.set_axis_off()
-    axes[0, 0].set_ylim(-0.14, 0.07)
+    axes[0, 0].set_ylim(-0.24, 0.115)
     fig.supxlabel("rank of the true value among posterior draws, as a share")
     fig.supylabel("share of simulations below, less the rank")
     fig.savefig(path, dpi=120)
