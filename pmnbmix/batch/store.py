@@ -30,6 +30,10 @@ _MOST_COLUMNS, _MOST_COMPONENTS = 10_000_000, 1000
 _DIMENSIONS = {1: ("column",), 2: ("column", "mixture_component")}
 
 
+# Arrays that are no numbers of columns.
+_MARKS = ("done", "digest", "column")
+
+
 @dataclass(frozen=True, eq=False)
 class Store:
     """A folder of fits that is being filled.
@@ -63,11 +67,18 @@ class Store:
     def read(self, index: int, n_columns: int) -> Results:
         """Read the numbers of one block."""
         part = slice(index * self.width, index * self.width + n_columns)
-        return {
-            name: np.asarray(self.group[name][part])
-            for name in self.group.array_keys()
-            if name not in ("done", "digest", "column")
-        }
+        names = [name for name in self.group.array_keys() if name not in _MARKS]
+        results = {}
+        for name in names:
+            try:
+                results[name] = np.asarray(self.group[name][part])
+            # RuntimeError: what cannot be unpacked
+            except (OSError, RuntimeError, ValueError) as error:
+                raise ValueError(
+                    f"{name} of columns {part.start} to {part.stop - 1} cannot be read in "
+                    f"{self.group.store_path} ({error}). Delete the folder and fit again."
+                ) from None
+        return results
 
 
 def block_digest(block: Block) -> bytes:

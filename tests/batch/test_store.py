@@ -183,3 +183,14 @@ def test_what_is_no_folder_is_refused(tmp_path):
         nb.ColumnFits.read(tmp_path / "none")
     with pytest.raises(TypeError, match="name of a folder; got int"):
         nb.ColumnFits.read(3)
+
+
+def test_a_damaged_block_is_named(tmp_path):
+    matrix = np.random.default_rng(1).poisson(3.0, (30, 4))
+    nb.fit_columns(matrix, 1, out=tmp_path / "fits.zarr", progressbar=False)
+    chunks = [
+        path for path in (tmp_path / "fits.zarr" / "means" / "c").rglob("*") if path.is_file()
+    ]
+    chunks[0].write_bytes(b"no chunk")
+    with pytest.raises(ValueError, match=r"means of columns 0 to 3 cannot be read in .*fits\.zarr"):
+        nb.ColumnFits.read(tmp_path / "fits.zarr")
