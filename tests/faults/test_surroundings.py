@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -178,22 +177,13 @@ main(["datasets"])
     assert "Traceback" not in run(code, check=False).stderr
 
 
-def test_a_home_that_cannot_be_written_to(csv, tmp_path):
+def test_a_home_that_cannot_be_written_to(tmp_path):
     nowhere = tmp_path / "file"
     nowhere.write_text("")
-    places = {
-        name: str(nowhere / "x")
-        for name in ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
-    }
-    found = command_line(
-        "fit",
-        csv,
-        "--components",
-        1,
-        "--out",
-        tmp_path / "run",
-        MPLCONFIGDIR=str(tmp_path),
-        **places,
-    )
-    assert found.returncode == 0, found.stderr
-    assert (Path(tmp_path) / "run" / "run.json").exists()
+    names = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
+    places = {name: str(nowhere / "x") for name in names}
+    code = """
+import pmnbmix as nb
+print(nb.fit_em(nb.load_dataset("crab_satellites"), 1, random_seed=1).log_likelihood)
+"""
+    assert run(code, **places).stdout == run(code).stdout

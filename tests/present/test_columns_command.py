@@ -70,9 +70,9 @@ def test_a_sparse_file_has_no_exposures_but_is_fitted(folder, counts):
 
 def test_a_table_is_written_where_its_name_ends_in_csv(folder, expected):
     assert call("columns", "cells.csv", "--exposure", "size", "--out", "fits.csv").exit_code == 0
-    # the parser of pandas 2 loses digits unless it is told not to
-    table = pd.read_csv("fits.csv", index_col="column", float_precision="round_trip")
-    np.testing.assert_allclose(table["means[1]"], expected.means[:, 1], rtol=1e-12)
+    # as text first, for the parser of pandas 2 loses digits
+    table = pd.read_csv("fits.csv", index_col="column", dtype=str)
+    np.testing.assert_allclose(table["means[1]"].astype(float), expected.means[:, 1], rtol=1e-12)
     again = call("columns", "cells.csv", "--exposure", "size", "--out", "fits.csv")
     assert again.exit_code == 2
     assert "fits.csv exists" in again.output
