@@ -50,11 +50,11 @@ class Store:
 
     def done(self) -> NDArray[np.bool_]:
         """Which blocks are finished, (n_blocks,)."""
-        return np.asarray(self.group["done"][:] == 1)
+        return _unpacked(self.group, "done", slice(None), "blocks") == 1
 
     def digest(self, index: int) -> bytes:
         """What the counts of a finished block were."""
-        return bytes(np.asarray(self.group["digest"][index]).tobytes())
+        return _unpacked(self.group, "digest", index, f"block {index}").tobytes()
 
     def write(self, index: int, results: Results, digest: bytes) -> None:
         """Write the numbers of one block, then that it is done."""
@@ -68,17 +68,8 @@ class Store:
         """Read the numbers of one block."""
         part = slice(index * self.width, index * self.width + n_columns)
         names = [name for name in self.group.array_keys() if name not in _MARKS]
-        results = {}
-        for name in names:
-            try:
-                results[name] = np.asarray(self.group[name][part])
-            # RuntimeError: what cannot be unpacked
-            except (OSError, RuntimeError, ValueError) as error:
-                raise ValueError(
-                    f"{name} of columns {part.start} to {part.stop - 1} cannot be read in "
-                    f"{self.group.store_path} ({error}). Delete the folder and fit again."
-                ) from None
-        return results
+        rows = f"columns {part.start} to {part.stop - 1}"
+        return {name: _unpacked(self.group, name, part, rows) for name in names}
 
 
 def block_digest(block: Block) -> bytes:
@@ -188,8 +179,20 @@ def read_fits(path: str | os.PathLike[str]) -> ColumnFits:
     return as_fits(store.read(0, names.size), names, attrs)
 
 
+def _unpacked(group: Any, name: str, part: Any, what: str) -> NDArray[Any]:
+    """Read a part of an array."""
+    try:
+        return np.asarray(group[name][part])
+    # RuntimeError: what cannot be unpacked
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{name} of {what} cannot be read in {group.store_path} ({error}). Delete the folder "
+            "and fit again."
+        ) from None
+
+
 def _labels(group: Any) -> NDArray[Any]:
-    labels = np.asarray(group["column"][:])
+    labels = _unpacked(group, "column", slice(None), "columns")
     return labels if labels.dtype.kind in "iu" else np.array(labels.tolist(), dtype=np.str_)
 
 

@@ -1,5 +1,7 @@
 """What figures say, read back from their axes; how they look is judged by eye."""
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -138,6 +140,13 @@ def test_criteria_are_losses_from_the_best(crab_choice):
     np.testing.assert_allclose(axes[1].get_lines()[0].get_ydata(), bic)
     with pytest.raises(ValueError, match="there are 4 criteria and 2 axes"):
         nb.plots.plot_criteria(crab_choice, axes[:2])
+
+
+def test_criteria_that_no_posterior_has_are_said_to_be_missing(crab_choice):
+    table = crab_choice.table.assign(elpd_diff=np.nan)
+    axes = nb.plots.plot_criteria(replace(crab_choice, table=table, chosen=None))
+    assert [text.get_text().split()[0] for text in axes[0].texts] == ["not"]
+    assert not any(ax.texts for ax in axes[1:])
 
 
 def test_rootogram_hangs_what_was_observed_from_what_is_expected(crab_choice, crab):

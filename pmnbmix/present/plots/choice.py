@@ -136,7 +136,12 @@ def plot_criteria(choice: Choice, axes: NDArray[Any] | None = None) -> NDArray[A
         ax.set_title(name, fontsize=10)
         ax.set_xticks(table.index)
         ax.set_xlim(table.index.min() - 0.4, table.index.max() + 0.4)
-        ax.set_ylim(bottom=-0.05 * max(float(loss.max()), 1.0))
+        if loss.notna().any():
+            ax.set_ylim(bottom=-0.05 * max(float(loss.max()), 1.0))
+        else:
+            ax.set_yticks([])
+            words = "not assessed:\nno posterior\npassed its gate"
+            ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=GREY)
         tidy(ax)
     axes[0].set_ylabel("nats behind the best")
     axes[0].figure.supxlabel("number of components (dotted: chosen)", fontsize=10)
