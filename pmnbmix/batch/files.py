@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.readers import LARGEST_ARCHIVE
+from pmnbmix.hdf5 import refuse_unreadable
 
-# What libraries raise where a file is not what its name says.
-_DAMAGED = (
-    *(OSError, EOFError, LookupError, AttributeError, ValueError, TypeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 _EXPECTED = "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), or .npz (scipy sparse)"
 
 
@@ -62,7 +57,8 @@ def open_matrix(
         raise ValueError(f"{file}: files of this kind cannot be read; {_EXPECTED}.")
     try:
         matrix = readers[kind](file)
-    except _DAMAGED as error:
+    # whatever libraries raise where a file is not what its name says: their own classes too
+    except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ValueError(f"{file}: it cannot be read as {kind} ({reason[:200]}).") from None
     if exposure is None or kind in (".h5ad", ".zarr"):
@@ -89,7 +85,9 @@ def _anndata() -> Any:
 
 
 def _read_h5ad(file: Path) -> Any:
-    return _anndata().read_h5ad(file, backed="r")
+    anndata = _anndata()
+    refuse_unreadable(file)
+    return anndata.read_h5ad(file, backed="r")
 
 
 def _read_zarr(file: Path) -> Any:

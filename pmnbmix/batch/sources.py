@@ -301,6 +301,9 @@ def _open_anndata(adata: Any, layer: str | None) -> Source:
         return open_plain(data, adata.var_names.to_numpy(dtype=str))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{where} of the AnnData: {error}") from None
+    # h5py's, of a damaged file
+    except (KeyError, OSError, RuntimeError) as error:
+        raise ValueError(f"{where} of the AnnData cannot be read ({error}).") from None
 
 
 def _open_frame(frame: Any) -> Source:

@@ -50,7 +50,7 @@ class Store:
 
     def done(self) -> NDArray[np.bool_]:
         """Which blocks are finished, (n_blocks,)."""
-        return _unpacked(self.group, "done", slice(None), "blocks") == 1
+        return np.asarray(_unpacked(self.group, "done", slice(None), "blocks") == 1)
 
     def digest(self, index: int) -> bytes:
         """What the counts of a finished block were."""

@@ -298,8 +298,9 @@ def _numbers_from_objects(array: NDArray[Any], argument: str) -> NDArray[Any]:
                 f"{argument} must be at most {LARGEST_EXPOSURE:g} in size; the integer at index "
                 f"{index} has {entry.bit_length()} bits. Check the column."
             )
-    # other integers too large for an array become floats here and are refused by their size later
-    return np.array(entries, dtype=np.float64)
+    # other numbers too large for an array become floats here and are refused by their size later
+    with np.errstate(over="ignore"):
+        return np.array(entries, dtype=np.float64)
 
 
 def _is_missing(entry: object) -> bool:

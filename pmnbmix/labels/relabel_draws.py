@@ -150,15 +150,13 @@ def _run(
         return by_parameter(draws[:, :, by])
     if method == "pra":
         assert draws is not None
-        if np.abs(draws).max() > _LARGEST:
-            raise ValueError(
-                f"draws go up to {np.abs(draws).max():g}; distances need them below {_LARGEST:g}. "
-                "Pass their logarithms."
-            )
+        _refuse_huge(draws, "draws")
         if pivot is None:
             tried = (pra(draws, draws[s]) for s in _evenly(len(draws), _TRIED))
             return min(tried, key=lambda found: found.loss)
-        return pra(draws, _chosen_pivot(pivot, draws, np.float64))
+        chosen = _chosen_pivot(pivot, draws, np.float64)
+        _refuse_huge(chosen, "pivot")
+        return pra(draws, chosen)
     if method == "stephens":
         assert p is not None
         starts = [identity(len(p), k), by_parameter(np.einsum("i,sij->sj", frequency, p)).order]
@@ -189,6 +187,14 @@ def _run(
 
 def _evenly(n: int, most: int) -> list[int]:
     return list(dict.fromkeys(np.linspace(0, n - 1, min(most, n)).astype(int).tolist()))
+
+
+def _refuse_huge(array: Floats, name: str) -> None:
+    if np.abs(array).max() > _LARGEST:
+        raise ValueError(
+            f"{name} holds {np.abs(array).max():g}; distances need numbers below {_LARGEST:g}. "
+            "Pass logarithms."
+        )
 
 
 def _chosen_pivot[T: np.generic](

@@ -173,7 +173,7 @@ class MixtureParams:
 
     def cdf(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
         """Probability that a count is at most each of ``values``, under the mixture, (n,)."""
-        return self.component_cdf(values, exposure) @ self.weights
+        return _weighted(self.component_cdf(values, exposure), self.weights)
 
     def component_cdf(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
         """Probability that a count is at most each of ``values``, per component, (n, k)."""
@@ -218,7 +218,8 @@ class MixtureParams:
         rate = scale[:, None] * self.means
 
         def enough(values: Floats) -> NDArray[np.bool_]:
-            below = density.component_cdf(values[:, None], rate, self.inv_disps) @ self.weights
+            of_each = density.component_cdf(values[:, None], rate, self.inv_disps)
+            below = _weighted(of_each, self.weights)
             return np.asarray(below >= wanted)
 
         # the answer lies above ``low`` and at most at ``high``; both are counts
@@ -392,6 +393,11 @@ def _inverse(name: str, array: ArrayLike) -> Floats:
     if np.isinf(inverse).any():
         raise ValueError(f"{name} must be above 1e-308, its inverse is finite; got {array!r}.")
     return inverse
+
+
+def _weighted(of_each: Floats, weights: Floats) -> Floats:
+    """Sum over components, whose rounding does not depend on how many rows there are."""
+    return np.asarray((of_each * weights).sum(axis=1))
 
 
 def _one_each(name: str, array: ArrayLike) -> Floats:

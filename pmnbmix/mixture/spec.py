@@ -83,7 +83,7 @@ class DirichletPrior:
 
     def __post_init__(self) -> None:
         _check_number("concentration", self.concentration, positive=True)
-        if self.concentration > _LARGEST_CONCENTRATION:
+        if float(self.concentration) > _LARGEST_CONCENTRATION:
             raise ValueError(
                 f"concentration must be at most {_LARGEST_CONCENTRATION:g}, where weights are "
                 f"equal already; got {self.concentration!r}."
@@ -297,7 +297,8 @@ class MixtureSpec:
             data = tomllib.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ValueError(f"{file}: there is no such file. Check the path.") from None
-        except tomllib.TOMLDecodeError as error:
+        # RecursionError: brackets within brackets without end
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ValueError(f"{file}: this is not TOML ({error}).") from None
         except UnicodeDecodeError:
             raise ValueError(f"{file}: this is not UTF-8 text; save it as UTF-8.") from None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from pmnbmix.data.counts import Counts, as_exposure
+from pmnbmix.data.counts import Counts, as_array, as_exposure
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.objective import Objective, unpack_point
@@ -355,7 +355,8 @@ class PointFit:
                 raise ValueError("an exposure was given without values; pass both, or neither.")
             counts = self.counts
         else:
-            counts = Counts(values, as_exposure(self._needed(exposure), np.size(values)))
+            rows = as_array(values, "values").size
+            counts = Counts(values, as_exposure(self._needed(exposure), rows))
         return rate_table(self.params, counts, quantiles)
 
     def to_datatree(self) -> xr.DataTree:

@@ -46,7 +46,7 @@ def build_model(
             "build_model needs Counts and a MixtureSpec; got "
             f"{type(counts).__name__} and {type(spec).__name__}."
         )
-    if likelihood not in ("pymc", "fused"):
+    if not isinstance(likelihood, str) or likelihood not in ("pymc", "fused"):
         raise ValueError(f'likelihood must be "pymc" or "fused"; got {likelihood!r}.')
     resolved = spec.resolve(counts)
     k, table = resolved.n_components, counts.table

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import write_whole
+from pmnbmix.hdf5 import refuse_unreadable
 from pmnbmix.mixture.draws import Draws, group, read_draws, read_table, row_of_observation
 from pmnbmix.mixture.params import PARAMETERS
 
@@ -225,6 +226,7 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     if not file.is_file():
         raise ValueError(f"{file}: there is no such file. Check the path.")
     try:
+        refuse_unreadable(file)
         # before it is opened as a tree, which reads every coordinate
         _check_size(_stored_bytes(file))
         with xr.open_datatree(file, engine="h5netcdf") as opened:

@@ -271,7 +271,7 @@ P, Z, D = np.full((2, 3, 2), 0.5), np.zeros((2, 3), int), np.zeros((2, 2, 1))
         ({"z": np.full((2, 3), np.nan), "p": P, "method": "ecr"}, TypeError, r"nan at \(0, 0\)"),
         ({"draws": D, "method": "order", "by": "means"}, TypeError, "by must be a whole number"),
         ({"z": Z, "method": "ecr", "n_components": 2.5}, TypeError, "n_components must be"),
-        ({"draws": D + 1e200, "method": "pra"}, ValueError, "distances need them below"),
+        ({"draws": D + 1e200, "method": "pra"}, ValueError, "distances need numbers below"),
     ],
 )  # fmt: skip
 def test_bad_arrays(arguments, error, text):
