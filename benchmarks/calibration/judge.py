@@ -19,6 +19,7 @@ from simulate import Setting
 # Okabe and Ito's, told apart by all readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
 _NULL = 20_000
+LEVELS = (0.5, 0.9)
 
 
 def deviation(ranks: np.ndarray) -> float:
@@ -54,38 +55,40 @@ def described(setting: Setting) -> dict[str, object]:
     return {"prior": setting.name, "k": setting.k, "n": setting.n, "exposed": setting.exposed}
 
 
-def judge_ranks(there: dict[Setting, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return p values of uniformity, and coverage averaged over the prior, of every quantity."""
+def judge_ranks(there: dict[Setting, pd.DataFrame]) -> pd.DataFrame:
+    """Uniformity of every quantity, and coverage of its intervals averaged over the prior."""
     rng = np.random.default_rng(0)
     null: dict[int, np.ndarray] = {}
-    rows, covered = [], []
+    rows = []
     for setting, table in of_kind(there, "ranks").items():
         n = len(table)
         if n not in null:
             null[n] = np.sort([deviation(rng.random(n)) for _ in range(_NULL)])
         for name in quantities_of(table):
             found = deviation(table[f"rank, {name}"].to_numpy())
-            p = (1 + np.searchsorted(null[n], found, side="right")) / (1 + _NULL)
-            here = {**described(setting), "simulations": n, "quantity": name}
-            rows.append({**here, "p": p, "gate failed": int((~table["gate"]).sum())})
-            for level in (0.5, 0.9):
-                inside = (table[f"share, {name}"] - 0.5).abs() < level / 2
-                z = (inside.mean() - level) / np.sqrt(level * (1 - level) / n)
-                covered.append({**here, "level": level, "coverage": inside.mean(), "z": z})
-    if not rows:
-        return pd.DataFrame(), pd.DataFrame()
+            row = {
+                **described(setting),
+                "simulations": n,
+                "gate failed": int((~table["gate"]).sum()),
+                "quantity": name,
+                "p": (1 + np.searchsorted(null[n], found, side="right")) / (1 + _NULL),
+            }
+            for level in LEVELS:
+                held = ((table[f"share, {name}"] - 0.5).abs() < level / 2).mean()
+                row[f"{level:.0%}"] = held
+                row[f"{level:.0%}, z"] = (held - level) / np.sqrt(level * (1 - level) / n)
+            rows.append(row)
     out = pd.DataFrame(rows)
-    out["p, Holm"] = holm(out["p"].to_numpy())
-    return out, pd.DataFrame(covered)
+    out.insert(out.columns.get_loc("p") + 1, "p, Holm", holm(out["p"].to_numpy()))
+    return out
 
 
-def by_setting(ranks: pd.DataFrame, coverage: pd.DataFrame) -> pd.DataFrame:
+def by_setting(quantities: pd.DataFrame) -> pd.DataFrame:
     """One row for each setting: the least uniform quantity, and the range of coverage."""
     rows = []
     keys = ["prior", "k", "n", "exposed"]
-    for key, part in ranks.groupby(keys, sort=False):
+    for key, part in quantities.groupby(keys, sort=False):
         least = part.loc[part["p"].idxmin()]
-        here = coverage.set_index(keys).loc[[key]]
         row = {
             **dict(zip(keys, key, strict=True)),
             "simulations": least["simulations"],
@@ -93,10 +96,10 @@ def by_setting(ranks: pd.DataFrame, coverage: pd.DataFrame) -> pd.DataFrame:
             "smallest p": f"{least['p']:.3f} ({least['quantity']})",
             "p, Holm": f"{least['p, Holm']:.2f}",
         }
-        for level in (0.5, 0.9):
-            held = here.loc[here["level"] == level, "coverage"]
-            row[f"{level:.0%} intervals"] = f"{100 * held.min():.1f} to {100 * held.max():.1f}"
-        row["largest z"] = f"{here['z'].abs().max():.1f}"
+        for level in LEVELS:
+            held = 100 * part[f"{level:.0%}"]
+            row[f"{level:.0%} intervals"] = f"{held.min():.1f} to {held.max():.1f}"
+        row["largest z"] = f"{max(part[f'{level:.0%}, z'].abs().max() for level in LEVELS):.1f}"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -112,8 +115,7 @@ def coverage_at_truths(there: dict[Setting, pd.DataFrame]) -> pd.DataFrame:
                     "truth": setting.name,
                     "simulations": len(table),
                     "quantity": name,
-                    "50 %": (off < 0.25).mean(),
-                    "90 %": (off < 0.45).mean(),
+                    **{f"{level:.0%}": (off < level / 2).mean() for level in LEVELS},
                 }
             )
     return pd.DataFrame(rows)

@@ -87,11 +87,15 @@ def fit(
         record = write_fit_run(made.partial, fitted, settings)
     if as_json:
         _print_json(record, made.folder)
-        return
-    console = tables.output_console()
-    tables.print_heading(console, counts)
-    tables.print_fitted(console, fitted)
-    tables.print_folder(console, made.folder)
+    else:
+        console = tables.output_console()
+        tables.print_heading(console, counts)
+        tables.print_fitted(console, fitted)
+        tables.print_folder(console, made.folder)
+    attrs = fitted.tree.attrs
+    if attrs["interrupted"] or attrs.get("repetition_interrupted"):
+        # what there is was written, but not all that was asked for
+        raise typer.Exit(130)
 
 
 def choose(
@@ -230,11 +234,13 @@ def _choose(
         )
     if as_json:
         _print_json(record, made.folder)
-        return
-    console = tables.output_console()
-    tables.print_heading(console, counts)
-    tables.print_choice(console, choice)
-    tables.print_folder(console, made.folder)
+    else:
+        console = tables.output_console()
+        tables.print_heading(console, counts)
+        tables.print_choice(console, choice)
+        tables.print_folder(console, made.folder)
+    if not kept.complete:
+        raise typer.Exit(130)
 
 
 def _print_json(record: dict[str, Any], folder: Path) -> None:
