@@ -120,6 +120,15 @@ def test_an_array_that_claims_more_than_the_file_holds(tmp_path):
         nb.read_counts(path, "x")
 
 
+def test_an_archive_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.npz"
+    np.savez_compressed(path, x=np.zeros(2**16, dtype=np.int64))
+    assert path.stat().st_size < 2000
+    monkeypatch.setattr("pmnbmix.data.readers.LARGEST_ARCHIVE", 2**19)
+    with pytest.raises(ValueError, match=r"bomb\.npz: array 'x' unpacks to 524416 bytes; at most"):
+        nb.read_counts(path)
+
+
 def test_truncated_npz(tmp_path):
     whole = tmp_path / "whole.npz"
     np.savez_compressed(whole, x=np.arange(10_000))

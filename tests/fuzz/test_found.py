@@ -72,9 +72,11 @@ def test_a_quantile_does_not_depend_on_its_neighbours():
     assert mixture.cdf(alone)[0] >= 0.999999999999 > mixture.cdf(alone - 1)[0]
 
 
-def test_brackets_without_end_are_no_toml(tmp_path):
+def test_brackets_without_end_are_refused(tmp_path):
     (tmp_path / "spec.toml").write_text("a = " + "[" * 100_000)
     a.refused(lambda: nb.MixtureSpec.read(tmp_path / "spec.toml"), "spec.toml")
+    (tmp_path / "fit.json").write_text("[" * 100_000)
+    a.refused(lambda: nb.PointFit.read(tmp_path / "fit.json"), "fit.json")
 
 
 # flag bits of a zip archive that zipfile knows but does not read
