@@ -14,7 +14,7 @@ from hypothesis import settings
 ROOT = Path(__file__).parent.parent
 
 # Chosen by --hypothesis-profile thorough; what it runs is told in CONTRIBUTING.md.
-settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.register_profile("thorough", max_examples=2000, deadline=None)
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
