@@ -8,7 +8,9 @@ and says in one line what cannot.
 
 from __future__ import annotations
 
+import math
 import sys
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -17,17 +19,20 @@ _SMALL = 2**24
 
 
 def limit(megabytes: int, seconds: int) -> None:
-    """Limit memory and processor time, where the system knows how."""
-    with suppress(ImportError):
+    """Limit memory, and processor time from now on, where the system knows how."""
+    try:
         import resource
-
-        for kind, most in (
-            (resource.RLIMIT_AS, megabytes * 2**20),
-            (resource.RLIMIT_CPU, seconds),
-            # a process that is ended leaves no image of its memory
-            (resource.RLIMIT_CORE, 0),
-        ):
-            hard = resource.getrlimit(kind)[1]
+    except ImportError:
+        return
+    for kind, most in (
+        (resource.RLIMIT_AS, megabytes * 2**20),
+        (resource.RLIMIT_CPU, math.ceil(time.process_time()) + seconds),
+        # a process that is ended leaves no image of its memory
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        # some systems know a limit and refuse to set it
+        with suppress(OSError, ValueError):
             resource.setrlimit(kind, (most, hard))
 
 
