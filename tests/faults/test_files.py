@@ -13,12 +13,15 @@ import pmnbmix as nb
 from pmnbmix import hdf5
 from pmnbmix.batch.files import open_matrix
 
+# one of the limits is met first, or what the library says at that of memory
+LIMITED = r"\(.*(it is damaged|memory allocation failed)"
 FILES = Path(__file__).parent / "files"
 
 
 @pytest.fixture(params=["hdf5_without_end", "hdf5_of_all_memory"])
-def hostile(request, tmp_path):
+def hostile(request, tmp_path, monkeypatch):
     """Copy of an HDF5 file that its library never comes to the end of."""
+    monkeypatch.setattr(hdf5, "_SECONDS", 1)
     file = tmp_path / f"{request.param}.h5ad"
     with gzip.open(FILES / f"{file.name}.gz") as packed, file.open("wb") as plain:
         shutil.copyfileobj(packed, plain)
@@ -26,13 +29,13 @@ def hostile(request, tmp_path):
 
 
 def test_hdf5_that_does_not_end_is_refused(hostile):
-    with pytest.raises(ValueError, match=r"not a readable netCDF file of draws .*damaged"):
+    with pytest.raises(ValueError, match=rf"not a readable netCDF file of draws {LIMITED}"):
         nb.load(hostile)
 
 
 def test_an_anndata_that_does_not_end_is_refused(hostile):
     pytest.importorskip("anndata", reason="anndata is not installed")
-    with pytest.raises(ValueError, match=r"cannot be read as \.h5ad .*damaged"):
+    with pytest.raises(ValueError, match=rf"cannot be read as \.h5ad {LIMITED}"):
         open_matrix(hostile)
 
 
