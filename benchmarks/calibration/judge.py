@@ -146,27 +146,26 @@ def figure(there: dict[Setting, pd.DataFrame], path: Path) -> None:
     )
     grid = np.linspace(0, 1, 201)
     rng = np.random.default_rng(1)
+    top = 0.0
     for ax, (setting, table) in zip(axes.ravel(), main.items(), strict=False):
         points, _, low, high = ecdf_pit(rng.random(len(table)), 0.95, 1000, rng=rng)
         ax.fill_between(points, low - points, high - points, color="0.88", lw=0)
+        top = max(top, (high - points).max())
         names = quantities_of(table)
         # the largest model has more quantities than colours: its weights are left out
         names = [name for name in names if setting.k < 3 or not name.startswith("weight")]
         for name, colour in zip(names, COLOURS, strict=False):
-            ax.plot(
-                grid,
-                compute_ecdf(table[f"rank, {name}"].to_numpy(), grid) - grid,
-                lw=1.2,
-                color=colour,
-                label=name,
-            )
+            off = compute_ecdf(table[f"rank, {name}"].to_numpy(), grid) - grid
+            top = max(top, np.abs(off).max())
+            ax.plot(grid, off, lw=1.2, color=colour, label=name)
         word = "with" if setting.exposed else "without"
         plural = "s" * (setting.k > 1)
         ax.set_title(f"{setting.k} component{plural}, {word} exposures", fontsize=10)
         ax.legend(fontsize=8, frameon=False, ncols=2, loc="lower center")
     for ax in axes.ravel()[len(main) :]:
         ax.set_axis_off()
-    axes[0, 0].set_ylim(-0.24, 0.115)
+    # below the curves is room for the legend
+    axes[0, 0].set_ylim(-3.2 * top, 1.2 * top)
     fig.supxlabel("rank of the true value among posterior draws, as a share")
     fig.supylabel("share of simulations below, less the rank")
     fig.savefig(path, dpi=120)
