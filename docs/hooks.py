@@ -16,6 +16,7 @@ _PAGES = {
     "CHANGELOG.md": "changelog.md",
     "models/README.md": "models.md",
     "benchmarks/README.md": "benchmarks.md",
+    "benchmarks/peers.md": "peers.md",
 }
 
 

@@ -94,7 +94,7 @@ class Work(RuleBasedStateMachine):
             means = nb.PointFit.read(file).params.means
             np.testing.assert_allclose(means, self.held[name], rtol=1e-12)
 
-    @rule(n=st.integers(1, 6))
+    @rule(n=st.integers(2, 6))
     def test_with_replicates_in_a_file(self, n):
         file = self.folder / "test.boot"
         found = nb.bootstrap_lrt(_COUNTS, n_boot=n, random_seed=1, n_jobs=1, file=file, **_QUIET)
