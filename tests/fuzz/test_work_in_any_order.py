@@ -134,5 +134,5 @@ def test_work_in_any_order():
     thorough = settings.get_current_profile_name() == "thorough"
     run_state_machine_as_test(
         Work,
-        settings=settings(a.budget(), max_examples=150 if thorough else 4, stateful_step_count=12),
+        settings=settings(a.budget(), max_examples=40 if thorough else 4, stateful_step_count=12),
     )
