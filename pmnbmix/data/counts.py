@@ -194,12 +194,17 @@ def _collapse(
 def as_array(data: ArrayLike, argument: str) -> NDArray[Any]:
     """Make an array of anything; the kind and shape of its entries are left to check."""
     try:
-        return np.asarray(data)
+        array = np.asarray(data)
     except (ValueError, TypeError, OverflowError):
         raise ValueError(
             f"{argument} must be numbers in a list or an array; its entries have different "
             f"lengths or are of different kinds: {data!r}."
         ) from None
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        # what only a long double holds becomes infinite, which is refused by whoever asks
+        with np.errstate(over="ignore"):
+            return array.astype(np.float64)
+    return array
 
 
 def as_values(values: ArrayLike, argument: str = "values") -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from pmnbmix.data.counts import as_array
 from pmnbmix.labels.ecr import Expected, Sampled, ecr, ecr_iterative
 from pmnbmix.labels.relabelling import METHODS, Relabelling, by_parameter, identity, pra
 from pmnbmix.labels.stephens import stephens_best_of
+from pmnbmix.mixture.spec import LARGEST_N_COMPONENTS
 
 Floats = NDArray[np.float64]
 Method = Literal["stephens", "ecr", "ecr-iterative-1", "ecr-iterative-2", "pra", "order"]
@@ -228,6 +229,10 @@ def _n_components(
         known["n_components"] = n_components
     if len(set(known.values())) > 1:
         raise ValueError(f"numbers of components differ: {known}.")
+    if n_components is not None and n_components > LARGEST_N_COMPONENTS:
+        raise ValueError(
+            f"n_components must be at most {LARGEST_N_COMPONENTS}; got {n_components!r}."
+        )
     if known:
         return int(next(iter(known.values())))
     labels = as_array([] if z is None else z, "z")
@@ -240,7 +245,13 @@ def _n_components(
             f"z holds labels from 1 to {labels.max()}; expected 0 to k - 1. Subtract 1, or pass "
             "n_components where component 0 is empty in every draw."
         )
-    return int(labels.max()) + 1 if labels.size else 0
+    k = int(labels.max()) + 1 if labels.size else 0
+    if k > LARGEST_N_COMPONENTS:
+        raise ValueError(
+            f"z holds the label {k - 1}; labels are 0 to k - 1, of at most {LARGEST_N_COMPONENTS} "
+            "components. Check the array, or number its labels anew."
+        )
+    return k
 
 
 def _checked_p(p: ArrayLike | None) -> Floats | None:

@@ -47,6 +47,14 @@ _CASES = [
     (lambda: nb.fit_em(_CRAB, 1).rates([[], [0]]), "values"),
     (lambda: nb.build_model(_CRAB, nb.MixtureSpec(1), likelihood=pd.NA), "likelihood"),
     (lambda: nb.relabel_draws(draws=_DRAWS, pivot=[[0], [1e308]], method="pra"), "pivot"),
+    (lambda: nb.relabel_draws(draws=[[[np.longdouble("1e400")]]], method="pra"), "draws"),
+    (
+        lambda: nb.relabel_draws([[[1.0]]], frequency=(np.longdouble("1e400"),)),
+        "frequency",
+    ),
+    # these took all memory
+    (lambda: nb.relabel_draws(z=[[10**9, 0]], method="ecr"), "z"),
+    (lambda: nb.relabel_draws(z=[[1, 0]], n_components=10**9, method="ecr"), "n_components"),
     (lambda: nb.sample_columns(_MATRIX, _MATRIX, nb.MixtureSpec(1)), "columns"),
 ]
 
