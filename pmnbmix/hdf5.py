@@ -21,7 +21,7 @@ def refuse_unreadable(file: Path) -> None:
     """Read a file in another process, before this one does.
 
     On a damaged file the HDF5 library may loop, take all memory or end the process that called it,
-    and none of these can be caught. The other process has limits, and costs some tenths of a second.
+    and none of these can be caught. The other process has limits; it takes some tenths of a second.
 
     Raises
     ------

@@ -141,7 +141,7 @@ def plot_criteria(choice: Choice, axes: NDArray[Any] | None = None) -> NDArray[A
         else:
             ax.set_yticks([])
             words = "not assessed:\nno posterior\npassed its gate"
-            ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color=GREY)
+            ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", color="0.3")
         tidy(ax)
     axes[0].set_ylabel("nats behind the best")
     axes[0].figure.supxlabel("number of components (dotted: chosen)", fontsize=10)
