@@ -38,8 +38,8 @@ def open_matrix(
     Raises
     ------
     TypeError, ValueError
-        Where the file is missing, damaged or of another kind, where there is no such column of
-        exposures, and where what reads it is not installed.
+        Where the file is missing, damaged, a pipe or of another kind, where there is no such column
+        of exposures, and where what reads it is not installed.
     """
     file = Path(path)
     if not file.exists():
@@ -55,6 +55,11 @@ def open_matrix(
     }
     if kind not in readers:
         raise ValueError(f"{file}: files of this kind cannot be read; {_EXPECTED}.")
+    if not (file.is_dir() if kind == ".zarr" else file.is_file()):
+        # reading a pipe may wait for ever
+        raise ValueError(
+            f"{file}: this is not a {'folder' if kind == '.zarr' else 'file'}; {_EXPECTED}."
+        )
     try:
         matrix = readers[kind](file)
     # whatever libraries raise where a file is not what its name says: their own classes too

@@ -24,6 +24,9 @@ STORED_BYTES = 100_000_000
 REQUESTED_BYTES = 1_000_000_000
 # A file that unpacks to more than this is refused.
 _LARGEST_FILE = 2**34
+# What sample() makes has ten groups of ten variables; a tree of thousands takes minutes to open.
+_MOST_GROUPS = 100
+_MOST_VARIABLES = 2_000
 _NEEDED_GROUPS = ("posterior", "unique_rows", "log_likelihood_unique")
 
 
@@ -220,7 +223,8 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     Raises
     ------
     ValueError
-        Where the file is missing, is no netCDF file of this package, or unpacks to over 16 GB.
+        Where the file is missing, is no netCDF file of this package, unpacks to over 16 GB,
+        leads to other files, or holds over 100 groups or 2,000 variables.
     """
     file = Path(path)
     if not file.is_file():
@@ -228,11 +232,10 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     try:
         refuse_unreadable(file)
         # before it is opened as a tree, which reads every coordinate
-        _check_size(_stored_bytes(file))
+        _check_content(file)
         with xr.open_datatree(file, engine="h5netcdf") as opened:
             _check_size(opened.nbytes)
-            attributes = dict(opened.attrs)
-            content = {name: child.to_dataset().load() for name, child in opened.children.items()}
+            content = {node.path: node.to_dataset(inherit=False).load() for node in opened.subtree}
     # AttributeError: h5netcdf's, of a damaged list of dimensions
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
@@ -240,7 +243,6 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
             "Load what pmnbmix.save or a run has written."
         ) from None
     tree = MixtureTree.from_dict(content)
-    tree.attrs.update(attributes)
     try:
         if "optimizer_result" in tree.children:
             # a point fit, which has one draw and no rows
@@ -256,12 +258,25 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     return tree
 
 
-def _stored_bytes(file: Path) -> int:
-    """Bytes of all variables of an HDF5 file, unpacked."""
+def _check_content(file: Path) -> None:
+    """Refuse an HDF5 file that is too large unpacked, or of too many parts to be walked through."""
     sizes: list[int] = []
+    groups: list[str] = []
     with h5py.File(file, "r") as content:
-        content.visititems(lambda _, item: sizes.append(getattr(item, "nbytes", 0)))
-    return sum(sizes)
+
+        def note(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            sizes.append(getattr(item, "nbytes", 0))
+            if isinstance(item, h5py.Group):
+                groups.append(name)
+
+        content.visititems(note)
+    _check_size(sum(sizes))
+    for found, most, parts in (
+        (len(groups), _MOST_GROUPS, "groups"),
+        (len(sizes) - len(groups), _MOST_VARIABLES, "variables"),
+    ):
+        if found > most:
+            raise ValueError(f"it holds {found} {parts}; at most {most} are loaded")
 
 
 def _check_size(size: int) -> None:

@@ -1,6 +1,9 @@
 """Files that keep a library busy for ever, take all memory or end the process; found by fuzzing."""
 
 import gzip
+import json
+import os
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -13,8 +16,8 @@ import pmnbmix as nb
 from pmnbmix import hdf5
 from pmnbmix.batch.files import open_matrix
 
-# one of the limits is met first, or what the library says at that of memory
-LIMITED = r"\(.*(it is damaged|memory allocation failed)"
+# a limit is met, or the library says what is wrong: which, depends on the order of reading
+REFUSED = r"\(.*(it is damaged|bad symbol table)"
 FILES = Path(__file__).parent / "files"
 
 
@@ -29,13 +32,13 @@ def hostile(request, tmp_path, monkeypatch):
 
 
 def test_hdf5_that_does_not_end_is_refused(hostile):
-    with pytest.raises(ValueError, match=rf"not a readable netCDF file of draws {LIMITED}"):
+    with pytest.raises(ValueError, match=rf"not a readable netCDF file of draws {REFUSED}"):
         nb.load(hostile)
 
 
 def test_an_anndata_that_does_not_end_is_refused(hostile):
     pytest.importorskip("anndata", reason="anndata is not installed")
-    with pytest.raises(ValueError, match=rf"cannot be read as \.h5ad {LIMITED}"):
+    with pytest.raises(ValueError, match=rf"cannot be read as \.h5ad {REFUSED}"):
         open_matrix(hostile)
 
 
@@ -63,12 +66,124 @@ def test_a_truncated_file_is_refused_in_the_words_of_hdf5(numbers, cut):
         hdf5.refuse_unreadable(numbers)
 
 
+def test_what_takes_too_much_memory_is_refused(numbers, monkeypatch):
+    with h5py.File(numbers, "r+") as content:
+        content["much"] = np.zeros(2**21)
+    # less than Python itself takes: the system gives no more
+    monkeypatch.setattr(hdf5, "_MEGABYTES", 50)
+    with pytest.raises(ValueError, match=r"allocat|50 MB"):
+        hdf5.refuse_unreadable(numbers)
+
+
 def test_nothing_is_imported_from_where_the_user_is(numbers, monkeypatch):
     (numbers.parent / "h5py.py").write_text("raise SystemExit(0)")
     monkeypatch.chdir(numbers.parent)
     numbers.write_bytes(b"no HDF5")
     with pytest.raises(ValueError, match="signature"):
         hdf5.refuse_unreadable(numbers)
+
+
+def _link_to_pipe(content, folder):
+    content["group/other"] = h5py.ExternalLink(str(folder / "pipe"), "/")
+
+
+def _numbers_elsewhere(content, folder):
+    (folder / "secret").write_bytes(bytes(80))
+    content.create_dataset("other", (10,), "f8", external=[(folder / "secret", 0, 80)])
+
+
+def _numbers_of_pipe(content, folder):
+    layout = h5py.VirtualLayout((10,), "f8")
+    layout[:] = h5py.VirtualSource(folder / "pipe", "x", (10,))
+    content.create_virtual_dataset("other", layout)
+
+
+def _group_of_itself(content, folder):
+    content["group/other"] = content["/"]
+
+
+def _name_of_its_parent(content, folder):
+    content["group/other"] = h5py.SoftLink("/")
+
+
+def _deep(content, folder):
+    content.create_group("/".join("a" * 101))
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (_link_to_pipe, "/group/other is a link to another file"),
+        (_numbers_elsewhere, "numbers of /other are in another file"),
+        (_numbers_of_pipe, "numbers of /other are in another file"),
+        (_group_of_itself, "the group /group/other is also /"),
+        (_name_of_its_parent, "the group /group/other is also /"),
+        (_deep, "more than 100 deep"),
+    ],
+    ids=lambda part: getattr(part, "__name__", ""),
+)
+def test_hdf5_that_leads_elsewhere_or_in_circles_is_refused(numbers, damage, told):
+    # opening the pipe to read waits for ever
+    os.mkfifo(numbers.parent / "pipe")
+    with h5py.File(numbers, "r+") as content:
+        damage(content, numbers.parent)
+    with pytest.raises(ValueError, match=told):
+        hdf5.refuse_unreadable(numbers)
+
+
+def test_two_names_of_one_array_and_a_named_type_are_read(numbers):
+    with h5py.File(numbers, "r+") as content:
+        content["again"] = h5py.SoftLink("/small")
+        content["group/again"] = content["small"]
+        content["type"] = np.dtype("f8")
+    hdf5.refuse_unreadable(numbers)
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"), [("groups", "101 groups; at most 100"), ("variables", "at most 2000")]
+)
+def test_a_tree_of_too_many_parts_is_refused(tmp_path, parts, told):
+    file = tmp_path / "many.nc"
+    with h5py.File(file, "w") as content:
+        for index in range(101 if parts == "groups" else 2001):
+            if parts == "groups":
+                content.create_group(f"g{index}")
+            else:
+                content[f"v{index}"] = 1.0
+    with pytest.raises(ValueError, match=told):
+        nb.load(file)
+
+
+def test_a_pipe_is_no_file_of_counts(tmp_path):
+    os.mkfifo(tmp_path / "pipe.h5ad")
+    with pytest.raises(ValueError, match="not a file"):
+        open_matrix(tmp_path / "pipe.h5ad")
+
+
+class _Touch:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+def test_an_anndata_folder_runs_no_code(tmp_path):
+    pytest.importorskip("anndata", reason="anndata is not installed")
+    (tmp_path / "a.zarr/X").mkdir(parents=True)
+    array = {"shape": [1], "chunks": [1], "dtype": "|O", "fill_value": None, "order": "C"}
+    codecs = {"filters": [{"id": "vlen-utf8"}], "compressor": {"id": "pickle", "protocol": 4}}
+    for name, content in {
+        ".zgroup": {"zarr_format": 2},
+        ".zattrs": {"encoding-type": "anndata", "encoding-version": "0.1.0"},
+        "X/.zarray": {"zarr_format": 2, **array, **codecs},
+        "X/.zattrs": {"encoding-type": "string-array", "encoding-version": "0.2.0"},
+    }.items():
+        (tmp_path / "a.zarr" / name).write_text(json.dumps(content))
+    (tmp_path / "a.zarr/X/0").write_bytes(pickle.dumps(_Touch(tmp_path / "was run")))
+    with pytest.raises(ValueError, match=r"cannot be read as \.zarr"):
+        open_matrix(tmp_path / "a.zarr")
+    assert not (tmp_path / "was run").exists()
 
 
 def test_without_an_interpreter_nothing_is_tried(numbers, monkeypatch):

@@ -121,6 +121,14 @@ class TestFiles:
         assert loaded.attrs == tree.attrs
         assert nb.diagnose(loaded).findings == nb.diagnose(tree).findings
 
+    def test_groups_within_groups_come_back(self, crab_choice, tmp_path):
+        note = xr.Dataset({"asked": 3.0}, attrs={"by": "a user"})
+        tree = crab_choice.trees[2].copy()
+        tree["posterior/notes"] = xr.DataTree(note)
+        nb.save(tree, tmp_path / "noted.nc")
+        loaded = nb.load(tmp_path / "noted.nc")
+        assert loaded["posterior/notes"].to_dataset(inherit=False).identical(note)
+
     def test_loaded_trees_name_the_call_too(self, doctor_tree, tmp_path):
         nb.save(doctor_tree.isel(draw=slice(0, 500)), tmp_path / "d.nc")
         with pytest.raises(ValueError, match="add_log_likelihood"):
