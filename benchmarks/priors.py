@@ -30,11 +30,10 @@ from pmnbmix.compiled import compiled
 from pmnbmix.data.counts import CountTable
 from pmnbmix.labels.gates import judge
 from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
-from pmnbmix.mixture.draws import Draws, unpack
+from pmnbmix.mixture.draws import Draws, predict_counts, unpack
 from pmnbmix.mixture.fused import evaluate
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.modes import find_modes, spread_starts
-from pmnbmix.posterior.predictive import predict_counts
 from pmnbmix.present.axes import COLOURS, log_axis, tidy
 
 Floats = NDArray[np.float64]

@@ -121,7 +121,7 @@ for k in (2, 3):
     print(f"expected, {k}", expected.round().astype(int).tolist())
 
 # %% [markdown]
-# Ranks and residuals are as they should be; the band of the ranks is a cautious one. The test,
+# Ranks and residuals are as they should be. The test,
 # which knows how much a fit adapts to its data, is stricter. One component fails it (0.01 is the
 # smallest p that 99 replicates can give), two are some eighty times closer and yet doubtful (p is
 # 0.02 to 0.05, by the number of replicates), three pass. What two miss is at two visits: a few in a

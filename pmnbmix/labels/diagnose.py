@@ -31,7 +31,14 @@ from pmnbmix.labels.relabel import (
 )
 from pmnbmix.labels.relabelling import Relabelling, by_parameter, common_turn
 from pmnbmix.labels.stephens import losses_under, swap_margin
-from pmnbmix.mixture.draws import Draws, log_prior_of, read_spec, read_table, row_log_density
+from pmnbmix.mixture.draws import (
+    Draws,
+    log_prior_of,
+    read_draws,
+    read_spec,
+    read_table,
+    row_log_density,
+)
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 
@@ -64,7 +71,8 @@ class Diagnosis:
         or a choice of the number of components.
     components_ok : bool
         Besides, r-hat <= 1.01 of weights, means and dispersions after relabelling. It must hold
-        before any summary of a component.
+        before any summary of a component, and is not enough for one: chains can agree on labels
+        that relabelling has made up, which is what "weak-labels" says.
     findings : frozenset of str
         Of "label-switching", "multimodal", "lower-mode", "not-mixed", "empty-component",
         "weak-labels", "near-poisson", "divergences".
@@ -157,12 +165,6 @@ def diagnose(
     source = sampled_source(raw, table)
     overlap = overlap_matrix(*source, order.reshape(-1, k))
     labelling = _labelling(tree, raw, table, found, source)
-    loss = found.loss / (raw.n_samples * table.n)
-    margin = 0.0
-    if k > 1:
-        added = swap_margin(source[0], source[1].frequency, order.reshape(-1, k))
-        margin = float(np.median(added)) / table.n
-
     spec = read_spec(tree)
     likelihood = rows @ table.frequency
     log_posterior = _log_posterior(tree, raw, spec, likelihood)
@@ -181,7 +183,7 @@ def diagnose(
     too_low = "lower-mode" in notes
     if not gates.density_ok:
         notes |= unmixed(groups, chains, gates)
-    notes |= weak_labels(loss, margin, k)
+    notes |= _weak(raw, table, found, order, source)
     notes |= switching(order, weak="weak-labels" in notes)
     notes |= near_edges(components)
     notes |= _divergences(tree)
@@ -206,6 +208,25 @@ def diagnose(
         effective_parameters=effective,
         n_parameters=3 * k - 1,
     )
+
+
+def label_weakness(tree: xr.DataTree) -> str:
+    """Why the components of a tree of draws can hardly be told apart; empty where they can."""
+    raw, table = read_draws(tree), read_table(tree)
+    found = relabel_by_responsibilities(raw, table)
+    source = sampled_source(raw, table)
+    return "".join(_weak(raw, table, found, canonical(raw, found.order), source).values())
+
+
+def _weak(
+    raw: Draws, table: CountTable, found: Relabelling, order: Any, source: tuple[Any, Any]
+) -> dict[str, str]:
+    k = raw.n_components
+    if k == 1:
+        return {}
+    added = swap_margin(source[0], source[1].frequency, order.reshape(-1, k))
+    loss = found.loss / (raw.n_samples * table.n)
+    return weak_labels(loss, float(np.median(added)) / table.n, k)
 
 
 def _labelling(

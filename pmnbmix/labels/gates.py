@@ -51,7 +51,7 @@ class Gates:
 
     @property
     def components_ok(self) -> bool:
-        """Whether, besides, the single components have."""
+        """Whether, besides, the single components have; not whether they can be told apart."""
         return self.density_ok and self.component_r_hat <= R_HAT_LIMIT
 
     @property

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 # Responsibilities of all draws are made in blocks of rows that take at most this much memory.
 _BLOCK_BYTES = 100_000_000
+# A Poisson draw beyond this would not be exact in floating point.
+_LARGEST_RATE = 2.0**52
 # Under which keys of ``names`` a parameter may be found, and how it is made from what is there.
 _ON_OTHER_SCALES: dict[str, dict[str, Callable[[Floats], Floats]]] = {
     "weights": {"weights": lambda array: array},
@@ -123,6 +125,24 @@ def unpack(packed: Floats) -> Draws:
         means=np.exp(packed[..., k - 1 : 2 * k - 1]),
         dispersions=np.exp(packed[..., 2 * k - 1 :]),
     )
+
+
+def predict_counts(draws: Draws, exposure: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
+    """One count per draw and exposure, (n_chains, n_draws, n)."""
+    shape = (*draws.means.shape[:2], exposure.size)
+    edges = np.cumsum(draws.weights, axis=-1)
+    uniform = rng.random(shape)
+    labels = np.zeros(shape, dtype=np.int8)
+    for j in range(draws.n_components - 1):
+        labels += uniform > edges[..., j : j + 1]
+    means = np.take_along_axis(draws.means, labels.astype(np.intp), axis=-1)
+    with np.errstate(divide="ignore"):
+        inverse = 1.0 / draws.dispersions
+    inv_disps = np.take_along_axis(inverse, labels.astype(np.intp), axis=-1)
+    finite = np.isfinite(inv_disps)
+    rate = means * exposure
+    rate[finite] *= rng.standard_gamma(inv_disps[finite]) / inv_disps[finite]
+    return rng.poisson(np.minimum(rate, _LARGEST_RATE))
 
 
 def read_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> Draws:

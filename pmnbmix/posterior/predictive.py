@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts, CountTable
-from pmnbmix.mixture.draws import Draws
+from pmnbmix.mixture.draws import Draws, predict_counts
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.tree import STORED_BYTES
@@ -19,8 +19,6 @@ _PRIOR_DRAWS = 1000
 # fewer draws a chain than the least a table of how often each value came up is kept instead.
 _PREDICTED = {"prior_predictive": 250_000, "posterior_predictive": 1_000_000}
 _LEAST_DRAWS = 25
-# A Poisson draw beyond this would not be exact in floating point.
-_LARGEST_RATE = 2.0**52
 
 
 def log_prior(draws: Draws, spec: MixtureSpec) -> xr.Dataset:
@@ -58,24 +56,6 @@ def prior_draws(spec: MixtureSpec, n: int, rng: np.random.Generator) -> Draws:
             rng.normal(float(spec.log_dispersions.loc), spec.log_dispersions.scale, shape)
         ),
     )
-
-
-def predict_counts(draws: Draws, exposure: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
-    """One count per draw and exposure, (n_chains, n_draws, n)."""
-    shape = (*draws.means.shape[:2], exposure.size)
-    edges = np.cumsum(draws.weights, axis=-1)
-    uniform = rng.random(shape)
-    labels = np.zeros(shape, dtype=np.int8)
-    for j in range(draws.n_components - 1):
-        labels += uniform > edges[..., j : j + 1]
-    means = np.take_along_axis(draws.means, labels.astype(np.intp), axis=-1)
-    with np.errstate(divide="ignore"):
-        inverse = 1.0 / draws.dispersions
-    inv_disps = np.take_along_axis(inverse, labels.astype(np.intp), axis=-1)
-    finite = np.isfinite(inv_disps)
-    rate = means * exposure
-    rate[finite] *= rng.standard_gamma(inv_disps[finite]) / inv_disps[finite]
-    return rng.poisson(np.minimum(rate, _LARGEST_RATE))
 
 
 def predictive_groups(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pmnbmix.mixture.draws import group, read_draws
-from pmnbmix.selection.adequacy import rank_curve, rank_limit
+from pmnbmix.selection.adequacy import RANK_PLACES, rank_curve, rank_limit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ _INTERVAL = (0.025, 0.975)
 _MOST_TOLD = 4
 # Below this share most of what a component holds is as well held by another.
 _ASSIGNED = 0.5
-_PLACES = np.linspace(0.0, 1.0, 201)
+_PLACES = np.linspace(0.0, 1.0, RANK_PLACES)
 
 
 def shown(choice: Choice) -> Fitted:
@@ -61,7 +61,7 @@ def what(fitted: Fitted) -> str:
     """What the components are, with 95 % intervals."""
     draws = read_draws(fitted.tree)
     per = ", per unit of exposure" if _has_exposure(fitted.tree) else ""
-    if not fitted.diagnosis.components_ok:
+    if not fitted.diagnosis.components_ok or "weak-labels" in fitted.diagnosis.findings:
         means = (draws.weights * draws.means).sum(-1)
         return (
             f"The mixture as a whole has mean {_interval(means)}{per}; its components cannot be "
@@ -86,13 +86,15 @@ def what(fitted: Fitted) -> str:
 def belief(fitted: Fitted, pit: pd.DataFrame) -> str:
     """Whether the fit can be relied on: chains, and ranks of the counts among its predictions."""
     reach = float(np.abs(rank_curve(pit, _PLACES)).max())
-    limit = rank_limit(int(pit["frequency"].sum()))
+    limit = rank_limit(fitted.tree)
     if not fitted.diagnosis.components_ok:
         chains = "The chains agree on the distribution, but not on single components"
-    elif (
-        "weak-labels" in fitted.diagnosis.findings
-        or (fitted.diagnosis.components["assigned"] < _ASSIGNED).any()
-    ):
+    elif "weak-labels" in fitted.diagnosis.findings:
+        chains = (
+            "The chains agree, but the components overlap so much that their own weights, "
+            "means and dispersions cannot be told, nor which observation is whose"
+        )
+    elif (fitted.diagnosis.components["assigned"] < _ASSIGNED).any():
         chains = (
             "The chains agree, also on the components, but these overlap so much that single "
             "observations can hardly be assigned to them"

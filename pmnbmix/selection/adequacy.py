@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.mixture.density import component_cdf
 from pmnbmix.mixture.draws import (
     Draws,
+    predict_counts,
     read_draws,
     read_table,
     row_log_density,
@@ -31,6 +32,11 @@ _DRAWS = (200, 1000)
 _MOST_FUNCTIONS = 800_000
 # Rows whose distribution functions are made at once take at most this many numbers.
 _BLOCK = 4_000_000
+# Places at which the distribution of ranks is looked at; samples that say how far chance takes it
+# from uniform, and observations in each of them at most.
+RANK_PLACES = 201
+_SAMPLES = 200
+_SAMPLE_SIZE = 1000
 
 
 def loo_pit(tree: xr.DataTree) -> pd.DataFrame:
@@ -141,13 +147,58 @@ def rank_curve(pit: pd.DataFrame, places: Floats) -> Floats:
     return np.asarray(frequency @ below / frequency.sum() - places)
 
 
-def rank_limit(n: int) -> float:
-    """Distance from uniform that the ranks of n observations stay within in 95 % of samples.
+def rank_limit(tree: xr.DataTree, random_seed: int | np.random.Generator | None = 0) -> float:
+    """Distance from uniform that ranks stay within in 95 % of samples that the mixture makes.
 
-    That of Kolmogorov and Smirnov; where ranks are spread over jumps it is cautious, since the
-    noise of discrete ranks is left out.
+    Samples of the size of the data are drawn, each from one posterior draw, and ranked in what that
+    draw predicts. It is a little cautious: real counts are ranked in what was fitted to them, which
+    takes them closer to uniform.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As `sample` returns.
+    random_seed : int or numpy.random.Generator, optional
+
+    Returns
+    -------
+    float
+        Limit of the largest absolute value of `rank_curve`.
     """
-    return float(stats.kstwo.ppf(0.95, n)) if n > 1 else 1.0
+    import pandas as pd
+
+    rng = as_rng(random_seed)
+    draws, table = read_draws(tree).thinned(_SAMPLES), read_table(tree)
+    n = min(int(table.n), _SAMPLE_SIZE)
+    places = np.linspace(0.0, 1.0, RANK_PLACES)
+    reach = np.empty(_SAMPLES)
+    for i in range(_SAMPLES):
+        one = Draws(
+            *(
+                array[:, [i % draws.n_samples]]
+                for array in (draws.weights, draws.means, draws.dispersions)
+            )
+        )
+        exposure = _exposures(table, n, rng)
+        counts = Counts(predict_counts(one, exposure, rng)[0, 0], exposure).table
+        means = counts.exposure[:, None] * one.means[0]
+        with np.errstate(divide="ignore"):
+            inv_disps = 1.0 / one.dispersions[0]
+        bounds = [
+            (one.weights[0] * component_cdf(values[:, None], means, inv_disps)).sum(-1)
+            for values in (counts.values - 1.0, counts.values)
+        ]
+        ranks = {"lower": bounds[0], "upper": bounds[1], "frequency": counts.frequency}
+        reach[i] = np.abs(rank_curve(pd.DataFrame(ranks), places)).max()
+    # the curve of n observations scatters as 1 / sqrt(n)
+    return float(np.quantile(reach, 0.95) * np.sqrt(n / table.n))
+
+
+def _exposures(table: CountTable, n: int, rng: np.random.Generator) -> Floats:
+    """Exposures of n observations: those there are, or some of them at random."""
+    if n == table.n:
+        return np.repeat(table.exposure, table.frequency.astype(np.intp))
+    return rng.choice(table.exposure, n, p=table.frequency / table.frequency.sum())
 
 
 def _loo_weights(log_density: Floats) -> Floats:

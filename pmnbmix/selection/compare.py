@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import CountTable
-from pmnbmix.labels.diagnose import Diagnosis
+from pmnbmix.labels.diagnose import Diagnosis, label_weakness
 from pmnbmix.labels.gates import check_gates
 from pmnbmix.labels.relabel import relabel
 from pmnbmix.mixture.draws import Draws, read_draws, read_spec, read_table, row_log_density
@@ -28,6 +28,10 @@ _FINGERPRINT = ("n_observations", "n_unique", "sum_of_counts", "sum_of_exposure"
 _INTERVAL = (0.025, 0.975)
 # A normal has an sd of a 3.92th of its central 95 % interval, a gamma hardly more.
 _HEAVY = 1.5
+_WEAK = (
+    "weak labels: components can hardly be told apart, and relabelling decides which is which; use "
+    "the density of the mixture"
+)
 # Differences count up to this many posterior standard deviations when components are matched.
 _CAP = 10.0
 
@@ -47,7 +51,7 @@ def compare_estimates(
     nuts : xarray.DataTree, optional
         A posterior, as `sample` returns. Any two of the three suffice, and one is allowed.
     diagnosis : Diagnosis, optional
-        That of ``nuts``, where it has been made already; else its gates are judged here.
+        That of ``nuts``, where it has been made already; else its gates and labels are judged here.
 
     Returns
     -------
@@ -103,12 +107,16 @@ def compare_estimates(
                 flag.append("heavy tail: mean and sd hang on few draws; use median and interval")
         if diagnosis is not None:
             trusted, sentence = diagnosis.components_ok, diagnosis.summary[0]
+            weak = "weak-labels" in diagnosis.findings
         else:
             gates = check_gates(tree)
             trusted, sentence = gates.components_ok, gates.sentence
-        if not trusted:
-            for flag in flags:
+            weak = bool(label_weakness(tree))
+        for flag in flags:
+            if not trusted:
                 flag.append(sentence)
+            if weak:
+                flag.append(_WEAK)
     reference = centre
     for name in ("em", "map"):
         if name not in trees:

@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 
 import pmnbmix as nb
-from pmnbmix.mixture.draws import Draws
-from pmnbmix.posterior.predictive import log_prior, predict_counts, prior_draws
+from pmnbmix.mixture.draws import Draws, predict_counts
+from pmnbmix.posterior.predictive import log_prior, prior_draws
 
 
 def test_predicted_counts_have_the_moments_of_the_mixture():

@@ -14,7 +14,7 @@ from pmnbmix.mixture.draws import Draws
 from pmnbmix.posterior.tree import assemble
 from pmnbmix.present.report import write_report
 from pmnbmix.present.report.page import render
-from pmnbmix.present.words import answer, belief, number
+from pmnbmix.present.words import answer, belief, number, what
 from pmnbmix.selection.adequacy import loo_pit
 from pmnbmix.study import Fitted, make_choice
 
@@ -91,7 +91,9 @@ def test_components_that_blur_are_not_said_to_be_told_apart(crab_choice):
     said = belief(fitted, loo_pit(fitted.tree))
     assert "told apart" not in said
     gate = fitted.diagnosis.components_ok
-    assert ("can hardly be assigned" if gate else "not on single components") in said
+    assert ("cannot be told" if gate else "not on single components") in said
+    assert "can hardly be told apart" in " ".join(fitted.diagnosis.summary)
+    assert "of the observations and mean" not in what(fitted)
 
 
 def test_overlap_is_said_where_labels_are_found_all_the_same(doctor_tree, doctor_visits):

@@ -1,10 +1,13 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws
-from pmnbmix.selection.adequacy import _jump, _loo_weights
+from pmnbmix.posterior.tree import assemble
+from pmnbmix.selection.adequacy import _jump, _loo_weights, rank_curve, rank_limit
+from tests.synthetic import scattered
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,42 @@ def test_blocks_change_nothing(crab_choice, monkeypatch):
     np.testing.assert_allclose(parts, whole, rtol=1e-12)
     assert (whole["lower"] < whole["upper"]).all()
     assert whole["lower"][0] == 0.0
+
+
+@pytest.mark.parametrize(
+    "values", [[0] * 25 + [1] * 50 + [2] * 25, [0] * 20 + [1] * 60 + [2] * 60 + [3] * 20]
+)
+def test_counts_of_less_than_poisson_variance_are_beyond_the_limit(values):
+    """The limit of Kolmogorov and Smirnov, for ranks without ties, let these pass."""
+    tree = nb.sample(nb.Counts(values), nb.MixtureSpec(1), random_seed=1, progressbar=False)
+    curve = rank_curve(nb.loo_pit(tree), np.linspace(0.0, 1.0, 201))
+    limit = rank_limit(tree)
+    assert limit < np.abs(curve).max() < stats.kstwo.ppf(0.95, len(values))
+
+
+def test_the_limit_of_large_counts_is_that_of_continuous_ranks():
+    """Jumps at counts of a million are too small to matter, and large samples scale."""
+    for n in (300, 4000):
+        values = np.random.default_rng(n).negative_binomial(2, 2e-6, n)
+        tree = assemble(nb.Counts(values), scattered([nb.MixtureParams([1.0], [1e6], [0.5])]), {})
+        # the share of 200 samples within a limit of 95 % has a standard error of 1.5 %
+        places = stats.kstwo.cdf([rank_limit(tree, seed) for seed in range(5)], n)
+        assert 0.90 < places.mean() < 0.985
+
+
+def test_samples_of_the_mixture_stay_within_the_limit(exposed):
+    truth = nb.MixtureParams([0.4, 0.6], [2.0, 20.0], [0.3, 0.2])
+    limit = rank_limit(assemble(exposed, scattered([truth], spread=0.0), {}), 7)
+    rng = np.random.default_rng(3)
+    beyond = 0
+    for _ in range(100):
+        values = truth.sample(exposed.n, rng, exposed.exposure)[0]
+        upper = truth.cdf(values, exposed.exposure)
+        lower = upper - np.exp(truth.logpmf(values, exposed.exposure))
+        pit = pd.DataFrame({"lower": lower, "upper": upper, "frequency": 1.0})
+        beyond += np.abs(rank_curve(pit, np.linspace(0.0, 1.0, 201))).max() > limit
+    # 5 of 100 are expected, more than 13 in one of a thousand such tests
+    assert 0 < beyond <= 13
 
 
 def test_residuals_of_far_outliers_are_finite():

@@ -47,6 +47,18 @@ def test_a_poisson_limit_and_a_heavy_tail_are_flagged(crab_choice):
     assert "em: another optimum" in table.loc["means[1]", "flag"]
 
 
+def test_components_that_cannot_be_told_apart_flag_every_row():
+    """Chains agree on them, since relabelling makes them agree."""
+    overlapping = nb.MixtureParams([0.5, 0.5], [8.0, 16.0], [0.2, 0.2])
+    counts = nb.Counts(overlapping.sample(200, random_seed=1)[0])
+    tree = nb.sample(counts, nb.MixtureSpec(2), draws=500, random_seed=0, progressbar=False)
+    diagnosis = nb.diagnose(tree)
+    assert diagnosis.components_ok
+    for known in (None, diagnosis):
+        flags = nb.compare_estimates(nuts=tree, diagnosis=known)["flag"]
+        assert flags.str.contains("weak labels").all()
+
+
 def test_components_are_matched_and_not_only_sorted():
     """EM puts the wide component first, by a hair; the posterior puts it last."""
     counts = nb.Counts([1, 2, 3])

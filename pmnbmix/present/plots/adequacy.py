@@ -15,15 +15,13 @@ from pmnbmix.present.plots.bins import (
     expected_counts,
     spans_decades,
 )
-from pmnbmix.selection.adequacy import loo_pit, rank_curve, rank_limit
+from pmnbmix.selection.adequacy import RANK_PLACES, loo_pit, rank_curve, rank_limit
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
     from matplotlib.axes import Axes
 
-# Places at which the distribution of ranks is drawn.
-_PLACES = 201
 # Square roots of new samples scatter by about 1; where the tallest is beyond this many times as
 # much, differences are lost on the axis of the frequencies.
 _TALL = 20.0
@@ -130,9 +128,8 @@ def plot_loo_pit(
     matplotlib.axes.Axes
         Mean distribution function of the probability integral transforms (each observation
         predicted from all others, spread evenly over the jump at its count) minus the uniform one.
-        The band is that of Kolmogorov and Smirnov, 95 % for the whole line; it is cautious, since
-        spreading leaves out the noise of discrete ranks. Above 0 on the left: more small counts
-        than predicted.
+        Within the band stay, for their whole length, 95 % of the lines of samples that the mixture
+        makes. Above 0 on the left: more small counts than predicted.
 
     References
     ----------
@@ -145,9 +142,9 @@ def plot_loo_pit(
         pit = loo_pit(tree)
     if ax is None:
         _, ax = plt.subplots(figsize=(7.5, 4.0), layout="constrained")
-    places = np.linspace(0.0, 1.0, _PLACES)
+    places = np.linspace(0.0, 1.0, RANK_PLACES)
     n = pit["frequency"].sum()
-    difference, limit = rank_curve(pit, places), rank_limit(int(n))
+    difference, limit = rank_curve(pit, places), rank_limit(tree)
     ax.axhspan(-limit, limit, color=BAND, alpha=0.25, lw=0, label="95 % where the model is right")
     ax.axhline(0.0, color=GREY, lw=0.8)
     ax.plot(places, difference, color=INK, lw=1.4, label="observations")
