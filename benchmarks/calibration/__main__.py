@@ -4,9 +4,10 @@
 
 Simulations are run in blocks of twenty; each block is written into the file of its setting in
 FOLDER/simulations as soon as it is done, and the same command goes on where it was interrupted.
-Then ``quantities.csv``, ``settings.csv``, ``fixed_truths.csv``, ``bootstrap_test.csv`` and
-``calibration.png`` are written into FOLDER from all that is there; with ``--jobs 0`` that is done
-at once. FOLDER is the one beside this file, with what was run so far, where none is named.
+Then ``quantities.csv``, ``settings.csv``, ``pooled.csv``, ``fixed_truths.csv``,
+``bootstrap_test.csv`` and ``calibration.png`` are written into FOLDER from all that is there; with
+``--jobs 0`` that is done at once. FOLDER is the one beside this file, with what was run so far,
+where none is named.
 ``--check N`` repeats N of the stored simulations, chosen at random, and says whether they are the
 same.
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from judge import by_setting, coverage_at_truths, figure, judge_ranks, size_and_power
+from judge import by_setting, coverage_at_truths, figure, judge_ranks, pooled, size_and_power
 from simulate import BLOCK, SETTINGS, Setting, block, simulate
 
 # Ranks are shares of at most 401 places: four digits keep them.
@@ -64,9 +65,11 @@ def missing(there: dict[Setting, pd.DataFrame]) -> list[tuple[Setting, int]]:
 
 def _stage(setting: Setting, first: int) -> int:
     costly = setting.n == 1000 and setting.exposed and setting.k > 1
+    if costly:
+        return 1 if first < 40 else 4
     if setting.simulations == 1000:
         return 0 if first < 100 else 2
-    return 4 if costly else 1 if first < 100 else 3
+    return 1 if first < 100 else 3
 
 
 def run(folder: Path, jobs: int) -> None:
@@ -103,6 +106,7 @@ def judge(folder: Path) -> None:
     tables = {
         "quantities": quantities,
         "settings": settings,
+        "pooled": pooled(there),
         "fixed_truths": coverage_at_truths(there),
         "bootstrap_test": size_and_power(there),
     }

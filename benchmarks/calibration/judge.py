@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from arviz_stats.ecdf_utils import compute_ecdf, ecdf_pit
 from scipy import stats
-from simulate import Setting
+from simulate import RANKED, Setting
 
 # Okabe and Ito's, told apart by all readers.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
@@ -31,9 +31,9 @@ def deviation(ranks: np.ndarray) -> float:
     return float(tails.min())
 
 
-def of_kind(there: dict[Setting, pd.DataFrame], kind: str) -> dict[Setting, pd.DataFrame]:
-    """Return the simulations of one kind."""
-    return {setting: table for setting, table in there.items() if setting.kind == kind}
+def of_kind(there: dict[Setting, pd.DataFrame], *kinds: str) -> dict[Setting, pd.DataFrame]:
+    """Return the simulations of some kinds."""
+    return {setting: table for setting, table in there.items() if setting.kind in kinds}
 
 
 def quantities_of(table: pd.DataFrame) -> list[str]:
@@ -52,7 +52,13 @@ def holm(p: np.ndarray) -> np.ndarray:
 
 def described(setting: Setting) -> dict[str, object]:
     """Columns that name a setting."""
-    return {"prior": setting.name, "k": setting.k, "n": setting.n, "exposed": setting.exposed}
+    return {
+        "prior": setting.name,
+        "call": "sample" if setting.kind == "ranks" else "sample_columns",
+        "k": setting.k,
+        "n": setting.n,
+        "exposed": setting.exposed,
+    }
 
 
 def judge_ranks(there: dict[Setting, pd.DataFrame]) -> pd.DataFrame:
@@ -60,7 +66,7 @@ def judge_ranks(there: dict[Setting, pd.DataFrame]) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     null: dict[int, np.ndarray] = {}
     rows = []
-    for setting, table in of_kind(there, "ranks").items():
+    for setting, table in of_kind(there, *RANKED).items():
         n = len(table)
         if n not in null:
             null[n] = np.sort([deviation(rng.random(n)) for _ in range(_NULL)])
@@ -70,6 +76,7 @@ def judge_ranks(there: dict[Setting, pd.DataFrame]) -> pd.DataFrame:
                 **described(setting),
                 "simulations": n,
                 "gate failed": int((~table["gate"]).sum()),
+                "sampled again": int((table["attempts"] > 1).sum()),
                 "quantity": name,
                 "p": (1 + np.searchsorted(null[n], found, side="right")) / (1 + _NULL),
             }
@@ -83,16 +90,37 @@ def judge_ranks(there: dict[Setting, pd.DataFrame]) -> pd.DataFrame:
     return out
 
 
+def pooled(there: dict[Setting, pd.DataFrame]) -> pd.DataFrame:
+    """Coverage by number of components and quantity, over all settings, each of which is exact.
+
+    A simulation gives one rank of a quantity, so that the ranks that are pooled are independent.
+    """
+    ranked = of_kind(there, *RANKED)
+    rows = []
+    for k in sorted({setting.k for setting in ranked}):
+        tables = [table for setting, table in ranked.items() if setting.k == k]
+        for name in quantities_of(tables[0]):
+            share = np.concatenate([table[f"share, {name}"] for table in tables])
+            row: dict[str, object] = {"k": k, "quantity": name, "simulations": share.size}
+            for level in LEVELS:
+                held = (np.abs(share - 0.5) < level / 2).mean()
+                row[f"{level:.0%}"] = held
+                row[f"{level:.0%}, z"] = (held - level) / np.sqrt(level * (1 - level) / share.size)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def by_setting(quantities: pd.DataFrame) -> pd.DataFrame:
     """One row for each setting: the least uniform quantity, and the range of coverage."""
     rows = []
-    keys = ["prior", "k", "n", "exposed"]
+    keys = ["prior", "call", "k", "n", "exposed"]
     for key, part in quantities.groupby(keys, sort=False):
         least = part.loc[part["p"].idxmin()]
         row = {
             **dict(zip(keys, key, strict=True)),
             "simulations": least["simulations"],
             "gate failed": least["gate failed"],
+            "sampled again": least["sampled again"],
             "smallest p": f"{least['p']:.3f} ({least['quantity']})",
             "p, Holm": f"{least['p, Holm']:.2f}",
         }
@@ -152,7 +180,7 @@ def figure(there: dict[Setting, pd.DataFrame], path: Path) -> None:
         ax.fill_between(points, low - points, high - points, color="0.88", lw=0)
         top = max(top, (high - points).max())
         names = quantities_of(table)
-        # the largest model has more quantities than colours: its weights are left out
+        # the largest model has more quantities than colours: its weights are not drawn
         names = [name for name in names if setting.k < 3 or not name.startswith("weight")]
         for name, colour in zip(names, COLOURS, strict=False):
             off = compute_ecdf(table[f"rank, {name}"].to_numpy(), grid) - grid

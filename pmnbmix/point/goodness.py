@@ -76,7 +76,8 @@ def goodness_of_fit(
     Raises
     ------
     TypeError, ValueError
-        For arguments of the wrong kind or out of range, and counts too many to be drawn again.
+        For arguments of the wrong kind or out of range, a fit by `fit_map`, and counts too many to
+        be drawn again.
 
     References
     ----------
@@ -85,6 +86,11 @@ def goodness_of_fit(
     """
     if not isinstance(fit, PointFit):
         raise TypeError(f"fit must be a PointFit, as fit_em returns; got {type(fit).__name__}.")
+    if fit.method != "em":
+        raise ValueError(
+            f"fit must be a maximum likelihood fit, as fit_em returns; got one by {fit.method!r}. "
+            "What a prior does to the distance is not known."
+        )
     check_n_boot(n_boot)
     check_n_jobs(n_jobs)
     entropy, counts, k = entropy_of(random_seed), fit.counts, fit.n_components
@@ -93,7 +99,7 @@ def goodness_of_fit(
     def replicate(index: int) -> float:
         rng = stream(entropy, index)
         again = draw_again(counts, params, rng)
-        refitted = fit_em(again, k, start=params, random_seed=rng)
+        refitted = fit_em(again, k, mixing=fit.mixing, start=params, random_seed=rng)
         if Status.INTERRUPTED in refitted.statuses:
             raise KeyboardInterrupt
         return distance_from_uniform(refitted.params, again.table)

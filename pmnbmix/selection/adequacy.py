@@ -19,6 +19,7 @@ from pmnbmix.mixture.draws import (
     row_of_observation,
 )
 from pmnbmix.seeds import as_rng
+from pmnbmix.selection.loo import LARGEST_RESULT, LEAST_DRAWS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +33,8 @@ _DRAWS = (200, 1000)
 _MOST_FUNCTIONS = 800_000
 # Rows whose distribution functions are made at once take at most this many numbers.
 _BLOCK = 4_000_000
+# Of the residual of an observation and of what it is made from.
+_BYTES_AN_OBSERVATION = 48.0
 # Places at which the distribution of ranks is looked at; samples that say how far chance takes it
 # from uniform, and observations in each of them at most.
 RANK_PLACES = 201
@@ -109,11 +112,23 @@ def quantile_residuals(
     ndarray, shape (n,)
         In the order of the observations.
 
+    Raises
+    ------
+    TypeError, ValueError
+        Where the tree lacks the groups that are needed, or observations are more than 20 million.
+
     References
     ----------
     .. [1] P. K. Dunn, G. K. Smyth (1996), Randomized quantile residuals, J. Comput. Graph. Stat. 5,
        236-244, https://doi.org/10.1080/10618600.1996.10474708
     """
+    n = read_table(tree).n
+    if _BYTES_AN_OBSERVATION * n > LARGEST_RESULT:
+        raise ValueError(
+            f"residuals of {n:.3g} observations take more than {LARGEST_RESULT / 1e9:.0f} GB to "
+            "make. Fit a random sample of the counts, or use loo_pit, which has a row for each "
+            "distinct one."
+        )
     pit, row = loo_pit(tree), row_of_observation(tree)
     lower, upper = pit["lower"].to_numpy()[row], pit["upper"].to_numpy()[row]
     place = lower + as_rng(random_seed).random(row.size) * (upper - lower)
@@ -203,15 +218,30 @@ def _exposures(table: CountTable, n: int, rng: np.random.Generator) -> Floats:
 
 def _loo_weights(log_density: Floats) -> Floats:
     """Pareto smoothed weights of each draw for each left-out row, (draw, row)."""
-    from arviz_stats.base import array_stats
-
     weights = np.full_like(log_density, 1.0 / len(log_density))
     # a row whose density never changes is left out by doing nothing
     moving = np.ptp(log_density, axis=0) > 0.0
     if moving.any():
-        smoothed, _ = array_stats.psislw(np.ascontiguousarray(log_density[:, moving].T))
+        smoothed = _smoothed(np.ascontiguousarray(log_density[:, moving].T))
         weights[:, moving] = special.softmax(smoothed, axis=1).T
     return weights
+
+
+def _smoothed(log_density: Floats) -> Floats:
+    """Pareto smoothed log weights, (row, draw); as they are where no Pareto distribution fits."""
+    from arviz_stats.base import array_stats
+
+    if log_density.shape[1] < LEAST_DRAWS:
+        return -log_density
+    try:
+        return np.asarray(array_stats.psislw(log_density)[0])
+    except ValueError as error:
+        # a tail of equal values
+        if "tail" not in str(error):
+            raise
+        if len(log_density) == 1:
+            return -log_density
+        return np.concatenate([_smoothed(row[None]) for row in log_density])
 
 
 def _jump(draws: Draws, table: CountTable, part: slice, weights: Floats, density: Floats) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,8 @@ Floats = NDArray[np.float64]
 
 # Bytes that one value of elpd and of Pareto k per observation may take.
 LARGEST_RESULT = 1_000_000_000
+# A fifth of the draws is the tail to which a Pareto distribution is fitted, by five at least.
+LEAST_DRAWS = 25
 # Log densities that are handed to ArviZ at once; it makes several arrays of their size.
 _BLOCK = 10_000_000
 
@@ -62,6 +65,12 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
     .. [2] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry (2024), Pareto smoothed importance
        sampling, J. Mach. Learn. Res. 25(72), 1-58, https://jmlr.org/papers/v25/19-556.html
     """
+    if diagnosis is not None and not isinstance(diagnosis, Diagnosis):
+        raise TypeError(f"diagnosis must be what diagnose returns; got {diagnosis!r}.")
+    if reff is not None and not (isinstance(reff, Real) and 0.0 < reff < np.inf):
+        raise ValueError(
+            f"reff must be a number above 0; got {reff!r}. Leave it out to have it computed."
+        )
     unique = group(tree, "log_likelihood_unique", "sample()").to_dataset()
     name, variable = next(iter(unique.data_vars.items()))
     variable = variable.transpose("chain", "draw", "unique_row")
@@ -74,8 +83,6 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
         )
     if reff is None:
         reff = relative_efficiency(variable.values, frequency)
-    elif not reff > 0:
-        raise ValueError(f"reff must be above 0; got {reff!r}. Leave it out to have it computed.")
     density_ok = diagnosis.density_ok if diagnosis is not None else True
     if diagnosis is None:
         gates = check_gates(tree)
@@ -145,17 +152,20 @@ def _smoothed(log_density: Floats, reff: float) -> tuple[Floats, Floats]:
     """Terms and Pareto k of some rows, (chain, draw, row)."""
     from scipy.special import logsumexp
 
+    n_chains, n_draws, n_rows = log_density.shape
+    n_samples = n_chains * n_draws
     try:
-        part = _loo_of_block(log_density, reff)
+        part = _loo_of_block(log_density, reff) if n_samples >= LEAST_DRAWS else None
     except ValueError as error:
-        # ArviZ refuses a tail of equal values, which a chain that is stuck makes, or of under five
+        # ArviZ refuses a tail of equal values, which a chain that is stuck makes
         if "tail" not in str(error):
             raise
-        n_chains, n_draws, n_rows = log_density.shape
-        if n_rows == 1:
+        part = None
+    if part is None:
+        if n_samples < LEAST_DRAWS or n_rows == 1:
             # no Pareto distribution fits: the ratios as they are, and a k that says so
-            raw = np.log(n_chains * n_draws) - logsumexp(-log_density, axis=(0, 1))
-            return raw, np.full(1, np.inf)
+            raw = np.log(n_samples) - logsumexp(-log_density, axis=(0, 1))
+            return raw, np.full(n_rows, np.inf)
         each = [_smoothed(log_density[..., [row]], reff) for row in range(n_rows)]
         return np.concatenate([terms for terms, _ in each]), np.concatenate([k for _, k in each])
     return part.elpd_i.values, part.pareto_k.values

@@ -37,7 +37,21 @@ def test_p_values_of_true_models_are_uniform_and_of_wrong_ones_small(crab, docto
     assert nb.goodness_of_fit(two, 39, random_seed=0, progressbar=False).p_value > 0.02
 
 
+def test_equal_weights_stay_equal_in_replicates():
+    """Refitted with free weights, replicates came closer to uniform than the fit could."""
+    truth = nb.MixtureParams([0.5, 0.5], [3.0, 30.0], [0.2, 0.2])
+    counts = nb.Counts(truth.sample(150, random_seed=0)[0])
+    nulls = {}
+    for mixing in ("equal", "estimated"):
+        fit = nb.fit_em(counts, 2, mixing=mixing, random_seed=0)
+        test = nb.goodness_of_fit(fit, 60, random_seed=1, n_jobs=1, progressbar=False)
+        nulls[mixing] = np.median(test.null_statistics)
+    assert nulls["equal"] > 1.3 * nulls["estimated"]
+
+
 def test_bad_requests(crab):
+    with pytest.raises(ValueError, match="got one by 'map'"):
+        nb.goodness_of_fit(nb.fit_map(crab, nb.MixtureSpec(1)))
     with pytest.raises(TypeError, match="fit must be a PointFit"):
         nb.goodness_of_fit(crab)
     with pytest.raises(ValueError, match="n_boot"):

@@ -66,6 +66,13 @@ def test_residuals_of_the_right_model_are_normal_and_of_a_wrong_one_are_not(expo
     assert good[order[-20:]].mean() > good[order[:20]].mean()
 
 
+def test_residuals_of_more_than_memory_are_refused():
+    counts = nb.Counts([0, 3], frequency=[10**8, 5])
+    draws = scattered([nb.MixtureParams([1.0], [1.0], [0.5])], n_draws=50)
+    with pytest.raises(ValueError, match="residuals of 1e\\+08 observations"):
+        nb.quantile_residuals(assemble(counts, draws, {}))
+
+
 def test_blocks_change_nothing(crab_choice, monkeypatch):
     whole = nb.loo_pit(crab_choice.trees[2])
     monkeypatch.setattr("pmnbmix.selection.adequacy._BLOCK", 5000)

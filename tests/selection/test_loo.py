@@ -92,7 +92,31 @@ def test_an_observation_that_one_component_rests_on_is_flagged():
     assert int(np.argmax(found.pareto_k.values)) == 100
 
 
+@pytest.mark.parametrize("kept", [(1, 4), (1, 12), (2, 12)])
+def test_draws_too_few_for_a_tail_are_flagged(crab_choice, kept):
+    """ArviZ has no tail to fit: its own error came out, of some numbers an IndexError."""
+    chains, draws = kept
+    few = crab_choice.trees[1].isel(chain=slice(chains), draw=slice(draws))
+    with pytest.warns(UserWarning, match="failed its gate"):
+        found = nb.loo(few)
+    assert found.warning
+    assert np.isinf(found.pareto_k).all()
+    # importance sampling by hand: the harmonic mean of the densities
+    rows = few["log_likelihood_unique"][crab_choice.counts.variable].values
+    densities = np.exp(rows.reshape(chains * draws, -1))
+    by_hand = np.log(1.0 / (1.0 / densities).mean(axis=0))
+    frequency = crab_choice.counts.table.frequency
+    assert found.elpd == pytest.approx(frequency @ by_hand)
+    pit = nb.loo_pit(few)
+    assert (pit["lower"] <= pit["upper"]).all()
+
+
 def test_bad_requests(crab_choice):
+    for reff in ("a", np.inf, np.nan):
+        with pytest.raises(ValueError, match="reff must be a number above 0"):
+            nb.loo(crab_choice.trees[2], reff=reff)
+    with pytest.raises(TypeError, match="diagnosis must be"):
+        nb.loo(crab_choice.trees[2], diagnosis=True)
     with pytest.raises(ValueError, match="reff"):
         nb.loo(crab_choice.trees[2], reff=0.0)
     bare = crab_choice.trees[2].copy()
