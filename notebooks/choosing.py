@@ -80,9 +80,9 @@ print(table.round(0).astype(int).to_string())
 # The true number is always plausible. Of 200 counts the rule chooses fewer components than there
 # are where the data cannot prove them, and never more; of 2,000 it is right. There the highest elpd
 # and stacking choose too many in none to a third of the data sets: they answer which number
-# predicts best, and a component too many costs next to nothing. BIC is as good where it can be
-# (it needs no posterior, but says nothing of how sure it is). ICL wants components that are well
-# apart and finds fewer. The bootstrap test, with 39 replicates on ten sets or so of each setting, finds
+# predicts best, and a component too many costs next to nothing. BIC is as good where it can be (it
+# needs no posterior, but says nothing of how sure it is). ICL wants components that are well apart
+# and finds fewer. The bootstrap test, with 39 replicates on ten sets or so of each setting, finds
 # more at 200 counts than the others, as far as so few sets can tell, and chooses too many now and
 # then, as a test at 5 % must.
 

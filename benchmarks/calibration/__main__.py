@@ -1,15 +1,14 @@
 """Calibration: whether posteriors, intervals and the bootstrap test are right on average.
 
-    python benchmarks/calibration [FOLDER] [--jobs 2] [--check N]
+    python benchmarks/calibration [FOLDER] [--jobs 2] [--check N] [--page docs/calibration.md]
 
 Simulations are run in blocks of twenty; each block is written into the file of its setting in
 FOLDER/simulations as soon as it is done, and the same command goes on where it was interrupted.
 Then ``quantities.csv``, ``settings.csv``, ``pooled.csv``, ``fixed_truths.csv``,
 ``bootstrap_test.csv`` and ``calibration.png`` are written into FOLDER from all that is there; with
 ``--jobs 0`` that is done at once. FOLDER is the one beside this file, with what was run so far,
-where none is named.
-``--check N`` repeats N of the stored simulations, chosen at random, and says whether they are the
-same.
+where none is named. ``--page`` writes the page of the documentation, too. ``--check N`` repeats N
+of the stored simulations, chosen at random, and says whether they are the same.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from judge import by_setting, coverage_at_truths, figure, judge_ranks, pooled, size_and_power
+from page import write_page
 from simulate import BLOCK, SETTINGS, Setting, block, simulate
 
 # Ranks are shares of at most 401 places: four digits keep them.
@@ -98,7 +98,7 @@ def check(folder: Path, many: int) -> None:
         sys.stdout.write(f"{setting.label} {stored['index']}: differs by at most {off:.1g}\n")
 
 
-def judge(folder: Path) -> None:
+def judge(folder: Path, page: Path | None) -> None:
     """Write and print what the simulations say."""
     there = read(folder)
     quantities = judge_ranks(there)
@@ -115,6 +115,8 @@ def judge(folder: Path) -> None:
         if name != "quantities":
             sys.stdout.write(f"\n{table.to_string(index=False)}\n")
     figure(there, folder / "calibration.png")
+    if page is not None:
+        write_page(tables, folder / "calibration.png", page)
 
 
 def main() -> None:
@@ -123,6 +125,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path(__file__).parent)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--check", type=int, default=0)
+    parser.add_argument("--page", type=Path)
     given = parser.parse_args()
     (given.folder / "simulations").mkdir(parents=True, exist_ok=True)
     if given.check:
@@ -130,7 +133,7 @@ def main() -> None:
         return
     if given.jobs:
         run(given.folder, given.jobs)
-    judge(given.folder)
+    judge(given.folder, given.page)
 
 
 if __name__ == "__main__":
