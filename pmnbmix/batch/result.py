@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmnbmix.batch.fitting import FAILED, FAULTS, PER_COLUMN, PER_COMPONENT, WORDS, Results
 from pmnbmix.batch.sources import Source, column_of, open_source
-from pmnbmix.data.counts import as_exposure
+from pmnbmix.data.counts import as_exposure, refuse_other_order
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.point.optima import Status
 
@@ -183,7 +183,7 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
 def exposure_of(matrix: Any, exposure: ArrayLike | str | None) -> ArrayLike | None:
     """Exposures, where they are a column of the observations of an AnnData."""
     if not isinstance(exposure, str):
-        _check_order(matrix, exposure)
+        refuse_other_order(matrix, exposure, "exposure")
         return exposure
     if not hasattr(matrix, "obs"):
         raise TypeError(
@@ -195,19 +195,6 @@ def exposure_of(matrix: Any, exposure: ArrayLike | str | None) -> ArrayLike | No
         raise ValueError(f"there is no column {exposure!r} in .obs; it has {listed}.")
     numbers: NDArray[Any] = matrix.obs[exposure].to_numpy()
     return numbers
-
-
-def _check_order(matrix: Any, exposure: Any) -> None:
-    """Refuse a Series whose labels are those of the observations in another order."""
-    rows: Any = getattr(matrix, "obs_names", getattr(matrix, "index", None))
-    labels: Any = getattr(exposure, "index", None)
-    if not hasattr(rows, "equals") or not hasattr(labels, "equals") or rows.equals(labels):
-        return
-    if len(rows) == len(labels) and set(rows) == set(labels):
-        raise ValueError(
-            "exposure has the labels of the observations in another order, and numbers are taken "
-            "by position. Reorder it first: exposure.loc[...]."
-        )
 
 
 def as_names(columns: Any) -> list[Any]:

@@ -90,7 +90,8 @@ class Counts:
     ValueError
         For values that are negative, fractional, missing, infinite or above 2**53, for exposures
         that are missing or outside 1e-100 to 1e100, for frequencies that are not non-negative
-        integers, for arrays of another length, and where no observation is left.
+        integers, for arrays of another length or pandas Series in another order, and where no
+        observation is left.
     """
 
     values: NDArray[np.int64]
@@ -110,6 +111,8 @@ class Counts:
     ) -> None:
         if not isinstance(name, str) or not name:
             raise TypeError(f"name must be a non-empty string; got {name!r}.")
+        refuse_other_order(values, exposure, "exposure")
+        refuse_other_order(values, frequency, "frequency")
         checked = _integers(values, "values", "count", "Counts need whole numbers from 0 up")
         rows = checked.size
         if rows == 0:
@@ -189,6 +192,22 @@ def _collapse(
         frequency=np.bincount(row, weights=frequency[order]).astype(np.float64),
     )
     return table, inverse
+
+
+def refuse_other_order(rows: Any, numbers: Any, argument: str) -> None:
+    """Refuse a Series whose labels are those of the observations in another order.
+
+    Numbers are taken by position, so that each would go to another observation without a word.
+    """
+    own: Any = getattr(rows, "obs_names", getattr(rows, "index", None))
+    labels: Any = getattr(numbers, "index", None)
+    if not hasattr(own, "equals") or not hasattr(labels, "equals") or own.equals(labels):
+        return
+    if len(own) == len(labels) and set(own) == set(labels):
+        raise ValueError(
+            f"{argument} has the labels of the observations in another order, and numbers are "
+            f"taken by position. Reorder it first: {argument}.loc[...]."
+        )
 
 
 def as_array(data: ArrayLike, argument: str) -> NDArray[Any]:

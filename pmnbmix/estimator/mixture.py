@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse, special
 
-from pmnbmix.data.counts import Counts, as_array, as_exposure, as_frequency, as_values
+from pmnbmix.data.counts import (
+    Counts,
+    as_array,
+    as_exposure,
+    as_frequency,
+    as_values,
+    refuse_other_order,
+)
 from pmnbmix.estimator.protocol import Protocol, RandomState, random_seed_of
 from pmnbmix.point.fit import fit_em
 from pmnbmix.point.optima import Status
@@ -106,6 +113,8 @@ class NegativeBinomialMixture(Protocol):
         NegativeBinomialMixture
             Itself.
         """
+        refuse_other_order(X, exposure, "exposure")
+        refuse_other_order(X, sample_weight, "sample_weight")
         values = self._column(X)
         times = _frequency(sample_weight, values.size)
         scale = None
@@ -235,6 +244,7 @@ class NegativeBinomialMixture(Protocol):
     def _rows(self, X: ArrayLike, exposure: ArrayLike | None) -> tuple[Integers, Floats | None]:
         """Checked counts and exposures of rows to be judged by the fit."""
         self.check_fitted()
+        refuse_other_order(X, exposure, "exposure")
         values = self._column(X)
         name, fitted = _column_name(X), getattr(self, "feature_names_in_", None)
         # an array has no name and is taken at its word: with one column there is no order to mix up
@@ -251,6 +261,7 @@ class NegativeBinomialMixture(Protocol):
         self, X: ArrayLike, exposure: ArrayLike | None, sample_weight: ArrayLike | None
     ) -> tuple[float, int]:
         """Log likelihood of rows, and how many observations they are."""
+        refuse_other_order(X, sample_weight, "sample_weight")
         each = self.score_samples(X, exposure=exposure)
         times = _frequency(sample_weight, each.size)
         if times is None:

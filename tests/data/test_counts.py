@@ -143,3 +143,13 @@ def test_the_widest_exposures_allowed_can_be_fitted(scale):
     plain = nb.fit_em(nb.Counts([0, 3, 5, 9]), 2, random_seed=0)
     assert fit.log_likelihood == pytest.approx(plain.log_likelihood, abs=1e-6)
     np.testing.assert_allclose(fit.params.means * scale, plain.params.means, rtol=1e-4)
+
+
+@pytest.mark.parametrize("argument", ["exposure", "frequency"])
+def test_numbers_labelled_in_another_order_are_refused(argument):
+    """A Series that was sorted by something else went to other counts by position."""
+    frame = pd.DataFrame({"count": [0, 5, 9], "size": [1, 2, 3]}, index=["a", "b", "c"])
+    nb.Counts(frame["count"], **{argument: frame["size"]})
+    nb.Counts(frame["count"], **{argument: frame["size"].to_numpy()[::-1]})
+    with pytest.raises(ValueError, match=f"{argument} has the labels .* in another order"):
+        nb.Counts(frame["count"], **{argument: frame["size"].sort_values(ascending=False)})

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 import pmnbmix as nb
@@ -116,3 +117,16 @@ def test_generators_draw_again_and_repeat_from_the_same_state(kind):
     first = one.sample(50)[0]
     assert (first == other.sample(50)[0]).all()
     assert (first != one.sample(50)[0]).any()
+
+
+def test_exposures_and_weights_labelled_in_another_order_are_refused():
+    frame = pd.DataFrame({"count": X_exposed[:, 0]})
+    sizes = pd.Series(exposure, index=frame.index)
+    fitted = mixture().fit(frame, exposure=sizes)
+    for call in (mixture().fit, fitted.predict, fitted.score):
+        with pytest.raises(ValueError, match="exposure has the labels"):
+            call(frame, exposure=sizes[::-1])
+    weights = pd.Series(np.arange(len(frame)) % 3, index=frame.index)
+    for call in (mixture().fit, fitted.score):
+        with pytest.raises(ValueError, match="sample_weight has the labels"):
+            call(frame, exposure=sizes, sample_weight=weights[::-1])
