@@ -50,7 +50,14 @@ READERS = (
     *(
         f"pmnbmix.{name}"
         for name in (
-            *("data.readers", "data.counts", "mixture.spec", "mixture.params", "mixture.draws"),
+            *(
+                "data.readers",
+                "data.delimited",
+                "data.counts",
+                "mixture.spec",
+                "mixture.params",
+                "mixture.draws",
+            ),
             *("files", "point.storage", "posterior.tree", "batch.files", "batch.sources"),
             *("batch.disk", "batch.store", "study.storage", "present.folder"),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import tokenize
@@ -15,12 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.data.delimited import (
+    SEPARATORS,
+    is_empty,
+    open_table,
+    read_rows,
+    refuse_numbers_as_names,
+    refuse_twice,
+    too_many,
+)
 
 # An npz that unpacks to more than this is refused: 2 GiB hold 268 million counts.
 LARGEST_ARCHIVE = 2**31
-_TEXT_SUFFIXES = {".csv": ",", ".tsv": "\t"}
-# What csv files are divided by where the comma is the decimal sign.
-_OTHER_SEPARATORS = (";", "\t")
 
 
 def read_counts(
@@ -35,7 +40,8 @@ def read_counts(
     Parameters
     ----------
     path : path-like
-        File whose suffix is .csv, .tsv, .csv.gz, .tsv.gz or .npz. A text file needs a header line.
+        File whose suffix is .csv, .tsv, .csv.gz, .tsv.gz or .npz. A text file needs a header line;
+        a blank line below it is a row of empty cells, unless nothing follows.
     column : str, optional
         Column (npz: array) with the counts. May be left out where the file has only one.
     exposure : str, optional
@@ -89,8 +95,6 @@ def read_counts(
         raise TypeError(f"{file}: {_in_words_of_the_file(str(error), wanted)}") from None
     except ValueError as error:
         raise ValueError(f"{file}: {_in_words_of_the_file(str(error), wanted)}") from None
-    except gzip.BadGzipFile:
-        raise ValueError(f"{file}: this is not a gzipped file, whatever its name says.") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ValueError(f"{file}: the file cannot be read ({reason}). Check its rights.") from None
@@ -127,71 +131,26 @@ def _choose(wanted: dict[str, str | None], existing: list[str]) -> dict[str, str
 
 
 def _read_text(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[str, NDArray[Any]]]:
-    import pandas as pd
-
     suffixes = [suffix.lower() for suffix in file.suffixes]
     suffix = "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
-    separator = _TEXT_SUFFIXES.get(suffix.removesuffix(".gz"))
+    separator = SEPARATORS.get(suffix.removesuffix(".gz"))
     if separator is None:
         raise ValueError(
             f"{f'files ending in {suffix!r}' if suffix else 'files without a suffix'} cannot be "
             "read; expected .csv, .tsv (also .gz) or .npz."
         )
-    try:
-        # names as they are written: as a header, pandas would number those that come twice
-        written = _first_lines(file, separator)
-        for other in _OTHER_SEPARATORS:
-            if written.shape[1] == 1 and other in str(written.iloc[0, 0]):
-                separator = other
-                written = _first_lines(file, separator)
-        existing = [str(name).strip() for name in written.iloc[0].fillna("")]
-        if existing and all(_is_number(name) for name in existing):
-            raise ValueError(
-                f"the first line ({separator.join(existing)}) holds numbers where the names of "
-                "the columns are expected. Add a header line, for example: count"
-            )
-        chosen = _choose(wanted, existing)
-        for name in chosen.values():
-            if existing.count(name) > 1:
-                raise ValueError(
-                    f"{existing.count(name)} columns are called {name!r}. Rename one of them."
-                )
-        # all columns, for only then does pandas refuse a row with more fields than the first
-        frame = pd.read_csv(file, sep=separator, low_memory=False)
-    except pd.errors.EmptyDataError:
-        raise ValueError("the file is empty; expected a header line and one row a count.") from None
-    except UnicodeDecodeError:
-        raise ValueError("the file is not UTF-8 text; save it as UTF-8 csv.") from None
-    except pd.errors.ParserError as error:
-        raise ValueError(f"the table cannot be parsed ({error}).") from None
-    except (EOFError, zlib.error):
-        raise ValueError("the compressed file is damaged; copy it again.") from None
-    position = {role: existing.index(name) for role, name in chosen.items()}
+    table = open_table(file, separator)
+    if table.excess:
+        raise ValueError(too_many(table))
+    refuse_numbers_as_names(table.names, table.separator)
+    chosen = _choose(wanted, list(table.names))
+    refuse_twice(table.names, list(chosen.values()))
+    # all columns, for only then does pandas refuse a row with more fields than the first
+    frame = read_rows(table)
     return {
-        role: (name, _numeric(frame.iloc[:, position[role]], name, role))
+        role: (name, _numeric(frame.iloc[:, table.names.index(name)], name, role))
         for role, name in chosen.items()
     }
-
-
-def _first_lines(file: Path, separator: str) -> Any:
-    """Header and first data row; pandas would take a field too many for the names of the rows."""
-    import pandas as pd
-
-    try:
-        return pd.read_csv(file, sep=separator, header=None, nrows=2, dtype=str)
-    except pd.errors.ParserError as error:
-        raise ValueError(
-            f"the first data row has more fields than the header ({error}). Look for decimal "
-            "commas, a separator at the end of the lines, or row names without a header."
-        ) from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _numeric(series: Any, name: str, role: str) -> NDArray[Any]:
@@ -203,12 +162,12 @@ def _numeric(series: Any, name: str, role: str) -> NDArray[Any]:
     column = f"column {name!r} ({role})"
     if pd.api.types.is_bool_dtype(series.dtype):
         raise TypeError(f"{column} holds true and false where numbers are expected.")
-    missing = np.flatnonzero(series.isna().to_numpy())
+    missing = np.flatnonzero(is_empty(series))
     if missing.size:
         raise ValueError(
             f"{column} has {missing.size} empty or missing cell{'s' * (missing.size > 1)}, the "
             f"first in data row "
-            f"{missing[0] + 1}. Drop or fill these rows first."
+            f"{missing[0] + 1}. Drop or fill these rows first; a blank line is a row, too."
         )
     if pd.api.types.is_numeric_dtype(series.dtype):
         return np.asarray(series)

@@ -53,7 +53,7 @@ def test_arrays_of_an_npz(tmp_path):
         (TABLE, "counts", ValueError, ["no column 'counts'", "'count'", "'size_factor'"]),
         (TABLE, None, ValueError, ["4 columns", "column=NAME", "--column"]),
         (TABLE, "label", TypeError, ["'label'", "data row 1", "'a'"]),
-        ("count\n1\n\nx\n", "count", TypeError, ["'x'"]),
+        ("count\n1\n2\nx\n", "count", TypeError, ["'x'", "data row 3"]),
         ("count,b\n1,1\n,2\n", "count", ValueError, ["missing", "data row 2"]),
         ("count\n1\n-4\n", "count", ValueError, ["0 or above", "-4"]),
         ("count\n1\n2.5\n", "count", ValueError, ["whole numbers"]),
@@ -168,10 +168,83 @@ def test_a_name_that_comes_twice_is_refused(tmp_path):
     assert nb.read_counts(path, "b").values.tolist() == [3]
 
 
+BLANK_INSIDE = {
+    "three of six counts are missing": ("count\n1\n\n3\n\n\n4\n", "3 empty .* first in data row 2"),
+    "below the header": ("count\n\n1\n2\n", "1 empty .* data row 1"),
+    "of several columns": ("count,b\n1,1\n2,2\n\n3,3\n", "1 empty .* data row 3"),
+    "of several columns, below the header": ("count,b\n\n1,1\n", "1 empty .* data row 1"),
+    "of spaces": ("count\n1\n  \n3\n", "1 empty .* data row 2"),
+    "of spaces and tabs": ("count,b\n1,1\n \t\n3,3\n", "1 empty .* data row 2"),
+    "of Windows": ("count\r\n1\r\n\r\n3\r\n", "1 empty .* data row 2"),
+    "of returns": ("\r\rcount\r1\r\r3\r", "1 empty .* data row 2"),
+    "after blank lines before the header": ("\n \ncount\n1\n\n3\n", "1 empty .* data row 2"),
+    "a cell of quotes at the end": ('count\n1\n""\n\n', "1 empty .* data row 2"),
+    "a row of commas at the end": ("count,b\n1,1\n,\n", "1 empty .* data row 2"),
+}
+
+
+@pytest.mark.parametrize("case", BLANK_INSIDE)
+def test_a_blank_line_inside_is_an_empty_cell(tmp_path, case):
+    text, expected = BLANK_INSIDE[case]
+    path = tmp_path / "cells.csv"
+    path.write_bytes(text.encode())
+    with pytest.raises(ValueError, match=expected):
+        nb.read_counts(path, "count")
+
+
+def test_a_blank_line_does_not_shift_the_row_of_an_error(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text('label,count\n"a\n\nb",1\n\nc,x\n')
+    with pytest.raises(ValueError, match="data row 2"):
+        nb.read_counts(path, "count")
+    # the field too many stands in line 7 of the file
+    path.write_text("\n\ncount,b\n1,1\n\n2,2\n3,3,3\n")
+    with pytest.raises(ValueError, match="Expected 2 fields in line 7, saw 3"):
+        nb.read_counts(path, "count")
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\n  \n\t", "  \n \n", "\r\n\r\n", "\r\r"])
+@pytest.mark.parametrize("start", ["", "\n", " \n\n", "\r\n\r\n", "\ufeff", "\ufeff\n\t\n"])
+def test_blank_lines_around_a_table_are_none_of_its_rows(tmp_path, start, end):
+    path = tmp_path / "cells.csv"
+    path.write_bytes(f"{start}count\n3\n0\n7{end}".encode())
+    assert nb.read_counts(path).values.tolist() == [3, 0, 7]
+    path.write_bytes(f'{start}count,b\n3,"x\n\ny"\n0,z{end}'.encode())
+    assert nb.read_counts(path, "count").values.tolist() == [3, 0]
+
+
+def test_a_row_of_tabs_is_not_blank_where_tabs_separate(tmp_path):
+    path = tmp_path / "cells.tsv"
+    path.write_text("count\tb\n1\t1\n\t\n")
+    with pytest.raises(ValueError, match=r"1 empty .* data row 2"):
+        nb.read_counts(path, "count")
+
+
+def test_a_quotation_without_end_is_no_field_too_many(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text('count,b\n"3,4\n')
+    with pytest.raises(ValueError, match=r"cannot be parsed .*EOF inside string"):
+        nb.read_counts(path, "count")
+
+
+def test_a_column_may_be_called_NA(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text("NA,b\n1,2\n")
+    assert nb.read_counts(path, "NA").values.tolist() == [1]
+
+
 def test_suffixes_in_capitals_and_byte_order_marks(tmp_path):
     path = tmp_path / "CELLS.CSV"
     path.write_bytes(b"\xef\xbb\xbfcount,b\n4,1\n6,2\n")
     assert nb.read_counts(path, "count").values.tolist() == [4, 6]
+
+
+def test_a_blank_line_at_the_end_makes_no_floats_of_whole_numbers(tmp_path):
+    path = tmp_path / "long.csv"
+    # the nearest float is 2**53, which would be allowed
+    path.write_text(f"count\n{2**53 + 1}\n\n")
+    with pytest.raises(ValueError, match=r"at most 2\*\*53"):
+        nb.read_counts(path)
 
 
 def test_an_integer_too_long_for_the_machine_is_refused_by_its_size(tmp_path):
