@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import platform
 import re
+import reprlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import read_json, write_json, write_whole
-from pmnbmix.present.report.page import render
+from pmnbmix.present.report.page import check_record, render
 from pmnbmix.study import Choice, Fitted, make_choice
 from pmnbmix.study.storage import RECORD as STUDY
 from pmnbmix.study.storage import (
@@ -46,7 +48,8 @@ _VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "x
 def free_folder(name: str | Path) -> Path:
     """Folder of this name, or with the first free number behind it."""
     folder, number = Path(name), 2
-    while folder.exists():
+    # a link that leads nowhere has the name all the same
+    while os.path.lexists(folder):
         folder, number = Path(f"{name}-{number}"), number + 1
     return folder
 
@@ -58,8 +61,11 @@ def check_target(folder: Path, force: bool) -> None:
     ------
     ValueError
         Where the folder exists and ``force`` is false, where it is not a run or holds other files
-        too (then it is never replaced), or where its parent is missing or cannot be written to.
+        too (then it is never replaced), where it cannot be replaced (the current folder, a mount
+        point, a link), or where its parent is missing or cannot be written to.
     """
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link. Name the folder that it leads to with --out.")
     if folder.exists() and not _is_empty(folder):
         foreign = _foreign(folder)
         if foreign is not None:
@@ -71,6 +77,17 @@ def check_target(folder: Path, force: bool) -> None:
                 f"{folder} holds an earlier run. Name another folder with --out, or replace it "
                 "with --force."
             )
+    # a run comes into its place by a move, which these do not allow
+    if folder.exists() and folder.samefile(os.curdir):
+        raise ValueError(
+            f"{folder} is the current folder, which cannot be replaced from within. Name a new "
+            "folder in it with --out, such as --out run."
+        )
+    if os.path.ismount(folder):
+        raise ValueError(
+            f"{folder} is a mount point, which cannot be replaced. Name a new folder in it with "
+            f"--out, such as --out {folder / 'run'}."
+        )
     parent = folder.absolute().parent
     if not parent.is_dir():
         what = "this is a file" if parent.exists() else "there is no such folder"
@@ -86,9 +103,9 @@ def _is_empty(folder: Path) -> bool:
 def _foreign(folder: Path) -> str | None:
     """Why a folder is not one that a run wrote and may replace; None where it is."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        ours = isinstance(record, dict) and record.get("format") == _FORMAT
-    except (OSError, ValueError):
+        # what is no file, such as a pipe, may never end
+        ours = (folder / RECORD).is_file() and bool(read_json(folder / RECORD, _FORMAT))
+    except ValueError:
         ours = False
     if not ours:
         return "is not the folder of a run"
@@ -108,8 +125,14 @@ class Building:
 def building(folder: Path, force: bool = False) -> Iterator[Building]:
     """Give a temporary folder that becomes ``folder`` where the block succeeds.
 
-    Where a folder of that name has appeared meanwhile and ``force`` is false, the result takes the
-    next free name; ``folder`` of what is yielded then says which.
+    Where something else has appeared there meanwhile, or the earlier run cannot be moved away, the
+    result takes the next free name; ``folder`` of what is yielded then says which.
+
+    Raises
+    ------
+    ValueError
+        Where nothing can be written beside ``folder``; or the result, which is then left under
+        its temporary name, can be moved to no place.
     """
     made = Building(folder.absolute().parent / f".pmnbmix-{secrets.token_hex(6)}", folder)
     try:
@@ -121,21 +144,41 @@ def building(folder: Path, force: bool = False) -> Iterator[Building]:
         ) from None
     try:
         yield made
-        while True:
-            if force and made.folder.exists():
-                _replace(made.folder, made.partial)
-                return
-            try:
-                # a folder that is not empty is never renamed onto
-                made.partial.rename(made.folder)
-                return
-            except OSError:
-                if not made.folder.exists():
-                    raise
-                made.folder = free_folder(folder)
-                _log.warning("%s has appeared meanwhile; writing %s", folder, made.folder)
-    finally:
+    except BaseException:
         shutil.rmtree(made.partial, ignore_errors=True)
+        raise
+    made.folder = _put(made.partial, folder, force)
+
+
+def _put(partial: Path, folder: Path, force: bool) -> Path:
+    """Move a finished folder to its place, or to the next free name where it cannot be had."""
+    place = folder
+    while True:
+        try:
+            if force and place == folder and _is_replaceable(folder):
+                _replace(folder, partial)
+            else:
+                # a folder that is not empty is never renamed onto
+                partial.rename(place)
+            return place
+        except OSError as error:
+            if not os.path.lexists(place):
+                raise ValueError(
+                    f"{place}: the run cannot be moved there ({error.strerror}). It is finished, "
+                    f"and is in {partial}."
+                ) from None
+            place = free_folder(folder)
+            _log.warning(
+                "%s has appeared meanwhile or cannot be replaced (%s); writing %s",
+                *(folder, error.strerror, place),
+            )
+
+
+def _is_replaceable(folder: Path) -> bool:
+    """Whether this is still what may be replaced; the work may have taken hours."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return _is_empty(folder) or _foreign(folder) is None
 
 
 @dataclass
@@ -150,6 +193,9 @@ class Unfinished:
 def unfinished(run: Path) -> Iterator[Unfinished]:
     """Give a folder for a study to go on from; it is removed where the study is complete or empty.
 
+    Leave this block after that of `building`, so that a study is in the place of its run before it
+    is removed; where the block fails, what is finished stays.
+
     Raises
     ------
     ValueError
@@ -162,17 +208,25 @@ def unfinished(run: Path) -> Iterator[Unfinished]:
             kept.folder,
             ", ".join(map(str, done)),
         )
+    placed = False
     try:
         yield kept
+        placed = kept.complete
     finally:
         ours = kept.folder.is_dir() and (kept.folder / STUDY).exists()
-        if ours and (kept.complete or not finished(kept.folder)):
-            for entry in kept.folder.iterdir():
-                if entry.name == STUDY or _WRITTEN.fullmatch(entry.name):
-                    entry.unlink()
-            # what somebody else has put there stays
-            with suppress(OSError):
-                kept.folder.rmdir()
+        if ours and (placed or not finished(kept.folder)):
+            _remove_study(kept.folder)
+
+
+def _remove_study(folder: Path) -> None:
+    """Remove what a study has written; killed in between, the rest is a study to go on from."""
+    ours = (e for e in folder.iterdir() if e.name == STUDY or _WRITTEN.fullmatch(e.name))
+    # a posterior says that the files beside it are there, and the record that all are of a study
+    for entry in sorted(ours, key=lambda e: (e.name == STUDY, e.suffix != ".nc")):
+        entry.unlink()
+    # what somebody else has put there stays
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _replace(folder: Path, partial: Path) -> None:
@@ -184,7 +238,10 @@ def _replace(folder: Path, partial: Path) -> None:
     except BaseException:
         old.rename(folder)
         raise
-    shutil.rmtree(old)
+    try:
+        shutil.rmtree(old)
+    except OSError as error:
+        _log.warning("the earlier run is left in %s (%s)", old, error.strerror)
 
 
 def _write_tables(folder: Path, fitted: Fitted) -> None:
@@ -233,18 +290,72 @@ def read_run(folder: Path) -> tuple[Choice | Fitted, dict[str, Any]]:
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder. Name one that fit or choose wrote.")
-    record = read_json(folder / RECORD, _FORMAT)
+    file = folder / RECORD
+    record = read_json(file, _FORMAT)
+    result = record.get("result")
+    if not isinstance(result, dict):
+        raise ValueError(f"{file}: it has no result. Run fit or choose again.")
+    note = result.get("note", "")
+    if not isinstance(note, str):
+        raise ValueError(f"{file}: note must be text; got {reprlib.repr(note)}. Run choose again.")
+    try:
+        check_record(record, str(file))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{error} Run fit or choose again.") from None
     numbers = finished(folder)
     if not numbers:
         raise ValueError(f"{folder}: there is no posterior in it. Run fit or choose again.")
+    _refuse_other_numbers(folder, result, numbers)
     fits = {k: read_fitted(folder, k) for k in numbers}
-    result = record.get("result")
-    if not isinstance(result, dict):
-        raise ValueError(f"{folder / RECORD}: it has no result. Run fit or choose again.")
+    first = fits[numbers[0]]
     if "fit" in result:
-        return fits[numbers[0]], record
-    note = result.get("note", "")
-    return make_choice(fits[1].em.counts, fits, str(note), read_thorough(folder)), record
+        return first, record
+    for k, fitted in fits.items():
+        if not _are_same(fitted.em.counts, first.em.counts):
+            raise ValueError(
+                f"{folder / f'em_K{k}.json'}: its counts are not those of em_K{numbers[0]}.json. "
+                "Take out what is of another run, or run choose again."
+            )
+    return make_choice(first.em.counts, fits, note, read_thorough(folder)), record
+
+
+def _refuse_other_numbers(folder: Path, result: dict[str, Any], found: tuple[int, ...]) -> None:
+    """Raise a ValueError where a folder has not the posteriors that its record speaks of."""
+    if "fit" in result:
+        if len(found) > 1:
+            raise ValueError(
+                f"{folder}: a run of fit has one posterior; found those of {_listed(found)} "
+                "components. Take out what is of another run."
+            )
+        return
+    fits = result.get("fits")
+    if not isinstance(fits, dict) or not all(re.fullmatch(r"[1-9]\d{0,2}", k) for k in fits):
+        raise ValueError(
+            f"{folder / RECORD}: fits must be a table by number of components; got "
+            f"{reprlib.repr(fits)}. Run choose again."
+        )
+    recorded = sorted(map(int, fits))
+    for k in recorded:
+        if k not in found:
+            raise ValueError(
+                f"{folder / f'posterior_K{k}.nc'}: there is no such file, but the run fitted "
+                f"{_listed(recorded)} components. Put it back, or run choose again."
+            )
+    for k in found:
+        if k not in recorded:
+            raise ValueError(
+                f"{folder / f'posterior_K{k}.nc'}: the run fitted {_listed(recorded)} components. "
+                "Take out what is of another run, or run choose again."
+            )
+
+
+def _are_same(one: Counts, other: Counts) -> bool:
+    columns = ("values", "exposure", "frequency")
+    return all(np.array_equal(getattr(one.table, c), getattr(other.table, c)) for c in columns)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _write_report(folder: Path, result: Choice | Fitted, record: dict[str, Any]) -> None:

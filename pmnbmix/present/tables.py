@@ -25,8 +25,10 @@ def output_console() -> Console:
     """Console on standard output."""
     from rich.console import Console
 
-    # a table written to a file or a pipe is not cut at 80 columns, unless COLUMNS says so
-    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 110
+    # a table written to a file or a pipe is not cut at 80 columns, unless COLUMNS says so; where
+    # standard output is closed there is none, and rich writes nowhere
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    wide = None if terminal or "COLUMNS" in os.environ else 110
     return Console(width=wide)
 
 

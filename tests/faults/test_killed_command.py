@@ -11,19 +11,33 @@ import pytest
 
 _VALUES = [0, 1, 1, 2, 3, 3, 4, 5, 6, 8, 9, 12, 15, 20, 30] * 4
 _CHOOSE = ["choose", "counts.csv", "--max-components", "3", "--draws", "250", "--json"]
+_QUICK = ["--max-components", "1", "--draws", "50", "--chains", "2"]
 # a shell that runs this in the background may have it ignore interrupts
 _CODE = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "from pmnbmix.present.cli import main; main({arguments!r})"
 )
+# killed just before or just after the move of a run into its place
+_KILLED = """
+import os, pathlib, signal
+rename = pathlib.Path.rename
+def killed(path, target):
+    last = pathlib.Path(target).name == "run"
+    if last and {when!r} == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(path, target)
+    if last:
+        os.kill(os.getpid(), signal.SIGKILL)
+pathlib.Path.rename = killed
+"""
 # of a machine on which nothing is compiled yet
 _PATIENCE = 300.0
 
 
-def start(folder, out, *options):
-    """Start the command in a process of its own."""
+def start(folder, out, *options, before=""):
+    """Start the command in a process of its own, after some code."""
     (folder / "counts.csv").write_text("x\n" + "\n".join(map(str, _VALUES)))
-    code = _CODE.format(arguments=[*_CHOOSE, "--out", out, *options])
+    code = before + _CODE.format(arguments=[*_CHOOSE, "--out", out, *options])
     return subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=folder,
@@ -74,6 +88,20 @@ def test_killed_after_one_number_of_components_it_goes_on_with_the_next(tmp_path
     said, found = result(tmp_path, "run")
     assert "numbers of components 1" in said
     assert found == whole
+    assert not (tmp_path / "run.unfinished").exists()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_the_run_is_moved_into_its_place_nothing_finished_is_lost(tmp_path, when):
+    run = start(tmp_path, "run", *_QUICK, before=_KILLED.format(when=when))
+    said = run.communicate(timeout=_PATIENCE)[1]
+    assert run.returncode == -signal.SIGKILL, said[-2000:]
+    assert (tmp_path / "run" / "report.html").exists() == (when == "after")
+    # until the run is seen to be there its study is kept
+    assert (tmp_path / "run.unfinished" / "posterior_K1.nc").exists()
+    said, found = result(tmp_path, "run", *_QUICK, "--force")
+    assert "numbers of components 1" in said
+    assert found["chosen"] in (1, None)
     assert not (tmp_path / "run.unfinished").exists()
 
 

@@ -74,6 +74,12 @@ def call(*arguments):
         (["fit", "--dataset", "red_mites", "--components", "two"], ["--components", "integer"]),
         (["fit", "--dataset", "red_mites", "--draws", "1"], ["--draws"]),
         (["fit", "--dataset", "red_mites", "--chains", "0"], ["--chains"]),
+        (
+            ["fit", "--dataset", "red_mites", "--draws", "10", "--chains", "2"],
+            ["--draws 10 of --chains 2 are 20 draws in all; LOO needs 50 or more"],
+        ),
+        (["choose", "--dataset", "red_mites", "--draws", "4", "--chains", "1"], ["--draws 4"]),
+        (["demo", "red_mites", "--draws", "49", "--chains", "1"], ["49 draws in all"]),
         (["fit", "--dataset", "red_mites", "--spec", "none.toml"], ["no such file"]),
         (["fit", "--dataset", "red_mites", "--spec", "bad.toml"], ["'prio'", "Allowed keys"]),
         (["fit", "--dataset", "red_mites", "--spec", "flat.toml"], ["flat"]),
@@ -268,6 +274,22 @@ def test_counts_from_standard_input(folder, monkeypatch):
         for text in texts:
             assert text in " ".join(result.output.split())
         assert result.exit_code == (0 if texts == ["n=8"] else 2), result.output
+
+
+def test_standard_input_that_is_closed_is_one_line(folder, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    result = call("fit", "-", "--draws", 50, "--chains", 2)
+    assert result.exit_code == 2
+    assert "standard input is closed" in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_standard_output_that_is_closed_is_no_error():
+    code = "from pmnbmix.present.cli import main; main(['datasets'])"
+    command = ["sh", "-c", '"$0" -c "$1" >&-', sys.executable, code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0
 
 
 def test_simulated_counts_can_be_fitted(folder):

@@ -57,6 +57,7 @@ def test_figures_are_pictures_of_some_size(run):
 
 
 RUN = json.dumps({"format": "pmnbmix run"})
+NEW = json.dumps({"format": "pmnbmix run", "result": {}})
 
 
 def write_run(target, text=RUN, force=False):
@@ -80,9 +81,9 @@ def test_a_folder_appears_complete_or_not_at_all(tmp_path):
 
 def test_an_earlier_run_is_replaced_in_one_step_where_asked(tmp_path):
     target = tmp_path / "run"
-    for text in ("old", "new"):
+    for text in (RUN, NEW):
         write_run(target, text, force=True)
-    assert (target / "run.json").read_text() == "new"
+    assert (target / "run.json").read_text() == NEW
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
@@ -97,9 +98,11 @@ def test_two_runs_under_one_name_are_both_kept(tmp_path, caplog):
     assert "appeared meanwhile" in caplog.text
 
 
-def test_where_replacing_fails_the_earlier_run_stays(tmp_path, monkeypatch):
+def test_where_replacing_fails_the_earlier_run_stays_and_the_new_one_is_beside_it(
+    tmp_path, monkeypatch, caplog
+):
     target = tmp_path / "run"
-    write_run(target, "old")
+    write_run(target)
     rename = Path.rename
 
     def second_fails(path, other):
@@ -108,10 +111,47 @@ def test_where_replacing_fails_the_earlier_run_stays(tmp_path, monkeypatch):
         return rename(path, other)
 
     monkeypatch.setattr(Path, "rename", second_fails)
-    with pytest.raises(OSError, match="No space"):
-        write_run(target, "new", force=True)
-    assert (target / "run.json").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert write_run(target, NEW, force=True).name == "run-2"
+    assert (target / "run.json").read_text() == RUN
+    assert (tmp_path / "run-2" / "run.json").read_text() == NEW
+    assert sorted(os.listdir(tmp_path)) == ["run", "run-2"]
+    assert "No space left on device" in caplog.text
+
+
+def test_what_is_no_run_any_more_when_the_work_is_done_is_not_replaced(tmp_path):
+    target = tmp_path / "run"
+    write_run(target)
+    with building(target, force=True) as made:
+        (made.partial / "run.json").write_text(NEW)
+        (target / "thesis.tex").write_text("years of work")
+    assert made.folder.name == "run-2"
+    assert (target / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_link_that_appears_meanwhile_is_left_alone(tmp_path):
+    target = tmp_path / "run"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_text(RUN)
+    for leads_to in ("other", "nowhere"):
+        with building(target, force=True) as made:
+            target.symlink_to(leads_to)
+        assert made.folder.name.startswith("run-")
+        assert os.readlink(target) == leads_to
+        target.unlink()
+    assert sorted(os.listdir(tmp_path)) == ["other", "run-2", "run-3"]
+
+
+def test_a_finished_run_that_can_be_moved_nowhere_is_kept_and_its_place_is_said(
+    tmp_path, monkeypatch
+):
+    def fails(path, other):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", fails)
+    with pytest.raises(ValueError, match=r"No space left on device.*finished, and is in"):
+        write_run(tmp_path / "run")
+    (left,) = tmp_path.iterdir()
+    assert (left / "run.json").read_text() == RUN
 
 
 def test_only_runs_are_ever_replaced(tmp_path):
@@ -165,9 +205,56 @@ def test_only_what_a_study_wrote_is_removed(tmp_path):
     assert os.listdir(kept) == ["notes.txt"]
 
 
+def test_a_study_stays_until_its_run_is_in_its_place(tmp_path):
+    kept = tmp_path / "run.unfinished"
+
+    def move_fails():
+        with unfinished(tmp_path / "run") as study:
+            kept.mkdir()
+            (kept / "study.json").write_text("{}")
+            (kept / "posterior_K1.nc").write_text("")
+            study.complete = True
+            raise OSError
+
+    with pytest.raises(OSError):
+        move_fails()
+    assert sorted(os.listdir(kept)) == ["posterior_K1.nc", "study.json"]
+
+
+def test_killed_while_a_study_is_removed_the_rest_of_it_can_be_gone_on_from(tmp_path, monkeypatch):
+    kept, removed = tmp_path / "run.unfinished", []
+    unlink = Path.unlink
+    monkeypatch.setattr(
+        Path, "unlink", lambda path, **options: (removed.append(path.name), unlink(path))
+    )
+    with unfinished(tmp_path / "run") as study:
+        kept.mkdir()
+        for name in ("study.json", "em_K1.json", "posterior_K1.nc", "map_K1.json"):
+            (kept / name).write_text("{}")
+        study.complete = True
+    # without its record a study is refused, and a posterior says that its point fits are there
+    assert removed[0] == "posterior_K1.nc"
+    assert removed[-1] == "study.json"
+    assert not kept.exists()
+
+
+def test_a_record_that_never_ends_is_no_run(tmp_path):
+    for content in ("pipe", "[" * 200_000):
+        folder = tmp_path / content[:4]
+        folder.mkdir()
+        if content == "pipe":
+            os.mkfifo(folder / "run.json")
+        else:
+            (folder / "run.json").write_text(content)
+        with pytest.raises(ValueError, match="not the folder of a run"):
+            check_target(folder, force=True)
+
+
 def test_the_first_free_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert free_folder("run").name == "run"
     (tmp_path / "run").mkdir()
     (tmp_path / "run-2").mkdir()
     assert free_folder("run").name == "run-3"
+    (tmp_path / "run-3").symlink_to("nowhere")
+    assert free_folder("run").name == "run-4"

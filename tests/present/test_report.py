@@ -161,6 +161,30 @@ def test_where_it_cannot_be_written(crab_choice, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("record", "kind", "text"),
+    [
+        (3, TypeError, "record must be a mapping, as run.json holds; got 3"),
+        ({"settings": 3}, TypeError, "record: settings must be a mapping by name; got 3"),
+        ({"settings": {1: 2}}, TypeError, r"record: settings .* got \{1: 2\}"),
+        ({"versions": ["pymc"]}, TypeError, "record: versions must be a mapping by name"),
+        ({"settings": {"spec": 3}}, TypeError, "record: spec must be a table; got 3"),
+        ({"settings": {"spec": {"prio": 3}}}, ValueError, "record: spec.*'prio'"),
+        ({"settings": {"command": "demo"}}, ValueError, "settings of demo must have a dataset"),
+    ],
+)
+def test_a_record_that_is_none_is_said_so(crab_choice, tmp_path, record, kind, text):
+    with pytest.raises(kind, match=text):
+        write_report(crab_choice, tmp_path / "report.html", record=record)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [3, None, b"report.html"])
+def test_a_path_that_is_no_name_is_said_so(crab_choice, path):
+    with pytest.raises(TypeError, match="path must be the name of a file"):
+        write_report(crab_choice, path)
+
+
 @pytest.fixture(scope="module")
 def browser():
     where = shutil.which("chromium") or shutil.which("google-chrome")

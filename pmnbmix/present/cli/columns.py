@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pmnbmix.present.cli import options
-from pmnbmix.present.cli.source import bad_input, interruptible
+from pmnbmix.present.cli.source import bad_input, followed, interruptible, target_file
 
 if TYPE_CHECKING:
     from pmnbmix.batch.result import ColumnFits
@@ -62,25 +67,30 @@ def columns(
 
     from pmnbmix.batch.columns import fit_columns
     from pmnbmix.batch.files import open_matrix
+    from pmnbmix.files import write_whole
 
     with bad_input(), interruptible():
         wanted = _components(components)
         target = out or Path(f"{file.name.split('.')[0]}-columns.zarr")
-        table = _check_target(target, force)
+        table = _is_table(target)
+        if os.path.exists(target) and os.path.exists(file) and target.samefile(file):
+            raise ValueError(f"{target} is the file that is read. Name another --out.")
+        place = target_file(target, force) if table else _target_folder(target, force)
         matrix, exposures = open_matrix(file, exposure)
         begun = time.perf_counter()
-        fits = fit_columns(
-            matrix,
-            wanted,
-            exposures,
-            max_components=max_components,
-            layer=layer,
-            out=None if table else target,
-            n_jobs=jobs,
-        )
+        with _replaced(place, force and not table):
+            fits = fit_columns(
+                matrix,
+                wanted,
+                exposures,
+                max_components=max_components,
+                layer=layer,
+                out=None if table else place,
+                n_jobs=jobs,
+            )
         seconds = time.perf_counter() - begun
         if table:
-            fits.to_frame().to_csv(target)
+            write_whole(place, fits.to_frame().to_csv())
     if as_json:
         typer.echo(json.dumps(_summary(fits, target, seconds), ensure_ascii=False))
     else:
@@ -100,26 +110,46 @@ def _components(text: str) -> Any:
         ) from None
 
 
-def _check_target(target: Path, force: bool) -> bool:
-    """Whether the fits go to a table; what is there is replaced only on request."""
-    import shutil
-
+def _is_table(target: Path) -> bool:
     suffix = target.suffix.lower()
     if suffix not in (".csv", ".zarr"):
         raise ValueError(f"--out must end in .zarr or .csv; got {str(target)!r}.")
-    if suffix == ".csv":
-        if target.exists() and not force:
-            raise ValueError(f"{target} exists. Name another file, or replace it with --force.")
-        if not target.absolute().parent.is_dir():
-            raise ValueError(f"{target.absolute().parent}: there is no such folder. Make it first.")
-        return True
-    if force and target.exists():
-        from pmnbmix.batch.result import ColumnFits
+    return suffix == ".csv"
 
+
+def _target_folder(target: Path, force: bool) -> Path:
+    """Folder that the fits go to, past links; what is there is replaced only where it is fits."""
+    from pmnbmix.batch.result import ColumnFits
+
+    folder = followed(target)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{target} is a file; fits go to a folder. Name another --out.")
+    if force and folder.exists() and any(folder.iterdir()):
         # only what this program wrote is removed
-        ColumnFits.read(target)
-        shutil.rmtree(target)
-    return False
+        ColumnFits.read(folder)
+    return folder
+
+
+@contextmanager
+def _replaced(folder: Path, force: bool) -> Iterator[None]:
+    """Move an earlier folder aside; it comes back where the block fails, else it is removed."""
+    if not (force and folder.exists()):
+        yield
+        return
+    old = folder.with_name(f".making-{secrets.token_hex(6)}-{folder.name}")
+    try:
+        folder.rename(old)
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: it cannot be replaced ({error.strerror}). Name another --out."
+        ) from None
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
 
 
 def _summary(fits: ColumnFits, target: Path, seconds: float) -> dict[str, Any]:

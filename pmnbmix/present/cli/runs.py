@@ -19,6 +19,7 @@ from pmnbmix.present.cli.source import (
     settings_of,
     shown_progress,
     target,
+    target_file,
 )
 
 
@@ -146,8 +147,7 @@ def report(
     Example: pmnbmix report pmnbmix-choose-cells
     """
     with bad_input():
-        if out is not None and out.exists() and not force:
-            raise ValueError(f"{out} exists. Name another file, or replace it with --force.")
+        file = None if out is None else target_file(out, force)
     from pmnbmix.present import tables
     from pmnbmix.present.folder import REPORT, read_run
     from pmnbmix.present.report import write_report
@@ -157,7 +157,7 @@ def report(
 
     with bad_input():
         result, record = read_run(run)
-        path = run / REPORT if out is None else out
+        path = run / REPORT if file is None else file
         write_report(result, path, record=record)
     if as_json:
         _print_json(record, run)
@@ -198,8 +198,9 @@ def _choose(
 
     with (
         bad_input(),
-        building(folder, force) as made,
+        # left last, when the run is in its place
         unfinished(folder) as kept,
+        building(folder, force) as made,
         interruptible(),
         shown_progress() as watch,
     ):
@@ -226,7 +227,8 @@ def _choose(
             seed=seed,
         )
         record = write_choice_run(made.partial, choice, settings)
-        kept.complete = not choice.note.startswith("Interrupted")
+        # a study that stopped early may have been interrupted afterwards; then it says both
+        kept.complete = "Interrupted" not in choice.note
     if not kept.complete:
         typer.echo(
             f"pmnbmix: interrupted; the same command with --out {made.folder} --force goes on.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _GZIP = b"\x1f\x8b"
 # As many bytes are read from standard input as from any file of counts.
 _LARGEST_INPUT = 2**31
+# Of all chains together; LOO fits the tail of the importance ratios, which fewer do not have.
+_FEWEST_DRAWS = 50
 
 
 @contextmanager
@@ -97,6 +101,11 @@ def _read_standard_input(columns: tuple[str | None, ...]) -> Counts:
     """Counts of a csv, gzipped or not, from standard input."""
     from pmnbmix.data.readers import read_counts
 
+    if sys.stdin is None:
+        raise ValueError(
+            "standard input is closed. Name a FILE, or pipe counts in: cat cells.csv | pmnbmix fit "
+            "-."
+        )
     content = sys.stdin.buffer.read(_LARGEST_INPUT + 1)
     if len(content) > _LARGEST_INPUT:
         raise ValueError(f"standard input: more than {_LARGEST_INPUT} bytes. Pass a file.")
@@ -133,6 +142,53 @@ def check_sampling(draws: int, chains: int) -> None:
         raise ValueError(f"--draws must be 4 or above; got {draws}.")
     if chains < 1:
         raise ValueError(f"--chains must be 1 or above; got {chains}.")
+    if draws * chains < _FEWEST_DRAWS:
+        raise ValueError(
+            f"--draws {draws} of --chains {chains} are {draws * chains} draws in all; LOO needs "
+            f"{_FEWEST_DRAWS} or more. Raise --draws."
+        )
+
+
+def followed(path: Path) -> Path:
+    """Where a path leads to, past links; of "." and "..", the name. Others stay as they are."""
+    try:
+        linked = stat.S_ISLNK(path.lstat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        linked = False
+    except OSError as error:
+        raise ValueError(
+            f"{path}: this name cannot be used ({error.strerror}). Name another --out."
+        ) from None
+    if not linked and path.name not in ("", ".."):
+        return path
+    end = Path(os.path.realpath(path))
+    if end.is_symlink():
+        raise ValueError(f"{path}: this link leads in a circle. Name another --out.")
+    return end
+
+
+def target_file(out: Path, force: bool) -> Path:
+    """File that a result goes to, past links, checked before the work.
+
+    Raises
+    ------
+    ValueError
+        Where it exists and ``force`` is false, is no file, or its folder is missing or cannot be
+        written to.
+    """
+    file = followed(out)
+    if file.is_dir():
+        raise ValueError(f"{out} is a folder; name a file in it.")
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{out} is not a file, so it cannot be replaced. Name another.")
+    if file.exists() and not force:
+        raise ValueError(f"{out} exists. Name another file, or replace it with --force.")
+    folder = file.absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: there is no such folder. Make it first.")
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{folder}: this folder cannot be written to. Name another --out.")
+    return file
 
 
 def target(out: Path | None, command: str, counts: Counts, force: bool) -> Path:
@@ -141,9 +197,8 @@ def target(out: Path | None, command: str, counts: Counts, force: bool) -> Path:
 
     if out is None:
         plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in counts.name)
-        folder = free_folder(f"pmnbmix-{command}-{plain}")
-    else:
-        folder = out
+        out = free_folder(f"pmnbmix-{command}-{plain}")
+    folder = followed(out)
     check_target(folder, force)
     return folder
 

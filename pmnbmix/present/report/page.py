@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import reprlib
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -18,9 +20,6 @@ from pmnbmix.present.report.figures import Figure, figures_of
 from pmnbmix.present.words import answer, components, doubts, gates, number, shown, standing
 from pmnbmix.selection.adequacy import loo_pit
 from pmnbmix.study import Choice, Fitted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _SHOWN_VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray")
 
@@ -57,18 +56,60 @@ def write_report(
     Raises
     ------
     TypeError
-        Where ``result`` is neither.
+        Where ``result`` is neither, ``path`` is no name of a file, or ``record`` or a part of it is
+        no mapping.
     ValueError
-        Where the folder does not exist or cannot be written to.
+        Where the folder does not exist or cannot be written to, or ``record`` has priors that are
+        none.
     """
     if not isinstance(result, Choice | Fitted):
         raise TypeError(
             f"a report needs a Choice, as choose_components() returns, or a Fitted; got "
             f"{type(result).__name__}."
         )
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"path must be the name of a file, such as 'report.html'; got {path!r} "
+            f"({type(path).__name__})."
+        )
+    if record is not None:
+        check_record(record, "record")
     if Path(path).is_dir():
         raise ValueError(f"{path} is a folder; name a file in it, such as report.html.")
     write_whole(path, render(result, record or {})[0])
+
+
+def check_record(record: Any, where: str) -> None:
+    """Check what a report takes from the record of a run.
+
+    Parameters
+    ----------
+    record
+    where : str
+        Stands before the text of an error.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no mapping, and priors that are none.
+    """
+    if not isinstance(record, Mapping):
+        raise TypeError(
+            f"{where} must be a mapping, as run.json holds; got {reprlib.repr(record)}."
+        )
+    for part in ("settings", "versions"):
+        found = record.get(part, {})
+        if not isinstance(found, Mapping) or not all(isinstance(name, str) for name in found):
+            raise TypeError(
+                f"{where}: {part} must be a mapping by name; got {reprlib.repr(found)}."
+            )
+    settings = record.get("settings", {})
+    if settings.get("spec") is not None:
+        MixtureSpec.from_dict(settings["spec"], f"{where}: spec")
+    if settings.get("command") == "demo" and "dataset" not in settings:
+        raise ValueError(
+            f"{where}: settings of demo must have a dataset; got {reprlib.repr(dict(settings))}."
+        )
 
 
 def render(result: Choice | Fitted, record: Mapping[str, Any]) -> tuple[str, tuple[Figure, ...]]:
