@@ -146,8 +146,8 @@ def diagnose(
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks the groups that are needed, or ``optima`` is of other counts or
-        another number of components.
+        Where the tree lacks the groups that are needed or has some that were edited apart, or
+        ``optima`` is of other counts or another number of components.
     """
     table = read_table(tree, counts)
     raw, _ = raw_draws(tree, names)

@@ -95,7 +95,8 @@ def relabel(
     Raises
     ------
     TypeError, ValueError
-        For another method or parameter, or a tree without the groups that are needed.
+        For another method or parameter, or a tree without the groups that are needed or with
+        groups that were edited apart.
 
     References
     ----------
@@ -109,6 +110,8 @@ def relabel(
        https://doi.org/10.1016/S0169-7161(05)25016-2
     """
     check_method(method)
+    if by is not None and not isinstance(by, str):
+        raise TypeError(f"by must be the name of a variable, such as 'means'; got {by!r}.")
     if method != "order" and by is not None:
         raise ValueError(f'by={by!r} belongs to method="order"; {method!r} has no such choice.')
     if pivot is not None and method not in ("ecr", "pra"):
@@ -279,8 +282,20 @@ def raw_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> tupl
 
 def _past_order(tree: xr.DataTree, draws: Draws) -> Order:
     if "relabelling" in tree.children:
-        past = tree["relabelling"].to_dataset()["permutation"]
-        return np.asarray(past.transpose("chain", "draw", "mixture_component").values, np.intp)
+        past = tree["relabelling"].to_dataset().get("permutation")
+        dims = ("chain", "draw", "mixture_component")
+        if past is not None and set(past.dims) == set(dims):
+            order = np.asarray(past.transpose(*dims).values, np.intp)
+            if (
+                order.shape == draws.means.shape
+                and (np.sort(order, axis=-1) == np.arange(draws.n_components)).all()
+            ):
+                return order
+        raise ValueError(
+            f"relabelling holds no permutation of {draws.n_components} components for each of the "
+            f"{draws.means.shape[:2]} (chain, draw). Take the tree as relabel() or sample() "
+            'returned it; where the labels are those of the sampler, del tree["relabelling"].'
+        )
     return np.broadcast_to(np.arange(draws.n_components), draws.means.shape)
 
 

@@ -11,6 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.mixture.groups import (
+    columns_of_rows,
+    difference,
+    refuse_edited_apart,
+    refuse_impossible,
+    refuse_no_number,
+    refuse_other_draws,
+    refuse_other_order,
+)
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import gather
 from pmnbmix.mixture.rows import draws_log_density, draws_responsibilities
@@ -25,6 +34,9 @@ Floats = NDArray[np.float64]
 _BLOCK_BYTES = 100_000_000
 # A Poisson draw beyond this would not be exact in floating point.
 _LARGEST_RATE = 2.0**52
+# Logarithms further from 0 are taken as this: a parameter that overflows is none, and one of 0 has
+# no log density.
+FURTHEST_LOG = 700.0
 # Under which keys of ``names`` a parameter may be found, and how it is made from what is there.
 _ON_OTHER_SCALES: dict[str, dict[str, Callable[[Floats], Floats]]] = {
     "weights": {"weights": lambda array: array},
@@ -76,11 +88,12 @@ class Draws:
 
     def log_prior(self, spec: MixtureSpec) -> Floats:
         """Log prior density in (weights, log means, log dispersions), (n_chains, n_draws)."""
-        return np.asarray(
-            spec.weights.log_density(self.weights)
-            + spec.log_means.log_density(np.log(self.means)).sum(-1)
-            + spec.log_dispersions.log_density(np.log(self.dispersions)).sum(-1)
-        )
+        with np.errstate(divide="ignore"):
+            return np.asarray(
+                spec.weights.log_density(self.weights)
+                + spec.log_means.log_density(np.log(self.means)).sum(-1)
+                + spec.log_dispersions.log_density(np.log(self.dispersions)).sum(-1)
+            )
 
     def log_density(self, table: CountTable) -> Floats:
         """Log density of every row under every draw, (n_chains, n_draws, n_unique)."""
@@ -115,16 +128,21 @@ def pack(draws: Draws) -> Floats:
 
 
 def unpack(packed: Floats) -> Draws:
-    """Draws of the coordinates of NUTS (chain, draw, 3k - 1)."""
+    """Draws of the coordinates of NUTS (chain, draw, 3k - 1), none of them 0 or infinite."""
     k = (packed.shape[-1] + 1) // 3
     logits = np.concatenate([packed[..., : k - 1], np.zeros((*packed.shape[:-1], 1))], axis=-1)
     logits -= logits.max(axis=-1, keepdims=True)
-    weights = np.exp(logits)
+    weights = exp_in_range(logits)
     return Draws(
         weights=weights / weights.sum(axis=-1, keepdims=True),
-        means=np.exp(packed[..., k - 1 : 2 * k - 1]),
-        dispersions=np.exp(packed[..., 2 * k - 1 :]),
+        means=exp_in_range(packed[..., k - 1 : 2 * k - 1]),
+        dispersions=exp_in_range(packed[..., 2 * k - 1 :]),
     )
+
+
+def exp_in_range(logs: Floats) -> Floats:
+    """Exponentials that neither underflow nor overflow."""
+    return np.asarray(np.exp(np.clip(logs, -FURTHEST_LOG, FURTHEST_LOG)))
 
 
 def predict_counts(draws: Draws, exposure: Floats, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -136,12 +154,14 @@ def predict_counts(draws: Draws, exposure: Floats, rng: np.random.Generator) -> 
     for j in range(draws.n_components - 1):
         labels += uniform > edges[..., j : j + 1]
     means = np.take_along_axis(draws.means, labels.astype(np.intp), axis=-1)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         inverse = 1.0 / draws.dispersions
     inv_disps = np.take_along_axis(inverse, labels.astype(np.intp), axis=-1)
     finite = np.isfinite(inv_disps)
-    rate = means * exposure
-    rate[finite] *= rng.standard_gamma(inv_disps[finite]) / inv_disps[finite]
+    with np.errstate(over="ignore"):
+        # a finite rate, for an infinite one times a frailty of 0 would be NaN
+        rate = np.minimum(means * exposure, np.finfo(np.float64).max)
+        rate[finite] *= rng.standard_gamma(inv_disps[finite]) / inv_disps[finite]
     return rng.poisson(np.minimum(rate, _LARGEST_RATE))
 
 
@@ -164,14 +184,13 @@ def read_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> Dra
     Raises
     ------
     TypeError
-        Where ``tree`` is no DataTree.
+        Where ``tree`` is no DataTree, or ``names`` no mapping of str to str.
     ValueError
-        Where the group, a variable or a dimension is missing, or draws are no parameters.
+        Where the group, a variable or a dimension is missing, draws are no parameters, or another
+        group that is read beside the posterior has other draws.
     """
     posterior = group(tree, "posterior", "sample()").to_dataset()
-    for key in names or ():
-        if key not in NAMES:
-            raise ValueError(f"names has no key {key!r}; it has {', '.join(NAMES)}.")
+    _check_names(names)
     arrays = []
     for name in PARAMETERS:
         key, variable = _find_variable(posterior, name, names)
@@ -180,12 +199,27 @@ def read_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> Dra
         )
         with np.errstate(divide="ignore", over="ignore"):
             arrays.append(_ON_OTHER_SCALES[name][key](array))
-    _refuse_impossible(*arrays)
+    refuse_edited_apart(tree)
+    refuse_impossible(*arrays)
     total = arrays[0].sum(axis=-1, keepdims=True)
     if np.abs(total - 1.0).max() > 1e-12:
         # of single precision
         arrays[0] = arrays[0] / total
     return Draws(*arrays)
+
+
+def _check_names(names: object) -> None:
+    if names is None:
+        return
+    if not isinstance(names, Mapping) or not all(
+        isinstance(entry, str) for pair in names.items() for entry in pair
+    ):
+        raise TypeError(
+            f"names must be a mapping of str to str, such as {{'means': 'mu'}}; got {names!r}."
+        )
+    for key in names:
+        if key not in NAMES:
+            raise ValueError(f"names has no key {key!r}; it has {', '.join(NAMES)}.")
 
 
 def component_dims(dataset: xr.Dataset, names: Mapping[str, str] | None) -> set[str]:
@@ -238,40 +272,6 @@ def component_dim(variable: xr.DataArray, names: Mapping[str, str] | None) -> st
     return others[0]
 
 
-def _refuse_impossible(weights: Floats, means: Floats, dispersions: Floats) -> None:
-    """Raise a ValueError where draws from elsewhere are no parameters of a mixture."""
-    if not weights.shape == means.shape == dispersions.shape:
-        raise ValueError(
-            f"weights, means and dispersions have shapes {weights.shape}, {means.shape} and "
-            f"{dispersions.shape}; expected the same (chain, draw, component)."
-        )
-    if weights.size == 0:
-        raise ValueError(f"there are no draws: shape {weights.shape}.")
-    checks = {
-        "weights": (weights, weights >= 0.0, "0 or more"),
-        "means": (means, (means >= 0.0) & np.isfinite(means), "0 or more and finite"),
-        "dispersions": (
-            dispersions,
-            (dispersions >= 0.0) & np.isfinite(dispersions),
-            "0 or more and finite",
-        ),
-    }
-    for name, (array, good, expected) in checks.items():
-        if not good.all():
-            chain, draw, j = np.argwhere(~good)[0]
-            raise ValueError(
-                f"{name} of chain {chain}, draw {draw}, component {j} is {array[chain, draw, j]}; "
-                f"expected {expected}. Check names: logarithms and inverses have keys of their own."
-            )
-    off = np.abs(weights.sum(axis=-1) - 1.0) > 1e-6
-    if off.any():
-        chain, draw = np.argwhere(off)[0]
-        raise ValueError(
-            f"weights of chain {chain}, draw {draw} sum to {weights[chain, draw].sum()}; "
-            "expected 1."
-        )
-
-
 def read_table(tree: xr.DataTree, counts: Counts | None = None) -> CountTable:
     """Read the unique rows from the ``unique_rows`` group of a tree, or from counts."""
     if counts is not None:
@@ -280,58 +280,144 @@ def read_table(tree: xr.DataTree, counts: Counts | None = None) -> CountTable:
         if "unique_rows" in tree.children:
             _refuse_other_rows(read_table(tree), counts.table)
         return counts.table
-    maker = "Pass counts=... with draws of another sampler; sample()"
-    rows = group(tree, "unique_rows", maker).to_dataset()
-    return CountTable(
-        *(np.asarray(rows[name].values, np.float64) for name in ("value", "exposure", "frequency"))
-    )
+    node = group(tree, "unique_rows", "Pass counts=... with draws of another sampler; sample()")
+    refuse_other_order(node, "unique_rows")
+    return CountTable(*columns_of_rows(node.to_dataset()))
 
 
 def read_spec(tree: xr.DataTree) -> MixtureSpec | None:
     """Specification of the model that a tree is a posterior of; None where it does not say."""
-    spec = tree.attrs.get("spec")
-    return None if spec is None else MixtureSpec.from_dict(json.loads(spec))
+    text = tree.attrs.get("spec")
+    if text is None:
+        return None
+    try:
+        spec = MixtureSpec.from_dict(json.loads(text))
+        # refuses what was not resolved, which no posterior can be of
+        spec.sampling_numbers()
+    # RecursionError: brackets within brackets without end
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"the attribute 'spec' of the tree is {str(text)[:80]!r}; expected the JSON of a "
+            f"resolved MixtureSpec, as sample() writes it ({error}). Load the tree again, or go "
+            'on without its priors: del tree.attrs["spec"].'
+        ) from None
+    return spec
+
+
+def read_log_density(tree: xr.DataTree) -> xr.DataArray:
+    """Stored log density of every unique row under every draw.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+
+    Returns
+    -------
+    DataArray
+        (chain, draw, unique_row), named as the counts are; rows are those of `read_table`.
+
+    Raises
+    ------
+    ValueError
+        Where there is none, its draws are not those of the posterior or its rows not those of the
+        group ``unique_rows``, or a log density is NaN.
+    """
+    name, expected = "log_likelihood_unique", ("chain", "draw", "unique_row")
+    node = group(tree, name, "sample()")
+    refuse_other_draws(tree, name)
+    refuse_other_order(node, name)
+    variable = next(iter(node.to_dataset().data_vars.values()), None)
+    if variable is None or set(variable.dims) != set(expected):
+        found = "no variable" if variable is None else f"one of dimensions {variable.dims}"
+        raise ValueError(
+            f"{name} has {found}; expected one of {expected}. Take the tree as sample() made it."
+        )
+    if "unique_rows" in tree.children:
+        frequency = read_table(tree).frequency
+        _refuse_other_size(variable, frequency.size)
+        stored = variable.coords.get("frequency")
+        if stored is not None and not np.array_equal(stored.values, frequency):
+            raise ValueError(
+                f"frequency of {name} is not that of unique_rows. Take the tree as sample() made "
+                "it."
+            )
+    ordered = variable.transpose(*expected)
+    refuse_no_number(ordered.values, name)
+    return ordered
 
 
 def row_log_density(tree: xr.DataTree, draws: Draws, table: CountTable) -> Floats:
     """Log density of every unique row, (chain, draw, unique_row), as stored or else made anew."""
     if "log_likelihood_unique" not in tree.children:
         return draws.log_density(table)
-    variable = next(iter(tree["log_likelihood_unique"].to_dataset().data_vars.values()))
-    return np.asarray(variable.transpose("chain", "draw", "unique_row").values)
+    stored = read_log_density(tree)
+    _refuse_other_size(stored, table.values.size)
+    return np.asarray(stored.values)
+
+
+def _refuse_other_size(stored: xr.DataArray, n_unique: int) -> None:
+    if stored.sizes["unique_row"] != n_unique:
+        raise ValueError(
+            f"log_likelihood_unique has {stored.sizes['unique_row']} rows, but there are "
+            f"{n_unique} distinct (count, exposure). Take the tree as sample() made it, with the "
+            "counts it was fitted to."
+        )
 
 
 def log_prior_of(tree: xr.DataTree) -> Floats | None:
     """Log prior density of every draw, (chain, draw); None where the tree does not have it."""
     if "log_prior" not in tree.children:
         return None
-    total = np.zeros([tree["log_prior"].sizes[dim] for dim in ("chain", "draw")])
-    for variable in tree["log_prior"].to_dataset().data_vars.values():
+    refuse_other_draws(tree, "log_prior")
+    dataset = tree["log_prior"].to_dataset()
+    total = np.zeros([dataset.sizes[dim] for dim in ("chain", "draw")])
+    for name, variable in dataset.data_vars.items():
         others = [dim for dim in variable.dims if dim not in ("chain", "draw")]
-        total += variable.sum(others).transpose("chain", "draw").values
+        if len(others) != variable.ndim - 2:
+            raise ValueError(
+                f"log_prior has {name!r} of dimensions {variable.dims}; expected chain and draw "
+                "among them. Take the tree as sample() made it."
+            )
+        # by default xarray leaves NaN out
+        part = variable.sum(others, skipna=False).transpose("chain", "draw").values
+        refuse_no_number(part, f"log_prior of {name}")
+        total += part
     return total
 
 
 def _refuse_other_rows(own: CountTable, other: CountTable) -> None:
-    same = own.values.shape == other.values.shape and all(
-        np.array_equal(getattr(own, name), getattr(other, name))
-        for name in ("values", "exposure", "frequency")
-    )
-    if not same:
+    differs = difference(own, other, ("the tree", "counts"))
+    if differs:
         raise ValueError(
             f"counts are {other.n:.0f} observations with sum {other.frequency @ other.values:.0f}, "
             f"but the tree says it was fitted to {own.n:.0f} with sum "
-            f"{own.frequency @ own.values:.0f}. Leave counts out, or pass those of the fit."
+            f"{own.frequency @ own.values:.0f}: {differs}. Leave counts out, or pass those of the "
+            "fit."
         )
 
 
 def row_of_observation(tree: xr.DataTree) -> NDArray[np.int64]:
     """Unique row of each observation; in the order of the rows where the counts' was not kept."""
-    rows = group(tree, "unique_rows", "sample()").to_dataset()
-    if "row_of_obs" in rows:
-        return np.asarray(rows["row_of_obs"].values, dtype=np.int64)
-    frequency = rows["frequency"].values.astype(np.int64)
-    return np.repeat(np.arange(frequency.size), frequency)
+    # "sample()", for another sampler's draws are of no observations until from_datatree says so
+    group(tree, "unique_rows", "sample()")
+    frequency = read_table(tree).frequency
+    rows = tree["unique_rows"].to_dataset()
+    if "row_of_obs" not in rows:
+        return np.repeat(np.arange(frequency.size), frequency.astype(np.int64))
+    row = np.asarray(rows["row_of_obs"].values)
+    if row.ndim != 1 or row.dtype.kind not in "iu" or row.min(initial=0) < 0:
+        raise ValueError(
+            f"row_of_obs of unique_rows has shape {row.shape} and type {row.dtype}; expected the "
+            "row of each observation, 0 or above. Take the tree as sample() made it."
+        )
+    times = np.bincount(row, minlength=frequency.size)
+    if not np.array_equal(times, frequency):
+        raise ValueError(
+            f"row_of_obs has {row.size} observations in {np.count_nonzero(times)} rows, but by "
+            f"frequency there are {frequency.sum():.0f} in {frequency.size}, or others. Take the "
+            "tree as sample() made it; for fewer observations, fit those."
+        )
+    return np.asarray(row, dtype=np.int64)
 
 
 def fingerprint(counts: Counts) -> dict[str, float]:

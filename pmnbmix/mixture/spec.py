@@ -28,6 +28,14 @@ LARGEST_N_COMPONENTS = 100
 _LARGEST_BITS = 1000
 # Beyond it the constant of a Dirichlet is lost to rounding.
 _LARGEST_CONCENTRATION = 1e12
+# Below it draws of the weights are 0 or 1 in floats.
+_SMALLEST_CONCENTRATION = 1e-6
+# "auto" comes to 268 at most, of counts up to 2**53 and exposures of 1e-100 to 1e100; beyond 354 a
+# squared mean overflows.
+_LARGEST_LOC = 300.0
+# A scale below pins the parameter, and its precision overflows in the end; one above is as good as
+# flat wherever exp() has a value.
+_SCALES = (1e-3, 1e6)
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -75,7 +83,7 @@ class DirichletPrior:
     Parameters
     ----------
     concentration : float
-        Above 0, at most 1e12. 1 is flat; 2, the default, keeps weights off 0, where a component
+        1e-6 to 1e12. 1 is flat; 2, the default, keeps weights off 0, where a component
         would be empty.
     """
 
@@ -87,6 +95,12 @@ class DirichletPrior:
             raise ValueError(
                 f"concentration must be at most {_LARGEST_CONCENTRATION:g}, where weights are "
                 f"equal already; got {self.concentration!r}."
+            )
+        if float(self.concentration) < _SMALLEST_CONCENTRATION:
+            raise ValueError(
+                f"concentration must be at least {_SMALLEST_CONCENTRATION:g}, where one weight is "
+                f"1 and the others are 0 already; got {self.concentration!r}. A sparse prior has "
+                "0.01 to 0.1."
             )
         object.__setattr__(self, "concentration", float(self.concentration))
 
@@ -106,10 +120,11 @@ class NormalPrior:
     Parameters
     ----------
     loc : float or "auto"
-        Centre, in log units. "auto" (log means only) is the log of the overall rate of the counts.
+        Centre, in log units, -300 to 300. "auto" (log means only) is the log of the overall rate
+        of the counts.
     scale : float
-        Standard deviation in log units, above 0; ``inf`` makes the prior flat, which has a point
-        estimate but no proper posterior.
+        Standard deviation in log units, 0.001 to 1e6; ``inf`` makes the prior flat, which has a
+        point estimate but no proper posterior.
     """
 
     loc: float | Literal["auto"]
@@ -118,8 +133,19 @@ class NormalPrior:
     def __post_init__(self) -> None:
         if not (isinstance(self.loc, str) and self.loc == "auto"):
             _check_number("loc", self.loc)
+            if abs(float(self.loc)) > _LARGEST_LOC:
+                raise ValueError(
+                    f"loc must be from {-_LARGEST_LOC:g} to {_LARGEST_LOC:g}, for it is the "
+                    f"logarithm of a mean or dispersion; got {self.loc!r}. Take the logarithm of "
+                    "what you expect."
+                )
             object.__setattr__(self, "loc", float(self.loc))
         _check_number("scale", self.scale, positive=True, infinite=True)
+        if not (math.isinf(self.scale) or _SCALES[0] <= float(self.scale) <= _SCALES[1]):
+            raise ValueError(
+                f"scale must be from {_SCALES[0]:g} to {_SCALES[1]:g}, or inf for a flat prior; "
+                f"got {self.scale!r}. It is in log units: the default, 2, is a factor of e**2 = 7."
+            )
         object.__setattr__(self, "scale", float(self.scale))
 
     def log_density(self, values: Floats) -> Floats:

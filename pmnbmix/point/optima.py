@@ -293,9 +293,11 @@ def judge_points(
 
 def _same_pairs(points: Floats) -> NDArray[np.bool_]:
     """Whether two components are the same distribution to about a percent, (m, k, k)."""
-    means = np.exp(points[:, 1])
-    # dispersions matter only by the variance they add: m + dispersion m^2
-    spread = np.sqrt(means + np.exp(points[:, 2]) * means**2)
-    allowed = 0.01 * np.maximum(spread[:, :, None], spread[:, None, :])
-    near = np.abs(means[:, :, None] - means[:, None, :]) <= allowed
-    return np.asarray(near & (np.abs(spread[:, :, None] - spread[:, None, :]) <= allowed))
+    # what is beyond floats is the same as nothing
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = np.exp(points[:, 1])
+        # dispersions matter only by the variance they add: m + dispersion m^2
+        spread = np.sqrt(means + np.exp(points[:, 2]) * means**2)
+        allowed = 0.01 * np.maximum(spread[:, :, None], spread[:, None, :])
+        near = np.abs(means[:, :, None] - means[:, None, :]) <= allowed
+        return np.asarray(near & (np.abs(spread[:, :, None] - spread[:, None, :]) <= allowed))

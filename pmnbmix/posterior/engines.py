@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import warnings
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.draws import unpack
+from pmnbmix.mixture.draws import FURTHEST_LOG, unpack
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target
 from pmnbmix.posterior.handover import nutpie_model
@@ -149,7 +149,7 @@ def run_nutpie(
                 wait(running)
         finally:
             stop.set()
-    found = {chain: job.result() for chain, job in enumerate(running)}
+    found = {chain: _result(job, chain) for chain, job in enumerate(running)}
     traces = {chain: trace for chain, trace in found.items() if trace is not None}
     if interrupted:
         traces = _worth_keeping(traces)
@@ -177,6 +177,18 @@ def run_nutpie(
         kept=kept,
         complete=not interrupted,
     )
+
+
+def _result(job: Future[xr.DataTree | None], chain: int) -> xr.DataTree | None:
+    """Trace of a chain; where nutpie failed, an error without the trace of what it is built of."""
+    try:
+        return job.result()
+    except RuntimeError as error:
+        reason = next(iter(str(error).splitlines()), "no reason given")
+        raise RuntimeError(
+            f"NUTS failed in chain {chain} ({reason}): the log posterior has no value or no slope "
+            "where it started. Use priors nearer to the counts, or fewer components."
+        ) from None
 
 
 def _worth_keeping(traces: dict[int, xr.DataTree]) -> dict[int, xr.DataTree]:
@@ -236,7 +248,8 @@ def run_pymc(
     )
     advance(1, 1)
     posterior = trace["posterior"].to_dataset()
-    weights = posterior["weights"].values
+    # a weight of 0 has no logarithm
+    weights = np.maximum(posterior["weights"].values, np.exp(-FURTHEST_LOG))
     packed = np.concatenate(
         [
             np.log(weights[..., :-1]) - np.log(weights[..., -1:]),

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts, CountTable
-from pmnbmix.mixture.draws import Draws, predict_counts
+from pmnbmix.mixture.draws import Draws, exp_in_range, predict_counts
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.tree import STORED_BYTES
@@ -51,8 +51,9 @@ def prior_draws(spec: MixtureSpec, n: int, rng: np.random.Generator) -> Draws:
     shape = (1, n, k)
     return Draws(
         weights=rng.dirichlet(np.full(k, spec.weights.concentration), size=(1, n)),
-        means=np.exp(rng.normal(float(spec.log_means.loc), spec.log_means.scale, shape)),
-        dispersions=np.exp(
+        # a wide prior reaches beyond all floats
+        means=exp_in_range(rng.normal(float(spec.log_means.loc), spec.log_means.scale, shape)),
+        dispersions=exp_in_range(
             rng.normal(float(spec.log_dispersions.loc), spec.log_dispersions.scale, shape)
         ),
     )
@@ -122,22 +123,30 @@ def _evenly(draws: Draws, most: int) -> tuple[Draws, NDArray[np.intp]]:
 def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dataset:
     """How often each value is predicted in the data set of each draw.
 
-    With one exposure the frequencies are multinomial; else counts are drawn one by one. Both for
-    as many draws of each chain, evenly spaced, as the limits on memory and time allow.
+    With one exposure, or a few that many observations share, the frequencies are multinomial; else
+    counts are drawn one by one. Both for as many draws of each chain, evenly spaced, as the limits
+    on memory and time allow.
     """
     n_chains, n_draws, _ = draws.means.shape
     table = counts.table
     largest = int(min(2 * table.values.max() + 10, 10_000))
     # the densities of all values are made first, in as much memory again
     room = int(np.clip(STORED_BYTES // (16 * n_chains * (largest + 1)), 5, n_draws))
-    if (table.exposure == table.exposure[0]).all():
+    exposures, which = np.unique(table.exposure, return_inverse=True)
+    cells = exposures.size * (largest + 1)
+    if exposures.size == 1 or cells <= counts.n:
+        if exposures.size > 1:
+            room = int(np.clip(_PREDICTED["posterior_predictive"] // (cells * n_chains), 5, room))
         few, chosen = _evenly(draws, room)
         values = np.arange(largest, dtype=np.float64)
-        every = CountTable(values, np.full(largest, table.exposure[0]), np.ones(largest))
-        density = np.exp(few.log_density(every))
-        above = np.maximum(1.0 - density.sum(-1, keepdims=True), 0.0)
-        share = np.concatenate([density, above], axis=-1)
-        times = rng.multinomial(counts.n, share / share.sum(-1, keepdims=True))
+        times = np.zeros((n_chains, chosen.size, largest + 1), dtype=np.int64)
+        sharing = np.bincount(which, table.frequency).astype(np.int64)
+        for exposure, n in zip(exposures, sharing, strict=True):
+            every = CountTable(values, np.full(largest, exposure), np.ones(largest))
+            density = np.exp(few.log_density(every))
+            above = np.maximum(1.0 - density.sum(-1, keepdims=True), 0.0)
+            share = np.concatenate([density, above], axis=-1)
+            times += rng.multinomial(n, share / share.sum(-1, keepdims=True))
     else:
         kept = int(np.clip(_PREDICTED["posterior_predictive"] // (counts.n * n_chains), 5, room))
         chosen = np.linspace(0, n_draws - 1, kept).astype(np.intp)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -14,7 +15,14 @@ from numpy.typing import NDArray
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import write_whole
 from pmnbmix.hdf5 import refuse_unreadable
-from pmnbmix.mixture.draws import Draws, group, read_draws, read_table, row_of_observation
+from pmnbmix.mixture.draws import (
+    Draws,
+    group,
+    read_draws,
+    read_log_density,
+    read_table,
+    row_of_observation,
+)
 from pmnbmix.mixture.params import PARAMETERS
 
 Floats = NDArray[np.float64]
@@ -139,7 +147,8 @@ def add_log_likelihood(tree: xr.DataTree) -> xr.DataTree:
     Raises
     ------
     ValueError
-        Where it would take more than 1 GB; `loo` gives the same number from the unique rows.
+        Where it would take more than 1 GB (`loo` gives the same number from the unique rows), or
+        groups of the tree were edited apart.
     """
     refuse_above_limit(
         _expanded_bytes(tree),
@@ -159,14 +168,12 @@ def refuse_above_limit(size: float, what: str, instead: str) -> None:
 
 
 def _with_log_likelihood(tree: xr.DataTree) -> xr.DataTree:
-    unique = group(tree, "log_likelihood_unique", "sample()").to_dataset()
-    inverse = row_of_observation(tree)
-    name, rows = next(iter(unique.data_vars.items()))
-    rows = rows.transpose("chain", "draw", "unique_row")
+    rows, inverse = read_log_density(tree), row_of_observation(tree)
+    unique = tree["log_likelihood_unique"].to_dataset()
     new = tree.copy()
     new["log_likelihood"] = xr.DataTree(
         xr.Dataset(
-            {name: (("chain", "draw", "obs"), np.take(rows.values, inverse, axis=2))},
+            {rows.name: (("chain", "draw", "obs"), np.take(rows.values, inverse, axis=2))},
             coords={
                 "chain": unique["chain"].values,
                 "draw": unique["draw"].values,
@@ -180,7 +187,7 @@ def _with_log_likelihood(tree: xr.DataTree) -> xr.DataTree:
 def _expanded_bytes(tree: xr.DataTree) -> float:
     rows = group(tree, "log_likelihood_unique", "sample()").to_dataset()
     n = float(rows["frequency"].sum())
-    return 8.0 * n * rows.sizes["chain"] * rows.sizes["draw"]
+    return 8.0 * n * rows.sizes.get("chain", 1) * rows.sizes.get("draw", 1)
 
 
 def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
@@ -195,17 +202,18 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        Where ``tree`` is no DataTree.
+        Where ``tree`` is no DataTree, or ``path`` no path.
     ValueError
-        Where the folder does not exist or cannot be written to.
+        Where the folder does not exist or cannot be written to, or no file can have that name.
     """
     if not isinstance(tree, xr.DataTree):
         raise TypeError(f"save needs an xarray.DataTree; got {type(tree).__name__}.")
+    file = _as_file(path)
     # made in memory first: on a full disk HDF5 may end the whole process
     with io.BytesIO() as buffer:
         tree.to_netcdf(buffer, engine="h5netcdf")
         with buffer.getbuffer() as content:
-            write_whole(path, content)
+            write_whole(file, content)
 
 
 def load(path: str | os.PathLike[str]) -> MixtureTree:
@@ -222,11 +230,13 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
 
     Raises
     ------
+    TypeError
+        Where ``path`` is no path.
     ValueError
         Where the file is missing, is no netCDF file of this package, unpacks to over 16 GB,
         leads to other files, or holds over 100 groups or 2,000 variables.
     """
-    file = Path(path)
+    file = _as_file(path)
     if not file.is_file():
         raise ValueError(f"{file}: there is no such file. Check the path.")
     try:
@@ -256,6 +266,26 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     if draws.n_samples == 0 or table.values.size == 0:
         raise ValueError(f"{file}: this file holds no draws or no counts.")
     return tree
+
+
+def _as_file(path: object) -> Path:
+    """Path of a file that may be there or not."""
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise TypeError(
+            f"path must be a str or os.PathLike; got {path!r} of type {type(path).__name__}. Name "
+            'a file, such as "tree.nc".'
+        )
+    file = Path(path)
+    try:
+        # what no file can be called is an error here, and a file that is missing is none
+        with suppress(FileNotFoundError, NotADirectoryError):
+            file.stat()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(file)[:80]!r} cannot be the path of a file "
+            f"({getattr(error, 'strerror', None) or error}). Name another one."
+        ) from None
+    return file
 
 
 def _check_content(file: Path) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.counts import Counts, CountTable
 from pmnbmix.labels.diagnose import Diagnosis, label_weakness
 from pmnbmix.labels.gates import check_gates
 from pmnbmix.labels.relabel import relabel
 from pmnbmix.mixture.draws import Draws, read_draws, read_spec, read_table, row_log_density
+from pmnbmix.mixture.groups import difference
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import best_permutations
 from pmnbmix.selection.distances import distances
@@ -32,6 +33,7 @@ _WEAK = (
     "weak labels: components can hardly be told apart, and relabelling decides which is which; use "
     "the density of the mixture"
 )
+_SAME = "Compare fits of the same counts."
 # Differences count up to this many posterior standard deviations when components are matched.
 _CAP = 10.0
 
@@ -70,7 +72,7 @@ def compare_estimates(
     Raises
     ------
     TypeError
-        Where an argument is neither a point fit nor a tree.
+        Where an argument is neither a point fit nor a tree, or ``diagnosis`` no Diagnosis.
     ValueError
         Where nothing is given, or numbers of components or counts differ.
 
@@ -81,17 +83,23 @@ def compare_estimates(
     """
     import pandas as pd
 
-    trees = {
-        name: _as_tree(name, estimate)
+    if diagnosis is not None and not isinstance(diagnosis, Diagnosis):
+        raise TypeError(
+            f"diagnosis must be what diagnose() returned; got {type(diagnosis).__name__}. Leave it "
+            "out to have it made."
+        )
+    estimates = {
+        name: estimate
         for name, estimate in (("em", em), ("map", map), ("nuts", nuts))
         if estimate is not None
     }
+    trees = {name: _as_tree(name, estimate) for name, estimate in estimates.items()}
     if not trees:
         raise ValueError("nothing to compare: pass at least one of em=, map= and nuts=.")
     sizes = {name: read_draws(tree).n_components for name, tree in trees.items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(f"the numbers of components differ: {sizes}. Compare equal numbers.")
-    _same_counts(trees)
+    _same_counts(estimates, trees)
     k = next(iter(sizes.values()))
     index = pd.Index([f"{name}[{j}]" for name in PARAMETERS for j in range(k)], name="parameter")
     table = pd.DataFrame(index=index)
@@ -198,8 +206,8 @@ def _heights(
     return {**heights, "log_posterior": posterior} if posterior else heights
 
 
-def _same_counts(trees: dict[str, xr.DataTree]) -> None:
-    """Check that trees which say what counts they are of say the same."""
+def _same_counts(estimates: dict[str, Any], trees: dict[str, xr.DataTree]) -> None:
+    """Check that estimates which say what counts they are of say the same."""
     known = {
         name: {key: tree.attrs[key] for key in _FINGERPRINT}
         for name, tree in trees.items()
@@ -210,8 +218,32 @@ def _same_counts(trees: dict[str, xr.DataTree]) -> None:
             if not math.isclose(value, second[key], rel_tol=1e-9):
                 raise ValueError(
                     f"{one} and {other} are of different counts: {key.replace('_', ' ')} "
-                    f"{value:g} and {second[key]:g}. Compare fits of the same counts."
+                    f"{value:g} and {second[key]:g}. {_SAME}"
                 )
+    # sums can agree by chance
+    tables = {name: _table_of(estimates[name], tree) for name, tree in trees.items()}
+    for one, other in itertools.combinations(tables, 2):
+        (first_rows, sure), (second_rows, also) = tables[one], tables[other]
+        if first_rows is None or second_rows is None:
+            continue
+        differs = difference(first_rows, second_rows, (one, other), by_value=not (sure and also))
+        if differs:
+            raise ValueError(f"{one} and {other} are of different counts: {differs}. {_SAME}")
+
+
+def _table_of(estimate: Any, tree: xr.DataTree) -> tuple[CountTable | None, bool]:
+    """Rows that an estimate is of, as far as it knows them, and whether with their exposures."""
+    counts = getattr(estimate, "counts", None)
+    if isinstance(counts, Counts):
+        return counts.table, True
+    if "unique_rows" in tree.children:
+        return read_table(tree), True
+    if "observed_data" in tree.children:
+        variable = next(iter(tree["observed_data"].to_dataset().data_vars.values()), None)
+        if variable is not None and variable.dims == ("obs",):
+            values, times = np.unique(np.asarray(variable.values, np.float64), return_counts=True)
+            return CountTable(values, np.ones(values.size), times.astype(np.float64)), False
+    return None, False
 
 
 def _heavy_tails(draws: Floats, spread: Floats) -> NDArray[np.bool_]:

@@ -13,7 +13,16 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from pmnbmix.data.counts import CountTable
-from pmnbmix.mixture.draws import pack, read_draws, read_spec, read_table, unpack
+from pmnbmix.mixture.draws import (
+    FURTHEST_LOG,
+    Draws,
+    pack,
+    read_draws,
+    read_spec,
+    read_table,
+    unpack,
+)
+from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.seeds import as_rng
 
@@ -27,6 +36,12 @@ MOST_COMPONENTS = 6
 # Degrees of freedom of the proposal: heavier tails than the posterior's, mostly.
 _FREEDOM = 5
 _MAX_ITER = 1000
+# Half a chain must have an effective sample size.
+_LEAST_PER_CHAIN = 8
+_STUCK = (
+    "chains are stuck, or have hardly moved. diagnose() says which; sample again, longer, before "
+    "the evidence is asked for."
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,8 @@ def log_evidence(
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks its priors, or has more than 6 components or fewer than 100 draws.
+        Where the tree lacks its priors, has more than 6 components, fewer than 100 draws or 8 a
+        chain, draws at the end of what floats can hold, or chains that are stuck.
 
     References
     ----------
@@ -84,6 +100,11 @@ def log_evidence(
             "the tree does not say what its priors were, so there is no evidence to compute. Pass "
             "what sample() returned."
         )
+    if not spec.is_proper:
+        raise ValueError(
+            "the attribute 'spec' of the tree has a flat prior (scale = inf), under which there is "
+            "no evidence. Sample under proper priors."
+        )
     k = draws.n_components
     if k > MOST_COMPONENTS:
         raise ValueError(
@@ -92,15 +113,40 @@ def log_evidence(
         )
     if draws.n_samples < 100:
         raise ValueError(f"there are {draws.n_samples} draws; at least 100 are needed.")
+    if draws.means.shape[1] < _LEAST_PER_CHAIN:
+        raise ValueError(
+            f"chains have {draws.means.shape[1]} draws; at least {_LEAST_PER_CHAIN} are needed. "
+            "Sample more."
+        )
     rng = as_rng(random_seed)
-    points = pack(draws)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        points = pack(draws)
+    _refuse_beyond(draws, points)
     half = points.shape[1] // 2
     parts = [points[:, :half], points[:, half : 2 * half]]
     found = [_bridge(parts[i], parts[1 - i], table, spec, rng) for i in (0, 1)]
     value = float(np.mean([one for one, _ in found]))
     # the two share draws in other roles: their errors are taken as one
     error = float(np.mean([error for _, error in found]))
+    if not (math.isfinite(value) and math.isfinite(error)):
+        raise ValueError(f"the evidence comes out as {value}: {_STUCK}")
     return Evidence(value, error)
+
+
+def _refuse_beyond(draws: Draws, points: Floats) -> None:
+    """Raise a ValueError where draws have run to where numbers end, which is no place of theirs."""
+    # a little less than where draws are stopped, for ratios of weights are rounded
+    bad = np.argwhere(~(np.abs(points) < FURTHEST_LOG - 1.0))
+    if len(bad):
+        chain, draw, place = bad[0]
+        k = draws.n_components
+        name = PARAMETERS[0 if place < k - 1 else 1 if place < 2 * k - 1 else 2]
+        raise ValueError(
+            f"{name} of chain {chain}, draw {draw} are {getattr(draws, name)[chain, draw]}, at the "
+            "end of what floats can hold, beyond which draws cannot be told apart; so the evidence "
+            "cannot be. Sample with a Dirichlet concentration of 0.1 or above and priors of scale "
+            "10 or below."
+        )
 
 
 def _bridge(
@@ -113,7 +159,13 @@ def _bridge(
     d = fitted.shape[-1]
     flat = fitted.reshape(-1, d)
     shape = np.cov(flat.T).reshape(d, d) * (_FREEDOM - 2.0) / _FREEDOM
-    proposal = stats.multivariate_t(flat.mean(axis=0), shape, df=_FREEDOM)
+    try:
+        proposal = stats.multivariate_t(flat.mean(axis=0), shape, df=_FREEDOM)
+    # LinAlgError, a ValueError: no ellipsoid but a plane, or nothing at all
+    except ValueError:
+        raise ValueError(
+            f"the draws do not spread in all {d} directions of the parameters: {_STUCK}"
+        ) from None
     ours = bridged.reshape(-1, d)
     proposed = proposal.rvs(len(ours), random_state=rng)
     # log of posterior over proposal, at draws of either
@@ -150,7 +202,9 @@ def log_joint(points: Floats, table: CountTable, spec: MixtureSpec) -> Floats:
     draws = unpack(points[None])
     jacobian = np.log(draws.weights).sum(-1)
     likelihood = draws.log_density(table) @ table.frequency
-    return np.asarray((likelihood + draws.log_prior(spec) + jacobian)[0])
+    level = (likelihood + draws.log_prior(spec) + jacobian)[0]
+    # where `unpack` stops draws, the density would not fall any more
+    return np.where((np.abs(points) < FURTHEST_LOG).all(axis=-1), level, -np.inf)
 
 
 def _log_proposal(points: Floats, proposal: Any) -> Floats:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.labels.gates import check_gates
-from pmnbmix.mixture.draws import group, row_of_observation
+from pmnbmix.mixture.draws import read_log_density, read_table, row_of_observation
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,22 +66,15 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
     """
     if diagnosis is not None and not isinstance(diagnosis, Diagnosis):
         raise TypeError(f"diagnosis must be what diagnose returns; got {diagnosis!r}.")
-    if reff is not None and not (isinstance(reff, Real) and 0.0 < reff < np.inf):
+    number = isinstance(reff, int | float | np.floating)
+    if reff is not None and not (number and 0.0 < reff < np.inf):
         raise ValueError(
             f"reff must be a number above 0; got {reff!r}. Leave it out to have it computed."
         )
-    unique = group(tree, "log_likelihood_unique", "sample()").to_dataset()
-    name, variable = next(iter(unique.data_vars.items()))
-    variable = variable.transpose("chain", "draw", "unique_row")
-    frequency = np.asarray(unique["frequency"].values)
-    if 16.0 * frequency.sum() > LARGEST_RESULT:
-        raise ValueError(
-            f"ArviZ's result has two numbers for each of {frequency.sum():.3g} observations, "
-            f"{16e-9 * frequency.sum():.0f} GB; at most {LARGEST_RESULT / 1e9:.0f} GB are made. "
-            "Fit a random sample of the counts."
-        )
+    rows, frequency = read_log_density(tree), read_table(tree).frequency
+    refuse_too_many(frequency.sum())
     if reff is None:
-        reff = relative_efficiency(variable.values, frequency)
+        reff = relative_efficiency(rows.values, frequency)
     density_ok = diagnosis.density_ok if diagnosis is not None else True
     if diagnosis is None:
         gates = check_gates(tree)
@@ -93,8 +85,17 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
             )
 
     return elpd_of_rows(
-        variable.values, row_of_observation(tree), reff, name=str(name), doubtful=not density_ok
+        rows.values, row_of_observation(tree), reff, name=str(rows.name), doubtful=not density_ok
     )
+
+
+def refuse_too_many(n: float) -> None:
+    """Raise a ValueError where the result for so many observations would be too large."""
+    if 16.0 * n > LARGEST_RESULT:
+        raise ValueError(
+            f"ArviZ's result has two numbers for each of {n:.3g} observations, {16e-9 * n:.0f} GB; "
+            f"at most {LARGEST_RESULT / 1e9:.0f} GB are made. Fit a random sample of the counts."
+        )
 
 
 def elpd_of_rows(

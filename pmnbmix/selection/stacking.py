@@ -16,7 +16,7 @@ from pmnbmix.mixture.draws import (
     row_log_density,
     row_of_observation,
 )
-from pmnbmix.selection.loo import elpd_of_rows, relative_efficiency
+from pmnbmix.selection.loo import elpd_of_rows, refuse_too_many, relative_efficiency
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +77,7 @@ def stack_chains(tree: xr.DataTree) -> StackedChains:
     import pandas as pd
 
     draws, table = read_draws(tree), read_table(tree)
+    refuse_too_many(table.n)
     rows = row_log_density(tree, draws, table)
     n_chains, n_draws, _ = rows.shape
     if n_draws < 8:

@@ -283,3 +283,11 @@ def test_one_exchanged_draw_is_not_switching_within_chains(counts):
     where[0, 250] = True
     diagnosis = nb.diagnose(assemble(counts, flipped(scattered([TRUTH] * 4), where), {}))
     assert "between chains: the most frequent permutation has 50% of the draws" in str(diagnosis)
+
+
+def test_names_that_are_no_mapping_are_refused_in_words(counts):
+    tree = assemble(counts, scattered([TRUTH] * 2, n_draws=20), {})
+    for names in (["means"], "means", {"means": 3}, {"means": ["mu"]}):
+        for function in (nb.diagnose, nb.relabel, nb.co_cluster):
+            with pytest.raises(TypeError, match="names must be a mapping of str to str"):
+                function(tree, names=names)

@@ -223,3 +223,10 @@ def test_trees_that_are_none(crab_choice):
     other["posterior"].dataset = other["posterior"].to_dataset().rename(mixture_component="k")
     with pytest.raises(ValueError, match="dimensions"):
         nb.relabel(other)
+
+
+def test_a_variable_to_sort_by_that_is_no_name_is_refused_in_words(crab_choice):
+    with pytest.raises(TypeError, match=r"by must be the name of a variable.*got \['means'\]"):
+        nb.relabel(crab_choice.trees[2], "order", by=["means"])
+    with pytest.raises(TypeError, match="by must be the name of a variable"):
+        nb.relabel(crab_choice.trees[2], by=["means"])

@@ -117,3 +117,29 @@ def test_a_specification_that_cannot_be_written_says_so(tmp_path):
         nb.MixtureSpec().write(tmp_path / "absent" / "spec.toml")
     nb.MixtureSpec().write(tmp_path / "spec.toml")
     assert [path.name for path in tmp_path.iterdir()] == ["spec.toml"]
+
+
+@pytest.mark.parametrize(
+    ("loc", "scale", "text"),
+    [
+        (-800, 2, "loc must be from -300 to 300"),
+        (800, 2, "loc must be from -300 to 300"),
+        (0, 1e200, "scale must be from 0.001 to 1e\\+06, or inf"),
+        (0, 1e-200, "scale must be from 0.001"),
+    ],
+)
+def test_priors_that_overflowed_inside_are_refused(loc, scale, text):
+    with pytest.raises(ValueError, match=text):
+        nb.NormalPrior(loc, scale)
+
+
+def test_a_concentration_whose_draws_are_all_0_or_1_is_refused():
+    with pytest.raises(ValueError, match="concentration must be at least 1e-06"):
+        nb.DirichletPrior(1e-12)
+    assert nb.DirichletPrior(0.001).concentration == 0.001
+
+
+@pytest.mark.parametrize(("count", "exposure"), [(0, 1e100), (2**53, 1e-100)])
+def test_auto_stays_within_the_bounds_of_priors(count, exposure):
+    counts = nb.Counts([count], exposure=[exposure], frequency=[1 if count else 2**52])
+    assert nb.MixtureSpec(1).resolve(counts).is_resolved

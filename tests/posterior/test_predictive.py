@@ -3,8 +3,11 @@ import pytest
 from scipy import stats
 
 import pmnbmix as nb
-from pmnbmix.mixture.draws import Draws, predict_counts
-from pmnbmix.posterior.predictive import log_prior, prior_draws
+from pmnbmix.mixture.draws import Draws, predict_counts, unpack
+from pmnbmix.mixture.target import make_target
+from pmnbmix.posterior.engines import Settings, run_nutpie
+from pmnbmix.posterior.predictive import log_prior, predictive_groups, prior_draws
+from tests.synthetic import scattered
 
 
 def test_predicted_counts_have_the_moments_of_the_mixture():
@@ -73,11 +76,13 @@ def test_many_rows_are_predicted_as_tables(doctor_tree, doctor_visits):
     assert abs(zeros.mean() - observed) < 4 * zeros.std()
 
 
-def test_tables_with_exposures_are_drawn_count_by_count():
+@pytest.mark.parametrize("digits", [1, 12], ids=["shared", "each its own"])
+def test_tables_with_exposures_have_the_mean_of_the_counts(digits):
+    """Counts that share exposures are multinomial, others are drawn one by one."""
     rng = np.random.default_rng(0)
     exposure = rng.lognormal(0, 0.5, 12_000)
     values, _ = nb.MixtureParams([1.0], [3.0], [0.2]).sample(12_000, rng, exposure)
-    counts = nb.Counts(values, np.round(exposure, 1) + 0.1)
+    counts = nb.Counts(values, np.round(exposure, digits) + 0.1)
     tree = nb.sample(
         counts, nb.MixtureSpec(1), draws=900, tune=200, chains=4, random_seed=1, progressbar=False
     )
@@ -87,6 +92,22 @@ def test_tables_with_exposures_are_drawn_count_by_count():
     assert float(mean.mean()) == pytest.approx(counts.values.mean(), rel=0.05)
 
 
+def test_a_billion_observations_of_three_rows_take_no_memory():
+    """They were drawn one by one, in 7 GB."""
+    counts = nb.Counts([0, 1, 4], exposure=[1, 2, 3], frequency=[10**9, 500, 20])
+    params = nb.MixtureParams([1.0], [0.5], [0.2])
+    draws = scattered([params] * 2, n_draws=20, spread=1e-9)
+    groups = predictive_groups(
+        counts, nb.MixtureSpec(1).resolve(counts), draws, np.random.default_rng(0)
+    )
+    times = groups["posterior_predictive_table"]["times"]
+    assert (times.sum("value") == counts.n).all()
+    share = np.exp(params.logpmf([0, 1])) * 1e9
+    found = times.sel(value=[0, 1]).mean(("chain", "draw"))
+    # of 500 and 20 observations with other exposures no more than these can differ
+    assert np.all(np.abs(found - share) < 520 + 4 * np.sqrt(share / 40))
+
+
 def test_tables_of_large_counts_stay_small():
     counts = nb.simulate_droplets(2000, random_seed=1)
     tree = nb.sample(
@@ -94,3 +115,42 @@ def test_tables_of_large_counts_stay_small():
     )
     for name, child in tree.children.items():
         assert child.to_dataset().nbytes <= 1.05e8, name
+
+
+def test_priors_wider_than_floats_are_drawn_from_and_predict(crab):
+    wide = nb.NormalPrior(0.0, 1e6)
+    spec = nb.MixtureSpec(3, nb.DirichletPrior(0.001), wide, wide)
+    draws = prior_draws(spec, 500, np.random.default_rng(0))
+    for array in (draws.weights, draws.means, draws.dispersions):
+        assert np.isfinite(array).all()
+    predicted = predict_counts(draws, np.array([1e-100, 1.0, 1e100]), np.random.default_rng(1))
+    assert predicted.min() == 0
+    assert predicted.max() >= 2**51
+
+
+def test_draws_beyond_floats_stay_parameters_with_a_log_prior():
+    """NUTS walks there under a wide prior, or a concentration near 0."""
+    draws = unpack(np.array([[[-1e5, 1e5, 900.0, -900.0, 0.0, -1e6, 1e6, 0.0]]]))
+    spec = nb.MixtureSpec(3, nb.DirichletPrior(0.001), nb.NormalPrior(0.0, 1e6))
+    for array in (draws.weights, draws.means, draws.dispersions):
+        assert np.isfinite(array).all()
+        assert (array > 0.0).all()
+    for variable in log_prior(draws, spec).data_vars.values():
+        assert np.isfinite(variable).all()
+
+
+def test_a_dispersion_prior_of_scale_300_can_be_sampled(crab):
+    spec = nb.MixtureSpec(1, log_dispersions=nb.NormalPrior(0.0, 300.0))
+    tree = nb.sample(crab, spec, draws=20, tune=20, chains=2, random_seed=0, progressbar=False)
+    assert np.isfinite(tree["prior"]["dispersions"]).all()
+    assert (tree["prior_predictive"][crab.name] >= 0).all()
+
+
+def test_a_chain_that_cannot_start_is_told_of_without_the_trace_of_the_sampler(crab):
+    target = make_target(crab.table, nb.MixtureSpec(1).resolve(crab))
+    starts, settings = np.full((1, target.size), np.nan), Settings(10, 10, 0.8)
+    with pytest.raises(
+        RuntimeError, match=r"NUTS failed in chain 0 \(.*nearer to the counts"
+    ) as info:
+        run_nutpie(target, starts, [1], settings, lambda done, total: None)
+    assert "\n" not in str(info.value)

@@ -113,3 +113,28 @@ def test_fits_of_different_counts_are_refused(crab, crab_choice):
     em = nb.fit_em(nb.load_dataset("earthquakes"), 2, random_seed=0)
     with pytest.raises(ValueError, match="em and nuts are of different counts: n observations 107"):
         nb.compare_estimates(em=em, nuts=crab_choice.trees[2])
+
+
+def test_counts_whose_sums_agree_are_told_apart_by_their_rows():
+    """60 observations, 3 distinct, the same sum: four sums saw no difference."""
+    em = nb.fit_em(nb.Counts([1, 5, 6] * 20), 1)
+    others = nb.Counts([2, 4, 6] * 20)
+    map_ = nb.fit_map(others, nb.MixtureSpec(1), random_seed=0)
+    nuts = assemble(others, scattered([nb.MixtureParams([1.0], [4.0], [0.1])] * 2), {})
+    text = "em and {} are of different counts: count 1{} comes 20 times in em, 0 times in {}"
+    for arguments, at in (
+        ({"em": em, "map": map_}, " at exposure 1"),
+        ({"em": em.to_datatree(), "map": map_}, ""),
+        ({"em": em, "nuts": nuts}, " at exposure 1"),
+        ({"em": em.to_datatree(), "nuts": nuts}, ""),
+    ):
+        other = list(arguments)[1]
+        with pytest.raises(ValueError, match=text.format(other, at, other)):
+            nb.compare_estimates(**arguments)
+    same = nb.compare_estimates(map=map_.to_datatree(), nuts=nuts)
+    assert {"map", "nuts_mean"} <= set(same.columns)
+
+
+def test_a_diagnosis_that_is_none_is_refused(crab_choice):
+    with pytest.raises(TypeError, match="diagnosis must be what diagnose"):
+        nb.compare_estimates(nuts=crab_choice.trees[2], diagnosis="a")

@@ -1,5 +1,7 @@
 """Log evidence against quadrature."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import integrate, special, stats
@@ -7,7 +9,9 @@ from scipy import integrate, special, stats
 import pmnbmix as nb
 from pmnbmix.data.counts import CountTable
 from pmnbmix.mixture.draws import Draws, pack, unpack
+from pmnbmix.posterior.tree import assemble
 from pmnbmix.selection.evidence import _log_proposal, log_joint
+from tests.synthetic import LOWER, TRUTH, scattered
 
 
 def sampled(counts, k, seed=1, **options):
@@ -91,3 +95,44 @@ def test_bad_requests(crab_choice):
     few = sampled(crab_choice.counts, 1, draws=20, chains=2)
     with pytest.raises(ValueError, match="there are 40 draws; at least 100"):
         nb.log_evidence(few)
+
+
+def held_by_hand(draws):
+    counts = nb.Counts([1, 2, 3, 9])
+    tree = assemble(counts, draws, {})
+    tree.attrs["spec"] = json.dumps(nb.MixtureSpec(draws.n_components).resolve(counts).to_dict())
+    return tree
+
+
+def test_stuck_chains_are_refused_in_words():
+    for spread in (0.0, 1e-320):
+        with pytest.raises(ValueError, match=r"do not spread in all 5 directions.*stuck"):
+            nb.log_evidence(held_by_hand(scattered([TRUTH, LOWER], spread=spread)))
+
+
+def test_weights_at_the_end_of_floats_are_refused_in_words():
+    draws = scattered([TRUTH] * 2)
+    for least in (0.0, float(np.exp(-700.0))):
+        weights = draws.weights.copy()
+        weights[1, 7] = [least, 1.0]
+        with pytest.raises(ValueError, match=r"weights of chain 1, draw 7 are .*end of what float"):
+            nb.log_evidence(held_by_hand(Draws(weights, draws.means, draws.dispersions)))
+
+
+def test_chains_of_few_draws_and_flat_priors_are_refused():
+    with pytest.raises(ValueError, match="chains have 2 draws; at least 8"):
+        nb.log_evidence(held_by_hand(scattered([TRUTH] * 60, n_draws=2)))
+    tree = held_by_hand(scattered([TRUTH] * 2))
+    flat = nb.MixtureSpec(2, log_means=nb.NormalPrior(0.0, float("inf")))
+    tree.attrs["spec"] = json.dumps(flat.to_dict())
+    with pytest.raises(ValueError, match="flat prior"):
+        nb.log_evidence(tree)
+
+
+@pytest.mark.parametrize("spec", ["{", 3, "[1]", "[" * 100_000, '{"n_components": 2}'])
+def test_a_damaged_specification_is_refused_in_words(spec):
+    tree = held_by_hand(scattered([TRUTH] * 2, n_draws=60))
+    tree.attrs["spec"] = spec
+    for function in (nb.diagnose, nb.log_evidence):
+        with pytest.raises(ValueError, match="attribute 'spec' of the tree is"):
+            function(tree)
