@@ -36,6 +36,8 @@ Floats = NDArray[np.float64]
 _AT_EDGE = 0.05
 _MAX_ITER = 200
 _FORMAT = "pmnbmix bootstrap test"
+# Whole numbers of a test.
+_WHOLE = ("null", "alternative", "n_boot", "entropy")
 # Likelihood ratios are equal where they differ by no more than this share, or this many nats.
 _ROUNDING = 1e-6
 
@@ -124,8 +126,13 @@ class BootstrapTest:
         ValueError
             Where the file cannot be written.
         """
-        values = {**vars(self), "null_statistics": self.null_statistics.tolist()}
-        write_json(Path(path), {"format": _FORMAT, **values})
+        # JSON knows no integers of NumPy
+        whole = {name: int(getattr(self, name)) for name in _WHOLE}
+        values = {
+            "statistic": float(self.statistic),
+            "null_statistics": self.null_statistics.tolist(),
+        }
+        write_json(Path(path), {"format": _FORMAT, **whole, **values})
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> BootstrapTest:
@@ -138,7 +145,7 @@ class BootstrapTest:
         """
         data = read_json(Path(path), _FORMAT)
         try:
-            whole = {name: data[name] for name in ("null", "alternative", "n_boot", "entropy")}
+            whole = {name: data[name] for name in _WHOLE}
             if not all(type(value) is int and value >= 0 for value in whole.values()):
                 raise ValueError(f"these must be whole numbers of 0 or above: {whole}")
             statistics = np.array(data["null_statistics"], dtype=np.float64)
@@ -257,6 +264,7 @@ def bootstrap_lrt(
             f"alternative must be larger than null; got null={null}, alternative={alternative}."
         )
     check_n_boot(n_boot)
+    n_boot = int(n_boot)
     check_n_jobs(n_jobs)
     if resume is not None and not isinstance(resume, BootstrapTest):
         raise TypeError(f"resume must be a BootstrapTest; got {type(resume).__name__}.")

@@ -21,7 +21,8 @@ from pmnbmix.batch.result import as_names, exposure_of
 from pmnbmix.batch.sources import Source, column_of, open_source
 from pmnbmix.data.counts import Counts, as_exposure
 from pmnbmix.labels.diagnose import diagnose
-from pmnbmix.mixture.draws import fingerprint, read_draws
+from pmnbmix.mixture import groups
+from pmnbmix.mixture.draws import read_draws, read_table
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.checks import check_number
@@ -39,6 +40,13 @@ _PER_COMPONENT = tuple(
     f"{name}{part}" for name in PARAMETERS for part in ("", "_sd", "_lower", "_upper")
 )
 _CHAINS = 4
+# Attribute of a tree that says by which method it was asked for.
+_ASKED = "method_asked"
+# Reason of a column on which the work was interrupted.
+_INTERRUPTED = (
+    "interrupted while it was sampled; the draws it had are not kept. The same call samples it "
+    "again."
+)
 # Tree, k-hat, and why there is no tree.
 _Sampled = tuple[MixtureTree | None, float, str]
 
@@ -77,7 +85,8 @@ def sample_columns(
         Layer of an AnnData.
     out : path-like, optional
         Folder to which the tree of each column is saved ("column-00017.nc"). A column whose tree
-        is there is not sampled again.
+        is there is not sampled again, whatever the seed was; its counts, priors, method and number
+        of draws must be the same. A tree whose sampling was interrupted is not saved.
     random_seed : int or numpy.random.Generator, optional
         A column's draws depend on it and on the column, not on the others.
     progressbar : bool
@@ -89,15 +98,17 @@ def sample_columns(
         with ``_sd`` and the ends of central 90 % intervals, ``_lower`` and ``_upper``. Of
         (column,): ``method`` ("laplace" or "nuts", empty where there is no posterior), ``k_hat``
         (NaN where several modes matter), ``density_ok`` and ``components_ok`` (`diagnose`),
-        ``findings`` (divided by commas) and ``reason``.
+        ``findings`` (divided by commas) and ``reason``. Where interrupted it ends with the column
+        that was being sampled, whose ``reason`` says so, or with the one before.
 
     Raises
     ------
     TypeError, ValueError
-        For arguments of the wrong kind or out of range, columns that do not exist, and a folder
-        that holds trees of other counts or priors. Not for the counts of a column.
+        For arguments of the wrong kind or out of range, columns that do not exist or whose name is
+        that of another, and an ``out`` that is no folder or holds trees of other counts, priors or
+        settings. Not for the counts of a column.
     KeyboardInterrupt
-        Where interrupted before a column is done; later, what is done is returned, and a warning
+        Where interrupted before a column has draws; later, what is done is returned, and a warning
         is logged.
 
     References
@@ -120,10 +131,9 @@ def sample_columns(
     check_number("draws", draws, 100)
     given = exposure_of(matrix, exposure)
     scale = None if given is None else as_exposure(given, source.n)
-    folder = None if out is None else Path(out)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
     entropy = entropy_of(random_seed)
+    # last, for a refused call leaves nothing behind
+    folder = None if out is None else _folder(out)
     rows: list[dict[str, Any]] = []
     with progress_bar("posteriors", progressbar, unit="columns") as advance:
         try:
@@ -131,6 +141,10 @@ def sample_columns(
                 rng = stream(entropy, position)
                 file = None if folder is None else folder / f"column-{position:05d}.nc"
                 rows.append(_row(source, position, scale, spec, method, draws, file, rng))
+                if rows[-1].get("reason") == _INTERRUPTED:
+                    # sample() keeps what it has; whoever stops it there wants all to stop
+                    _log.warning("interrupted; keeping the %d columns that are done", len(rows) - 1)
+                    break
                 advance(len(rows), len(wanted))
         except KeyboardInterrupt:
             if not rows:
@@ -141,15 +155,39 @@ def sample_columns(
 
 def _positions(source: Source, columns: Sequence[Hashable]) -> list[int]:
     wanted = as_names(columns)
-    index = {name: at for at, name in enumerate(source.names.tolist())}
+    index: dict[Any, list[int]] = {}
+    for at, name in enumerate(source.names.tolist()):
+        index.setdefault(name, []).append(at)
     for name in wanted:
         if name not in index:
             raise ValueError(
                 f"there is no column {name!r} among the {source.names.size} of the matrix."
             )
+        if len(index[name]) > 1:
+            raise ValueError(
+                f"{len(index[name])} columns of the matrix are called {name!r}. Make the names "
+                "unique."
+            )
     if not wanted:
         raise ValueError("columns is empty. Name the columns whose posterior is wanted.")
-    return [index[name] for name in wanted]
+    return [index[name][0] for name in wanted]
+
+
+def _folder(out: str | os.PathLike[str]) -> Path:
+    """Folder for the trees, made where it is not there."""
+    if not isinstance(out, str | os.PathLike):
+        raise TypeError(f"out must be the name of a folder; got {out!r}.")
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ValueError(f"{folder}: this is a file. Name a folder as out.") from None
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: cannot be made ({error.strerror or error}). Name a folder in one that may "
+            "be written to."
+        ) from None
+    return folder
 
 
 def _row(
@@ -167,19 +205,24 @@ def _row(
         counts = Counts(column_of(source, position), exposure)
     except ValueError as error:
         return {"reason": str(error)}
+    kept = None
     if file is not None and file.exists():
-        kept = _kept(file, counts, spec.resolve(counts))
+        kept = _kept(file, counts, spec.resolve(counts), method, draws)
+    if kept is not None:
         sampled: _Sampled = kept, float(kept.attrs.get("k_hat", np.nan)), ""
     else:
         sampled = _sampled(counts, spec, method, draws, rng)
     tree, k_hat, doubt = sampled
     if tree is None:
         return {"reason": doubt, "k_hat": k_hat}
-    if file is not None and not file.exists():
+    if _interrupted(tree):
+        return {"reason": _INTERRUPTED, "k_hat": k_hat}
+    if file is not None and kept is None:
+        tree.attrs[_ASKED] = method
         save(tree, file)
     diagnosis = diagnose(tree)
     row: dict[str, Any] = {
-        "method": "laplace" if "importance_ess" in tree.attrs else "nuts",
+        "method": _method_of(tree),
         "k_hat": k_hat,
         "density_ok": diagnosis.density_ok,
         "components_ok": diagnosis.components_ok,
@@ -209,16 +252,81 @@ def _sampled(
     return tree, k_hat, ""
 
 
-def _kept(file: Path, counts: Counts, resolved: MixtureSpec) -> MixtureTree:
+def _method_of(tree: MixtureTree) -> str:
+    return "laplace" if "importance_ess" in tree.attrs else "nuts"
+
+
+def _interrupted(tree: MixtureTree) -> bool:
+    """Whether a tree has less sampling than it was to have."""
+    return any(tree.attrs.get(name) for name in ("interrupted", "repetition_interrupted"))
+
+
+def _kept(
+    file: Path, counts: Counts, resolved: MixtureSpec, method: str, draws: int
+) -> MixtureTree | None:
+    """Tree of a file; None where its sampling was interrupted, a ValueError where it is another."""
     tree = load(file)
-    expected = {**fingerprint(counts), "spec": json.dumps(resolved.to_dict())}
-    for key, value in expected.items():
-        if tree.attrs.get(key) != value:
-            raise ValueError(
-                f"{file} is the posterior of other counts or priors ({key} differs). Name another "
-                "folder, or delete it."
-            )
+    try:
+        differing = difference(tree, counts)
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"{file}: this is no posterior of sample_columns ({error}). Delete it."
+        ) from None
+    if not differing and tree.attrs.get("spec") != json.dumps(resolved.to_dict()):
+        differing = "the priors differ"
+    if differing:
+        raise ValueError(
+            f"{file} is the posterior of other counts or priors ({differing}). Name another "
+            "folder, or delete it."
+        )
+    if _interrupted(tree):
+        # of an earlier release, which saved such trees
+        return None
+    shape = tuple(tree["posterior"].sizes[dim] for dim in ("chain", "draw"))
+    if shape != (_CHAINS, draws):
+        raise ValueError(
+            f"{file} holds {shape[0]} chains of {shape[1]} draws, but {_CHAINS} of draws={draws} "
+            "are asked for. Name another folder, or delete it."
+        )
+    found = _method_of(tree)
+    # earlier releases did not note what was asked for, and either may come of "auto"
+    asked = tree.attrs.get(_ASKED, method if method == "auto" else found)
+    if asked != method:
+        raise ValueError(
+            f"{file} was made by {found!r} for method={asked!r}, but method={method!r} is asked "
+            "for. Name another folder, or delete it."
+        )
     return tree
+
+
+def difference(tree: xr.DataTree, counts: Counts) -> str:
+    """Say in which way the rows that a posterior was fitted to are not those of counts.
+
+    Parameters
+    ----------
+    tree : DataTree
+    counts : Counts
+
+    Returns
+    -------
+    str
+        Empty where they are the same rows in the same order.
+
+    Raises
+    ------
+    KeyError, ValueError
+        Where the tree does not say what its rows were.
+    """
+    differing = groups.difference(read_table(tree), counts.table, ("the tree", "the counts"))
+    if differing:
+        return differing
+    rows = tree["unique_rows"].to_dataset()
+    # left out where there are very many observations
+    if "row_of_obs" in rows and not np.array_equal(
+        rows["row_of_obs"].values, counts.expanded_inverse()
+    ):
+        return "the rows are in another order"
+    return ""
 
 
 def _as_dataset(rows: list[dict[str, Any]], names: NDArray[Any], spec: MixtureSpec) -> xr.Dataset:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.relabel import raw_draws, relabel
-from pmnbmix.mixture.draws import fingerprint
+from pmnbmix.mixture.draws import fingerprint, read_table
 from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree, assemble
 
 
@@ -40,11 +40,14 @@ def from_datatree(
     Raises
     ------
     TypeError, ValueError
-        Where a variable is missing or holds no such parameters; the text says which and where.
+        Where a variable is missing or holds no such parameters; the text says which and where. And
+        where the tree says that it was fitted to other counts.
     """
     if not isinstance(counts, Counts):
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
     draws = raw_draws(tree, {} if names is None else names)[0]
+    # refuses other counts where the tree knows its own, as `relabel` does
+    read_table(tree, counts)
     groups = {}
     if "sample_stats" in tree.children:
         stats = tree["sample_stats"].to_dataset()

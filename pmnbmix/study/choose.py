@@ -15,7 +15,9 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.mixture.spec import MixtureSpec, check_n_components
 from pmnbmix.point.result import PointFit
+from pmnbmix.posterior.checks import check_arguments, check_number
 from pmnbmix.seeds import entropy_of, stream
+from pmnbmix.selection.loo import refuse_too_many
 from pmnbmix.selection.rule import ELPD_LIMIT, judge_components
 from pmnbmix.study.fitting import Fitted, Watch, fit_all
 from pmnbmix.study.storage import Kept, read_fitted, read_thorough, write_fitted, write_thorough
@@ -35,8 +37,8 @@ class Choice:
         elpd, elpd_se, p_loo, high_k (observations whose Pareto k is too large), loo (what was done
         about them: "psis" where there are none, else "matching", "refit" or "10-fold"), elpd_diff
         and diff_se (to the best; below 0 is worse), stacking_weight, density_ok, components_ok,
-        plausible, n_modes. A number whose posterior failed the density gate stays in the table and
-        is not ranked.
+        plausible, n_modes (NaN where a posterior does not say). A number whose posterior failed
+        the density gate stays in the table and is not ranked.
     plausible : frozenset of int
         Numbers not clearly worse than the best: behind by at most 4 elpd or at most 2 standard
         errors of the difference.
@@ -130,8 +132,9 @@ def choose_components(
     Raises
     ------
     TypeError, ValueError
-        As `fit_all`; where ``max_components`` is no integer of 1 or above; and where ``folder``
-        holds other files or a study of other counts, settings or seed.
+        As `fit_all`; where ``max_components`` is no integer of 1 or above; and where ``folder`` is
+        no folder, holds other files, a study of other counts, settings or seed, or fits of other
+        counts or priors. All but these fits is checked before anything is written.
     KeyboardInterrupt
         Where interrupted before the first number of components is finished; later, the choice is
         made among those finished, and its reasons say so.
@@ -146,7 +149,16 @@ def choose_components(
     if spec is not None and not isinstance(spec, MixtureSpec):
         raise TypeError(f"spec must be a MixtureSpec; got {type(spec).__name__}.")
     max_components = check_n_components(max_components, "max_components")
-    resolved = (spec or MixtureSpec()).resolve(counts)
+    # all that fit_all would refuse: a folder must not remember settings that nothing can be made of
+    resolved = check_arguments(counts, spec or MixtureSpec())
+    refuse_too_many(counts.n)
+    check_number("draws", draws, 4)
+    check_number("chains", chains, 1)
+    for name, function in (("watch", watch), ("on_fitted", on_fitted)):
+        if function is not None and not callable(function):
+            raise TypeError(f"{name} must be a function; got {function!r}.")
+    # JSON knows no integers of NumPy
+    draws, chains = int(draws), int(chains)
     entropy, kept = entropy_of(random_seed), None
     if folder is not None:
         kept = Kept.open(
@@ -163,7 +175,7 @@ def choose_components(
     for k in range(1, max_components + 1):
         try:
             if kept is not None and k in kept.finished():
-                fits[k] = read_fitted(kept.folder, k)
+                fits[k] = read_fitted(kept.folder, k, counts, resolved)
             else:
                 fits[k] = fit_all(
                     counts,
@@ -182,7 +194,7 @@ def choose_components(
         if on_fitted is not None:
             on_fitted(fits[k])
         done = fits[k].tree.attrs
-        if done["interrupted"] or done.get("repetition_interrupted"):
+        if done.get("interrupted") or done.get("repetition_interrupted"):
             # sample() keeps what it has; whoever stops it there wants the study to stop as well
             note = (
                 f"Interrupted: {k} of {max_components} numbers of components were assessed, the "
@@ -262,6 +274,11 @@ def _how(fitted: Fitted) -> str:
     return "psis" if method == "none" else method
 
 
+def _n_modes(tree: xr.DataTree) -> float:
+    """Modes of the posterior; NaN for a tree that does not say, as those of other samplers."""
+    return tree["modes"].sizes.get("mode", np.nan) if "modes" in tree.children else np.nan
+
+
 def _evidence(fits: dict[int, Fitted]) -> pd.DataFrame:
     """Table of every criterion, ranked among the numbers that passed the density gate."""
     rows = {}
@@ -281,7 +298,7 @@ def _evidence(fits: dict[int, Fitted]) -> pd.DataFrame:
             "stacking_weight": np.nan,
             "density_ok": fitted.diagnosis.density_ok,
             "components_ok": fitted.diagnosis.components_ok,
-            "n_modes": fitted.tree["modes"].sizes["mode"],
+            "n_modes": _n_modes(fitted.tree),
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "n_components"

@@ -20,7 +20,7 @@ from pmnbmix.posterior.inference import sample
 from pmnbmix.progress import Advance
 from pmnbmix.seeds import as_rng
 from pmnbmix.selection.compare import compare_estimates
-from pmnbmix.selection.loo import loo
+from pmnbmix.selection.loo import loo, refuse_too_many
 from pmnbmix.study.refits import Refits, refit_high_k
 
 # Called with a stage in words ("2 components: NUTS") and with (done, total) draws of it.
@@ -87,8 +87,9 @@ def fit_all(
     Raises
     ------
     TypeError, ValueError
-        As `fit_em`, `fit_map` and `sample`.
+        As `fit_em`, `fit_map` and `sample`, and for observations too many for `loo`.
     """
+    refuse_too_many(counts.n)
     rng = as_rng(random_seed)
     name = f"K={spec.n_components}"
 

@@ -17,8 +17,10 @@ import xarray as xr
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import LEFT_OVER, read_json, write_json
 from pmnbmix.labels.diagnose import diagnose
+from pmnbmix.mixture.draws import read_spec
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.result import PointFit
+from pmnbmix.posterior.columns import difference
 from pmnbmix.posterior.tree import load, save
 from pmnbmix.selection.compare import compare_estimates
 from pmnbmix.selection.loo import loo
@@ -76,6 +78,8 @@ class Kept:
         ValueError
             Where the folder holds something else, or a study of other counts or settings.
         """
+        if not isinstance(folder, str | os.PathLike):
+            raise TypeError(f"folder must be the name of a folder; got {folder!r}.")
         path = Path(folder)
         settings: dict[str, Any] = {
             "pmnbmix": version("pmnbmix"),
@@ -88,6 +92,8 @@ class Kept:
         }
         try:
             path.mkdir(exist_ok=True)
+        except FileExistsError:
+            raise ValueError(f"{path}: this is a file. Name a folder.") from None
         except OSError as error:
             raise ValueError(
                 f"{path}: cannot be made ({error.strerror}). Name a folder in one that exists."
@@ -145,13 +151,32 @@ def write_fitted(folder: Path, fitted: Fitted) -> None:
     save(tree, folder / f"posterior_K{k}.nc")
 
 
-def read_fitted(folder: Path, n_components: int) -> Fitted:
+def read_fitted(
+    folder: Path,
+    n_components: int,
+    counts: Counts | None = None,
+    spec: MixtureSpec | None = None,
+) -> Fitted:
     """Read what `write_fitted` wrote; whatever follows from it is computed again.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    n_components : int
+    counts : Counts, optional
+        Whose fits they must be; all of the same where absent.
+    spec : MixtureSpec, optional
+        Resolved priors that they must have, for any number of components.
+
+    Returns
+    -------
+    Fitted
 
     Raises
     ------
     ValueError
-        Where a file is missing, damaged, or does not belong to the others.
+        Where a file is missing, damaged, or does not belong to the others or to ``counts`` and
+        ``spec``.
     """
     k = n_components
     em, map_ = (PointFit.read(folder / f"{name}_K{k}.json") for name in ("em", "map"))
@@ -164,6 +189,9 @@ def read_fitted(folder: Path, n_components: int) -> Fitted:
     sizes = em.n_components, map_.n_components, tree["posterior"].sizes["mixture_component"]
     if sizes != (k, k, k):
         raise ValueError(f"{file} and its point fits have {sizes} components; expected {k}.")
+    _refuse_other_counts(folder, em, map_, tree, em.counts if counts is None else counts)
+    if spec is not None:
+        _refuse_other_priors(folder, map_, tree, spec.with_components(k))
     try:
         diagnosis = diagnose(tree, optima=em)
         elpd, refits = loo(tree, diagnosis=diagnosis), None
@@ -176,6 +204,53 @@ def read_fitted(folder: Path, n_components: int) -> Fitted:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: this is no whole posterior ({error}).") from None
     return Fitted(em, map_, tree, diagnosis, elpd, estimates, refits)
+
+
+def _refuse_other_counts(
+    folder: Path, em: PointFit, map_: PointFit, tree: xr.DataTree, counts: Counts
+) -> None:
+    """Raise a ValueError that names the file where one was fitted to other counts."""
+    k = em.n_components
+    for name, fit in (("em", em), ("map", map_)):
+        if _digest(fit.counts) != _digest(counts):
+            found, wanted = (
+                f"{one.n} observations with sum {one.table.frequency @ one.table.values:.0f}"
+                for one in (fit.counts, counts)
+            )
+            raise ValueError(
+                f"{folder / f'{name}_K{k}.json'} was fitted to other counts: {found}, expected "
+                f"{wanted}, in the same order and with the same exposures. {_another(k)}"
+            )
+    file = folder / f"posterior_K{k}.nc"
+    try:
+        differing = difference(tree, counts)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{file}: this is no whole posterior ({error}).") from None
+    if differing:
+        raise ValueError(f"{file} was fitted to other counts: {differing}. {_another(k)}")
+
+
+def _refuse_other_priors(
+    folder: Path, map_: PointFit, tree: xr.DataTree, spec: MixtureSpec
+) -> None:
+    """Raise a ValueError that names the file where one has other priors."""
+    k = spec.n_components
+    try:
+        sampled = read_spec(tree)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{folder / f'posterior_K{k}.nc'}: this is no whole posterior (its priors: {error})."
+        ) from None
+    for name, found in ((f"map_K{k}.json", map_.spec), (f"posterior_K{k}.nc", sampled)):
+        # a tree of another sampler does not say what its priors were
+        if found is not None and found != spec:
+            raise ValueError(
+                f"{folder / name} has other priors: {found!r}, expected {spec!r}. {_another(k)}"
+            )
+
+
+def _another(k: int) -> str:
+    return f"Name another folder, or delete every file of K{k} in this one, to fit it again."
 
 
 def write_thorough(folder: Path, thorough: Thorough) -> None:

@@ -203,3 +203,15 @@ def test_a_place_that_cannot_be_written_to_is_known_before_the_work(crab, tmp_pa
     monkeypatch.setattr(bootstrap_module, "collect", None)
     with pytest.raises(ValueError, match="cannot write test"):
         nb.bootstrap_lrt(crab, n_boot=10**7, file=tmp_path / "none" / "test.json")
+
+
+def test_integers_of_numpy_are_written_too(tmp_path):
+    file = tmp_path / "test.json"
+    counts = nb.Counts([0, 1, 1, 2, 3, 5, 8, 13])
+    options = {"random_seed": 1, "n_jobs": 1, "progressbar": False}
+    found = nb.bootstrap_lrt(counts, n_boot=np.int64(2), file=file, **options)
+    assert found.complete
+    assert nb.BootstrapTest.read(file).n_boot == 2
+    whole = np.int64([1, 2, 4, 7])
+    nb.BootstrapTest(*whole[:2], np.float64(3.0), np.array([0.5]), *whole[2:]).write(file)
+    assert nb.BootstrapTest.read(file).entropy == 7

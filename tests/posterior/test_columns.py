@@ -1,6 +1,7 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import pmnbmix as nb
@@ -121,3 +122,163 @@ def test_bad_arguments_are_refused(case, matrix):
     error, change, text = BAD[case]
     with pytest.raises(error, match=text):
         nb.sample_columns(matrix, **{"columns": [0], **change})
+
+
+# one component and few counts: what is kept, and for whom, costs nothing to sample
+ONE = nb.MixtureSpec(1)
+SMALL = {"draws": 100, "random_seed": 1, "progressbar": False}
+
+
+@pytest.fixture(scope="module")
+def small():
+    return np.random.default_rng(3).negative_binomial(3, 0.3, (80, 2))
+
+
+@pytest.fixture(scope="module")
+def exposures():
+    return np.random.default_rng(4).choice([0.5, 1.0, 2.0], 80)
+
+
+@pytest.fixture
+def folder(small, exposures, tmp_path):
+    """Folder with the posterior of the first column."""
+    nb.sample_columns(small, [0], ONE, exposures, out=tmp_path / "kept", **SMALL)
+    return tmp_path / "kept"
+
+
+def interrupted_at_the_end(monkeypatch):
+    """Interrupt `sample` when its chains have their draws, and tell of which columns it was."""
+    begun = []
+
+    def interrupt(done, total):
+        if done == total:
+            raise KeyboardInterrupt
+
+    def sample(counts, *arguments, **options):
+        begun.append(counts)
+        return nb.sample(counts, *arguments, on_draw=interrupt, **options)
+
+    monkeypatch.setattr(posterior_columns, "sample", sample)
+    return begun
+
+
+def test_an_interrupted_posterior_ends_the_work_and_is_not_saved(
+    small, tmp_path, monkeypatch, caplog
+):
+    options = {"method": "nuts", "out": tmp_path, **SMALL}
+    with monkeypatch.context() as patched, caplog.at_level(logging.WARNING):
+        begun = interrupted_at_the_end(patched)
+        found = nb.sample_columns(small, [0, 1], ONE, **options)
+    assert len(begun) == 1
+    assert found.column.to_numpy().tolist() == [0]
+    assert found.reason.item().startswith("interrupted")
+    assert found.method.item() == ""
+    assert np.isnan(found.means).all()
+    assert "keeping the 0 columns" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+    again = nb.sample_columns(small, [0], ONE, **options)
+    assert again.reason.item() == ""
+    assert nb.load(tmp_path / "column-00000.nc").attrs["interrupted"] == 0
+
+
+def test_finished_columns_are_returned_with_the_interrupted_one(small, folder, monkeypatch):
+    nb.sample_columns(small, [0], ONE, method="nuts", out=folder / "nuts", **SMALL)
+    interrupted_at_the_end(monkeypatch)
+    found = nb.sample_columns(small, [0, 1], ONE, method="nuts", out=folder / "nuts", **SMALL)
+    assert found.method.to_numpy().tolist() == ["nuts", ""]
+    assert np.isfinite(found.means[0]).all()
+    assert found.reason[0].item() == ""
+    assert found.reason[1].item().startswith("interrupted")
+    assert len(list((folder / "nuts").iterdir())) == 1
+
+
+@pytest.mark.parametrize("mark", ["interrupted", "repetition_interrupted"])
+def test_an_interrupted_posterior_that_was_saved_is_sampled_again(small, exposures, folder, mark):
+    file = folder / "column-00000.nc"
+    tree = nb.load(file)
+    tree.attrs[mark] = 1
+    short = tree.isel(draw=slice(0, 40))
+    short.attrs.update(tree.attrs)
+    nb.save(short, file)
+    found = nb.sample_columns(small, [0], ONE, exposures, out=folder, **SMALL)
+    assert found.reason.item() == ""
+    again = nb.load(file)
+    assert again["posterior"].sizes["draw"] == 100
+    assert not again.attrs.get(mark)
+
+
+def test_exposures_in_another_order_are_other_counts(small, exposures, folder):
+    # the sums and numbers of rows may all be the same
+    with pytest.raises(ValueError, match=r"column-00000\.nc is the posterior of other counts"):
+        nb.sample_columns(small, [0], ONE, exposures[::-1].copy(), out=folder, **SMALL)
+    values = small[:, 0].copy()
+    values[[0, 1]] += [1, -1] if values[1] else [-1, 1]
+    with pytest.raises(ValueError, match=r"count \d+ at exposure .* comes"):
+        nb.sample_columns(values[:, None], [0], ONE, exposures, out=folder, **SMALL)
+
+
+def test_rows_in_another_order_are_other_counts(small, exposures, folder):
+    with pytest.raises(ValueError, match="the rows are in another order"):
+        nb.sample_columns(small[::-1], [0], ONE, exposures[::-1].copy(), out=folder, **SMALL)
+
+
+def test_other_priors_are_refused(small, exposures, folder):
+    spec = nb.MixtureSpec(1, log_dispersions=nb.NormalPrior(0.0, 1.0))
+    with pytest.raises(ValueError, match="the priors differ"):
+        nb.sample_columns(small, [0], spec, exposures, out=folder, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"draws": 101}, "holds 4 chains of 100 draws, but 4 of draws=101 are asked for. Name"),
+        ({"method": "nuts"}, "made by 'laplace' for method='auto', but method='nuts' is asked"),
+        ({"method": "laplace"}, "for method='auto', but method='laplace' is asked for. Name"),
+    ],
+)
+def test_posteriors_of_other_settings_are_refused(small, exposures, folder, change, text):
+    with pytest.raises(ValueError, match=text):
+        nb.sample_columns(small, [0], ONE, exposures, out=folder, **SMALL | change)
+
+
+def test_posteriors_that_do_not_say_what_was_asked_for_go_by_what_they_are(
+    small, exposures, folder
+):
+    """As earlier releases saved them."""
+    tree = nb.load(folder / "column-00000.nc")
+    del tree.attrs["method_asked"]
+    nb.save(tree, folder / "column-00000.nc")
+    for method in ("auto", "laplace"):
+        options = {"method": method, "out": folder, **SMALL}
+        assert nb.sample_columns(small, [0], ONE, exposures, **options).reason.item() == ""
+    with pytest.raises(ValueError, match=r"made by 'laplace' .* but method='nuts' is asked"):
+        nb.sample_columns(small, [0], ONE, exposures, method="nuts", out=folder, **SMALL)
+
+
+def test_a_point_fit_in_the_place_of_a_posterior_is_refused(small, exposures, folder):
+    fit = nb.fit_em(nb.Counts(small[:, 0], exposures), 1)
+    nb.save(fit.to_datatree(), folder / "column-00000.nc")
+    with pytest.raises(ValueError, match=r"column-00000\.nc: this is no posterior of"):
+        nb.sample_columns(small, [0], ONE, exposures, out=folder, **SMALL)
+
+
+def test_a_name_of_two_columns_is_refused(small):
+    frame = pd.DataFrame(small, columns=["g", "g"])
+    with pytest.raises(ValueError, match="2 columns of the matrix are called 'g'"):
+        nb.sample_columns(frame, ["g"], ONE, **SMALL)
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(small, tmp_path):
+    (tmp_path / "file").write_text("years of work")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError, match=f"{out}: .*Name a folder"):
+            nb.sample_columns(small, [0], ONE, out=out, **SMALL)
+    with pytest.raises(TypeError, match="out must be the name of a folder; got 7"):
+        nb.sample_columns(small, [0], ONE, out=7, **SMALL)
+    assert (tmp_path / "file").read_text() == "years of work"
+
+
+def test_a_refused_seed_makes_no_folder(small, tmp_path):
+    with pytest.raises(ValueError, match="random_seed must be 0 or above"):
+        nb.sample_columns(small, [0], ONE, out=tmp_path / "none", **SMALL | {"random_seed": -1})
+    assert not (tmp_path / "none").exists()

@@ -279,3 +279,13 @@ def test_what_sampled_oddly_is_no_reason_to_fail(counts, foreign):
     chains = nb.diagnose(tree, counts=counts, names=NAMES).chains
     assert chains["e_bfmi"].isna().all()
     assert (chains["divergent"] == 0).all()
+
+
+def test_a_tree_that_knows_its_rows_is_not_taken_over_for_other_counts(counts, foreign):
+    tree = nb.from_datatree(foreign, counts, NAMES)
+    others = nb.Counts(counts.values + 1), nb.Counts(counts.values, np.full(counts.n, 2.0))
+    for other in others:
+        with pytest.raises(ValueError, match="or pass those of the fit"):
+            nb.from_datatree(tree, other)
+    again = nb.from_datatree(tree, counts)
+    np.testing.assert_array_equal(again["posterior"]["means"], tree["posterior"]["means"])

@@ -127,3 +127,11 @@ def test_it_stops_where_more_components_bring_nothing():
     # what was fitted does not depend on what else was
     for k in (1, 2, 3):
         assert whole.table.loc[k, "elpd"] == choice.table.loc[k, "elpd"]
+
+
+def test_observations_too_many_for_loo_are_refused_before_the_work(tmp_path):
+    """A table of three rows was fitted for a minute, and then refused."""
+    counts = nb.Counts([0, 1, 4], frequency=[10**8, 500, 20])
+    with pytest.raises(ValueError, match="at most 1 GB are made"):
+        nb.choose_components(counts, 2, folder=tmp_path / "study")
+    assert not (tmp_path / "study").exists()

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -143,3 +144,134 @@ def test_exact_terms_of_other_observations_are_refused(study, tmp_path):
     nb.save(tree, tmp_path / "posterior_K2.nc")
     with pytest.raises(ValueError, match="exact terms have shape"):
         storage.read_fitted(tmp_path, 2)
+
+
+@pytest.fixture
+def copied(study, tmp_path):
+    """A copy of a study's folder, to be changed."""
+    _, folder = study
+    return shutil.copytree(folder, tmp_path / "copied")
+
+
+def begun(counts, folder, **settings):
+    """Folder of a study that was stopped before anything was finished."""
+
+    def stop(title, done, total):
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        nb.choose_components(counts, 2, folder=folder, watch=stop, **settings)
+    return folder
+
+
+def test_fits_copied_from_a_study_of_other_counts_are_refused(study, counts, tmp_path):
+    _, folder = study
+    # the same sums, in another order
+    other = nb.Counts(counts.values[::-1].copy(), name=counts.name)
+    for name in ("em_K1.json", "map_K1.json", "posterior_K1.nc"):
+        shutil.copy(folder / name, begun(other, tmp_path / "other", draws=300))
+    with pytest.raises(
+        ValueError, match=r"em_K1\.json was fitted to other counts: 61 observations"
+    ):
+        nb.choose_components(other, 1, folder=tmp_path / "other", **QUIET)
+
+
+@pytest.mark.parametrize("name", ["em_K1.json", "map_K1.json", "posterior_K1.nc"])
+def test_each_file_of_other_counts_is_named(study, counts, copied, name):
+    other = nb.Counts(counts.values[::-1].copy(), name=counts.name)
+    if name.startswith("em"):
+        nb.fit_em(other, 1).write(copied / name)
+    elif name.startswith("map"):
+        nb.fit_map(other, nb.MixtureSpec(1)).write(copied / name)
+    else:
+        tree = nb.load(copied / name)
+        rows = tree["unique_rows"].to_dataset()
+        rows["row_of_obs"] = rows["row_of_obs"].copy(data=rows["row_of_obs"].values[::-1])
+        tree["unique_rows"].dataset = rows
+        nb.save(tree, copied / name)
+    with pytest.raises(ValueError, match=f"{copied / name} was fitted to other counts"):
+        nb.choose_components(counts, 1, folder=copied, **QUIET)
+    # a run's folder, whose counts are those of its fits
+    with pytest.raises(ValueError, match="was fitted to other counts"):
+        storage.read_fitted(copied, 1)
+
+
+@pytest.mark.parametrize("name", ["map_K1.json", "posterior_K1.nc"])
+def test_fits_of_other_priors_are_refused(counts, copied, name):
+    spec = nb.MixtureSpec(1, nb.DirichletPrior(5.0)).resolve(counts)
+    if name.startswith("map"):
+        nb.fit_map(counts, spec).write(copied / name)
+    else:
+        tree = nb.load(copied / name)
+        tree.attrs["spec"] = json.dumps(spec.to_dict())
+        nb.save(tree, copied / name)
+    with pytest.raises(ValueError, match=f"{name} has other priors: .*concentration=5.0"):
+        nb.choose_components(counts, 1, folder=copied, **QUIET)
+
+
+def test_priors_of_a_posterior_that_are_none_are_named(counts, copied):
+    tree = nb.load(copied / "posterior_K1.nc")
+    tree.attrs["spec"] = "{"
+    nb.save(tree, copied / "posterior_K1.nc")
+    with pytest.raises(ValueError, match=r"posterior_K1\.nc: this is no whole posterior"):
+        nb.choose_components(counts, 1, folder=copied, **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"draws": 2}, ValueError, "draws must be 4 or above; got 2"),
+        ({"draws": 50.0}, TypeError, "draws must be an integer; got 50.0"),
+        ({"chains": 0}, ValueError, "chains must be 1 or above; got 0"),
+        ({"spec": nb.MixtureSpec(log_means=nb.NormalPrior(0.0, np.inf))}, ValueError, "be proper"),
+        ({"watch": 3}, TypeError, "watch must be a function; got 3"),
+        ({"on_fitted": "x"}, TypeError, "on_fitted must be a function; got 'x'"),
+    ],
+)
+def test_refused_settings_leave_no_folder_behind(counts, tmp_path, change, error, text):
+    with pytest.raises(error, match=text):
+        nb.choose_components(counts, 1, folder=tmp_path / "study", random_seed=1, **change)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_integers_of_numpy_are_settings_too(counts, tmp_path):
+    folder = begun(counts, tmp_path / "study", draws=np.int64(50), chains=np.int32(2))
+    record = json.loads((folder / "study.json").read_text())
+    assert (record["draws"], record["chains"]) == (50, 2)
+    # and the same as those of Python
+    begun(counts, folder, draws=50, chains=2)
+
+
+def test_a_posterior_that_does_not_say_whether_it_was_interrupted_was_not(
+    study, counts, copied, monkeypatch
+):
+    first, _ = study
+    monkeypatch.setattr("pmnbmix.study.choose.fit_all", None)
+    tree = nb.load(copied / "posterior_K1.nc")
+    del tree.attrs["interrupted"]
+    nb.save(tree, copied / "posterior_K1.nc")
+    again = nb.choose_components(counts, 2, folder=copied, **QUIET)
+    assert again.note == first.note == ""
+    assert list(again.fits) == [1, 2]
+
+
+def test_a_posterior_that_does_not_say_what_its_modes_were(study, counts, copied, monkeypatch):
+    first, _ = study
+    monkeypatch.setattr("pmnbmix.study.choose.fit_all", None)
+    tree = nb.load(copied / "posterior_K1.nc")
+    del tree["modes"]
+    nb.save(tree, copied / "posterior_K1.nc")
+    again = nb.choose_components(counts, 2, folder=copied, **QUIET)
+    assert np.isnan(again.table.loc[1, "n_modes"])
+    assert again.table.loc[2, "n_modes"] == first.table.loc[2, "n_modes"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(counts, tmp_path):
+    (tmp_path / "file").write_text("years of work")
+    with pytest.raises(ValueError, match=r"file: this is a file\. Name a folder"):
+        nb.choose_components(counts, 1, folder=tmp_path / "file", **QUIET)
+    with pytest.raises(ValueError, match="below: cannot be made"):
+        nb.choose_components(counts, 1, folder=tmp_path / "file" / "below", **QUIET)
+    with pytest.raises(TypeError, match="folder must be the name of a folder; got 7"):
+        nb.choose_components(counts, 1, folder=7, **QUIET)
+    assert (tmp_path / "file").read_text() == "years of work"
