@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.delimited import (
+    LARGEST_ARCHIVE,
     SEPARATORS,
     Table,
     is_empty,
@@ -21,7 +22,6 @@ from pmnbmix.data.delimited import (
     refuse_twice,
     too_many,
 )
-from pmnbmix.data.readers import LARGEST_ARCHIVE
 from pmnbmix.hdf5 import refuse_unreadable
 
 _EXPECTED = "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), or .npz (scipy sparse)"

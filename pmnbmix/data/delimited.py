@@ -21,6 +21,8 @@ import numpy as np
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 # What csv files are divided by where the comma is the decimal sign.
 _OTHER_SEPARATORS = (";", "\t")
+# An archive, or a gzipped text, that unpacks to more is refused: 2 GiB hold 268 million counts.
+LARGEST_ARCHIVE = 2**31
 _MARK = b"\xef\xbb\xbf"
 # Of a first line that is shown in an error.
 _SHOWN = 80
@@ -63,13 +65,12 @@ def open_table(file: Path, separator: str) -> Table:
     Raises
     ------
     ValueError
-        Where the file is empty, damaged, or no UTF-8 text.
+        Where the file is empty, damaged, no UTF-8 text, or unpacks to more than 2 GB.
     """
     import pandas as pd
 
     with _in_words():
-        packed = file.read_bytes()
-        content = gzip.decompress(packed) if file.suffix.lower() == ".gz" else packed
+        content = _unpacked(file) if file.suffix.lower() == ".gz" else file.read_bytes()
         names = _first_line(content, separator)
         for other in _OTHER_SEPARATORS:
             if len(names) == 1 and other in names[0]:
@@ -177,6 +178,21 @@ def is_empty(series: Any) -> Any:
     if pd.api.types.is_numeric_dtype(series.dtype):
         return empty
     return empty | np.array([isinstance(cell, str) and not cell.strip() for cell in series], bool)
+
+
+def _unpacked(file: Path) -> bytes:
+    """Content of a gzipped file, measured before any of it is kept."""
+    size = 0
+    with gzip.open(file) as stream:
+        while part := stream.read(2**20):
+            size += len(part)
+            if size > LARGEST_ARCHIVE:
+                raise ValueError(
+                    f"it unpacks to more than {LARGEST_ARCHIVE} bytes, which are not read. Split "
+                    "it, or save it as .npz or .h5ad."
+                )
+    with gzip.open(file) as stream:
+        return stream.read()
 
 
 def _first_line(content: bytes, separator: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.delimited import (
+    LARGEST_ARCHIVE,
     SEPARATORS,
     is_empty,
     open_table,
@@ -23,9 +24,6 @@ from pmnbmix.data.delimited import (
     refuse_twice,
     too_many,
 )
-
-# An npz that unpacks to more than this is refused: 2 GiB hold 268 million counts.
-LARGEST_ARCHIVE = 2**31
 
 
 def read_counts(

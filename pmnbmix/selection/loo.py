@@ -64,7 +64,7 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
     .. [2] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry (2024), Pareto smoothed importance
        sampling, J. Mach. Learn. Res. 25(72), 1-58, https://jmlr.org/papers/v25/19-556.html
     """
-    if diagnosis is not None and not isinstance(diagnosis, Diagnosis):
+    if diagnosis is not None and not hasattr(diagnosis, "density_ok"):
         raise TypeError(f"diagnosis must be what diagnose returns; got {diagnosis!r}.")
     number = isinstance(reff, int | float | np.floating)
     if reff is not None and not (number and 0.0 < reff < np.inf):

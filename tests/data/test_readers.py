@@ -33,6 +33,14 @@ def test_one_column_needs_no_name(tmp_path):
     assert counts.name == "molecules"
 
 
+def test_a_gzip_bomb_is_refused_before_it_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("pmnbmix.data.delimited.LARGEST_ARCHIVE", 10**6)
+    path = tmp_path / "cells.csv.gz"
+    path.write_bytes(gzip.compress(b"count\n" + b"0\n" * 10**6))
+    with pytest.raises(ValueError, match="unpacks to more than 1000000 bytes"):
+        nb.read_counts(path)
+
+
 def test_gzip(tmp_path):
     path = tmp_path / "cells.csv.gz"
     path.write_bytes(gzip.compress(TABLE.encode()))

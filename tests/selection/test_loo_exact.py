@@ -76,7 +76,7 @@ def test_the_efficiency_is_that_of_the_density_of_the_rows():
 
 @pytest.mark.parametrize("reff", [0.0, -0.5, np.nan])
 def test_an_efficiency_that_is_none_is_refused(reff):
-    with pytest.raises(ValueError, match="reff must be above 0; got"):
+    with pytest.raises(ValueError, match="reff must be a number above 0; got"):
         nb.loo(TREE, reff=reff)
 
 
