@@ -16,8 +16,8 @@ from arviz_stats.ecdf_utils import compute_ecdf, ecdf_pit
 from scipy import stats
 from simulate import RANKED, Setting
 
-# Okabe and Ito's, told apart by all readers.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333")
+# Okabe and Ito's, told apart by all readers, and one of Tol's.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#333333", "#882255")
 _NULL = 20_000
 LEVELS = (0.5, 0.9)
 

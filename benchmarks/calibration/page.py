@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from judge import LEVELS
+from scipy import stats
 
 # Settings of so many simulations or more are told apart from the others.
 _MANY = 400
@@ -31,6 +32,7 @@ def write_page(tables: dict[str, pd.DataFrame], picture: Path, page: Path) -> No
         "FAILED": f"{settings['gate failed'].sum()} of {total:,}",
         "AGAIN": f"{settings['sampled again'].sum():,}",
         "POOLED": _pooled(tables["pooled"]),
+        **_largest(tables["pooled"]),
         "FIXED": str(tables["fixed_truths"]["simulations"].min()),
         "TRUTHS": _truths(tables["fixed_truths"]),
         "TEST": _test(tables["bootstrap_test"]),
@@ -90,6 +92,16 @@ def _pooled(pooled: pd.DataFrame) -> str:
         )
         for _, one in pooled.iterrows()
     )
+
+
+def _largest(pooled: pd.DataFrame) -> dict[str, str]:
+    z = pooled[[f"{level:.0%}, z" for level in LEVELS]].abs().to_numpy()
+    chance = 1.0 - (1.0 - 2.0 * stats.norm.sf(z.max())) ** z.size
+    return {
+        "POOLED_ZS": str(z.size),
+        "POOLED_Z": f"{z.max():.1f}",
+        "POOLED_CHANCE": f"{100 * chance:.0f}",
+    }
 
 
 def _truths(fixed: pd.DataFrame) -> str:
