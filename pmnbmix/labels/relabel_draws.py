@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pmnbmix.data.counts import as_array
+from pmnbmix.data.counts import LARGEST_COUNT, as_array
 from pmnbmix.labels.ecr import Expected, Sampled, ecr, ecr_iterative
 from pmnbmix.labels.relabelling import METHODS, Relabelling, by_parameter, identity, pra
 from pmnbmix.labels.stephens import stephens_best_of
@@ -305,7 +305,9 @@ def _refuse_fractions(array: NDArray[np.generic], name: str) -> None:
     numeric = np.issubdtype(array.dtype, np.integer) or np.issubdtype(array.dtype, np.floating)
     if not numeric:
         raise TypeError(f"{name} must hold whole numbers (labels); got {array.dtype}.")
-    fractional = np.argwhere(~(array == np.floor(array.astype(np.float64))))
+    numbers = array.astype(np.float64)
+    # beyond which floats hold no whole numbers one by one, and infinite ones are none
+    fractional = np.argwhere(~((numbers == np.floor(numbers)) & (np.abs(numbers) < LARGEST_COUNT)))
     if fractional.size:
         where = tuple(fractional[0].tolist())
         raise TypeError(f"{name} must hold whole numbers (labels); {array[where]} at {where}.")
@@ -326,5 +328,12 @@ def _checked_frequency(
     if bad.size:
         raise ValueError(
             f"frequency must be finite and 0 or more; entry {bad[0]} is {array[bad[0]]}."
+        )
+    # of entries near the largest float the sum is infinite
+    with np.errstate(over="ignore"):
+        total = array.sum(dtype=np.float64)
+    if total > LARGEST_COUNT:
+        raise ValueError(
+            f"frequency sums to {total:g}; at most 2**53 observations can be told apart."
         )
     return array.astype(np.float64)

@@ -374,4 +374,5 @@ def _ratio(fits: tuple[PointFit, PointFit]) -> float:
     for fit in fits:
         if Status.INTERRUPTED in fit.statuses:
             raise KeyboardInterrupt
-    return 2.0 * (fits[1].log_likelihood - fits[0].log_likelihood)
+    # the larger model starts from the smaller one too, so that it is behind by rounding only
+    return max(0.0, 2.0 * (fits[1].log_likelihood - fits[0].log_likelihood))

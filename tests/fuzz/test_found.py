@@ -105,3 +105,20 @@ def test_criteria_without_a_table_are_refused_by_the_name_of_their_file(tmp_path
     (tmp_path / "thorough.json").write_text('{"format": "pmnbmix study", "table": 0.5}')
     with pytest.raises(ValueError, match=r"thorough\.json"):
         read_thorough(tmp_path)
+
+
+def test_labels_and_frequencies_beyond_whole_numbers_are_refused():
+    draws = np.array([[[1.0], [2.0]]])
+    z = np.array([[0, 1]])
+    with pytest.raises(TypeError, match=r"pivot must hold whole numbers \(labels\); inf at \(1,\)"):
+        nb.relabel_draws(z=z, draws=draws, method="ecr", pivot=(0, np.inf))
+    for frequency, total in (([0, 1e308], "1e\\+308"), ([1e308, 1e308], "inf")):
+        with pytest.raises(ValueError, match=f"frequency sums to {total}"):
+            nb.relabel_draws(p=np.eye(2)[None], draws=draws, frequency=frequency)
+
+
+def test_a_likelihood_ratio_is_not_below_0_by_rounding():
+    counts = nb.Counts([11, 11, 11, 15, 17, 19, 19, 20])
+    test = nb.bootstrap_lrt(counts, n_boot=2, random_seed=0, n_jobs=1, progressbar=False)
+    assert test.statistic >= 0.0
+    assert (test.null_statistics >= 0.0).all()
