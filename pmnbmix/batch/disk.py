@@ -64,7 +64,17 @@ class RowsOnDisk:
         stored = int(self.data.group["indices"].shape[0])
         step = max(1, int(_READ * self.n / max(stored, 1)))
         for first in range(0, self.n, step):
-            yield first, self.data[first : min(first + step, self.n)]
+            last = min(first + step, self.n)
+            try:
+                part = self.data[first:last]
+                # machine code goes by these pointers, and would follow wrong ones out of the arrays
+                part.check_format(full_check=True)
+            except (ValueError, IndexError, TypeError, OSError, RuntimeError) as error:
+                raise ValueError(
+                    f"rows {first} to {last - 1} of the sparse matrix on disk cannot be read "
+                    f"({error}); the file is damaged. Copy it again."
+                ) from None
+            yield first, part
 
     def _gather(self, bounds: list[tuple[int, int]]) -> Iterator[sources.Block]:
         first, last = bounds[0][0], bounds[-1][1]

@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from scipy import sparse
 
 import pmnbmix as nb
 from pmnbmix import hdf5
@@ -158,6 +159,23 @@ def test_a_pipe_is_no_file_of_counts(tmp_path):
     os.mkfifo(tmp_path / "pipe.h5ad")
     with pytest.raises(ValueError, match="not a file"):
         open_matrix(tmp_path / "pipe.h5ad")
+
+
+@pytest.mark.parametrize(
+    ("name", "at", "value"),
+    [("indptr", 2, 5000), ("indptr", 1, 3), ("indptr", 4, 100), ("indices", 1, 99)],
+    ids=["far out", "backwards", "longer than the data", "no such column"],
+)
+def test_a_sparse_matrix_with_wrong_pointers_is_refused(tmp_path, name, at, value):
+    """Found by guided fuzzing; machine code followed those that scipy does not check."""
+    anndata = pytest.importorskip("anndata", reason="anndata is not installed")
+    matrix = sparse.csr_matrix(np.array([[0, 1.0], [2.0, 0], [1.0, 1.0], [0, 3.0]]))
+    file = tmp_path / "a.h5ad"
+    anndata.AnnData(matrix).write_h5ad(file)
+    with h5py.File(file, "r+") as content:
+        content[f"X/{name}"][at] = value
+    with pytest.raises(ValueError, match=r"rows 0 to 3 of the sparse matrix on disk .* damaged"):
+        nb.fit_columns(open_matrix(file)[0], 1, n_jobs=1, progressbar=False)
 
 
 class _Touch:
