@@ -146,6 +146,8 @@ def _run(
         raise ValueError(f"method={method!r} has no pivot; leave pivot out.")
     if method == "order":
         assert draws is not None
+        if isinstance(by, bool) or not isinstance(by, int | np.integer):
+            raise TypeError(f"by must be the number of a parameter in draws; got {by!r}.")
         if not 0 <= by < draws.shape[2]:
             raise ValueError(f"by must be from 0 to {draws.shape[2] - 1}; got {by!r}.")
         return by_parameter(draws[:, :, by])

@@ -117,6 +117,11 @@ def test_labels_and_frequencies_beyond_whole_numbers_are_refused():
             nb.relabel_draws(p=np.eye(2)[None], draws=draws, frequency=frequency)
 
 
+def test_no_parameter_to_order_by_is_said_so():
+    with pytest.raises(TypeError, match="by must be the number of a parameter in draws; got None"):
+        nb.relabel_draws(draws=np.ones((1, 1, 2)), method="order", by=None)
+
+
 def test_a_likelihood_ratio_is_not_below_0_by_rounding():
     counts = nb.Counts([11, 11, 11, 15, 17, 19, 19, 20])
     test = nb.bootstrap_lrt(counts, n_boot=2, random_seed=0, n_jobs=1, progressbar=False)
