@@ -53,6 +53,14 @@ def _named(quantity: pd.Series) -> str:
     return f"prior {quantity['prior']}, K = {quantity['k']}, n = {quantity['n']:,}{exposed}"
 
 
+def _short(setting: pd.Series) -> str:
+    words = [f"K = {setting['k']}", f"n = {setting['n']:,}"]
+    words += ["exposures"] * bool(setting["exposed"])
+    words += [setting["prior"]] * (setting["prior"] != "default")
+    words += [f"`{setting['call']}`"] * (setting["call"] != "sample")
+    return ", ".join(words)
+
+
 def _settings(settings: pd.DataFrame) -> str:
     main = settings["simulations"] >= _MANY
     other = (settings["prior"] != "default") | (settings["call"] != "sample")
@@ -61,14 +69,9 @@ def _settings(settings: pd.DataFrame) -> str:
     )
     return "\n".join(
         _row(
-            one["prior"],
-            f"`{one['call']}`",
-            one["k"],
-            f"{one['n']:,}",
-            "yes" if one["exposed"] else "no",
+            _short(one),
             f"{one['simulations']:,}",
-            one["gate failed"],
-            one["sampled again"],
+            f"{one['gate failed']}, {one['sampled again']}",
             one["smallest p"],
             one["50% intervals"],
             one["90% intervals"],
