@@ -15,16 +15,46 @@ LEFT_OVER = re.compile(r"\.saving-[0-9a-f]{12}-")
 _LARGEST_RECORD = 2**20
 
 
+def as_file(path: object) -> Path:
+    """Path of a file that may be there or not.
+
+    Raises
+    ------
+    TypeError
+        Where it is no path.
+    ValueError
+        Where no file can be called so.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise TypeError(
+            f"path must be the name of a file (str or os.PathLike); got {path!r} of type "
+            f"{type(path).__name__}."
+        )
+    file = Path(path)
+    try:
+        # what no file can be called is an error here, and a file that is missing is none
+        with suppress(FileNotFoundError, NotADirectoryError):
+            file.stat()
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{str(file)[:80]!r} cannot be the path of a file "
+            f"({getattr(error, 'strerror', None) or error}). Name another one."
+        ) from None
+    return file
+
+
 def write_whole(path: str | os.PathLike[str], content: str | bytes | memoryview) -> None:
     """Write a file in one step: a reader, or a process that is killed, never leaves or sees half.
 
     Raises
     ------
+    TypeError
+        Where ``path`` is no path.
     ValueError
         Where the folder is missing, may not be written to or is full; a file that was there before
         is as it was.
     """
-    target = Path(path)
+    target = as_file(path)
     if target.is_dir():
         raise ValueError(f"{target} is a folder; name a file in it.")
     data = content.encode() if isinstance(content, str) else content

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from pmnbmix.batch.fitting import CRITERIA, Exposures, Results, Task, blank, fit_block
 from pmnbmix.batch.result import ColumnFits, as_fits, exposure_of
-from pmnbmix.batch.sources import Block, Bounds, Source, block_of, open_source
+from pmnbmix.batch.sources import Block, Bounds, Computed, Source, block_of, open_source
 from pmnbmix.batch.store import Store, block_digest, open_store
 from pmnbmix.mixture.spec import check_n_components
 from pmnbmix.progress import progress_bar
@@ -243,7 +243,7 @@ def _missing(source: Source, store: Store, bounds: Bounds, results: Results) -> 
     kept = [pair for pair, there in zip(bounds, done, strict=True) if there]
     for a, b in kept:
         _place(results, a, store.read(a // store.width, b - a))
-    if not source.computed:
+    if not isinstance(source, Computed):
         for block in source.blocks(kept):
             if block_digest(block) != store.digest(block.first // store.width):
                 raise ValueError(
@@ -275,7 +275,7 @@ def _run(
     ``done`` columns were fitted before.
     """
     parts: Iterator[Part] = source.blocks(bounds)
-    if on_cluster and source.computed:
+    if on_cluster and isinstance(source, Computed):
         parts = source.lazily(bounds)
     waiting: deque[tuple[int, Any]] = deque()
     try:

@@ -31,11 +31,6 @@ class RowsOnDisk:
     n: int
     names: NDArray[Any]
     budget: int = field(default_factory=lambda: sources.BUDGET)
-    computed: bool = False
-
-    def lazily(self, bounds: sources.Bounds) -> Iterator[tuple[Any, int]]:
-        """Nothing is computed here."""
-        raise NotImplementedError
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from pmnbmix.data.delimited import (
     refuse_twice,
     too_many,
 )
+from pmnbmix.files import as_file
 from pmnbmix.hdf5 import refuse_unreadable
 
 _EXPECTED = "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), or .npz (scipy sparse)"
@@ -61,7 +62,7 @@ def open_matrix(
         in its first column, where there is no such column of exposures, and where what reads it is
         not installed.
     """
-    file = Path(path)
+    file = as_file(path)
     if not file.exists():
         raise ValueError(f"{file}: there is no such file. Check the path; it is relative to here.")
     packed = file.suffix.lower() == ".gz"

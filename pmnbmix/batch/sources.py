@@ -58,15 +58,8 @@ class Source(Protocol):
     def names(self) -> NDArray[Any]:
         """Names of the columns."""
 
-    @property
-    def computed(self) -> bool:
-        """Whether reading is computing (Dask), which is better done where the fit is."""
-
     def blocks(self, bounds: Bounds) -> Iterator[Block]:
         """Yield the blocks of columns with these bounds, which ascend."""
-
-    def lazily(self, bounds: Bounds) -> Iterator[tuple[Any, int]]:
-        """Yield columns that are yet to be computed, and the index of the first."""
 
 
 def column_of(source: Source, position: int) -> NDArray[np.float64]:
@@ -151,12 +144,6 @@ class Slices:
     names: NDArray[Any]
     # columns that are read at a time; those of one block where absent
     width: int | None = None
-    computed: bool = False
-
-    def lazily(self, bounds: Bounds) -> Iterator[tuple[Any, int]]:
-        """Yield columns that are yet to be computed."""
-        for a, b in bounds:
-            yield self.data[:, a:b], a
 
     def blocks(self, bounds: Bounds) -> Iterator[Block]:
         """Yield the blocks of columns with these bounds."""
@@ -179,6 +166,15 @@ class Slices:
         return part
 
 
+class Computed(Slices):
+    """Columns whose reading is computing (Dask), which is better done where the fit is."""
+
+    def lazily(self, bounds: Bounds) -> Iterator[tuple[Any, int]]:
+        """Yield columns that are yet to be computed, and the index of the first."""
+        for a, b in bounds:
+            yield self.data[:, a:b], a
+
+
 @dataclass(frozen=True, eq=False)
 class FrameColumns:
     """Columns of a pandas DataFrame, missing values as NaN."""
@@ -186,11 +182,6 @@ class FrameColumns:
     frame: Any
     n: int
     names: NDArray[Any]
-    computed: bool = False
-
-    def lazily(self, bounds: Bounds) -> Iterator[tuple[Any, int]]:
-        """Nothing is computed here."""
-        raise NotImplementedError
 
     def blocks(self, bounds: Bounds) -> Iterator[Block]:
         """Yield the blocks of columns with these bounds."""
@@ -235,7 +226,7 @@ def open_source(matrix: Any, layer: str | None = None) -> Source:
         if np.isnan(matrix.shape).any():
             raise ValueError("the Dask array does not know its shape: call compute_chunk_sizes().")
         check_dtype(matrix.dtype, "matrix")
-        return Slices(matrix, matrix.shape[0], np.arange(matrix.shape[1]), computed=True)
+        return Computed(matrix, matrix.shape[0], np.arange(matrix.shape[1]))
     return open_plain(matrix, None)
 
 
@@ -296,7 +287,7 @@ def _open_anndata(adata: Any, layer: str | None) -> Source:
         raise ValueError(f"{where} of the AnnData is empty. Name a layer with counts: layer=NAME.")
     if type(data).__module__.startswith("dask"):
         names = adata.var_names.to_numpy(dtype=str)
-        return Slices(data, data.shape[0], names, computed=True)
+        return Computed(data, data.shape[0], names)
     try:
         return open_plain(data, adata.var_names.to_numpy(dtype=str))
     except (TypeError, ValueError) as error:

@@ -24,6 +24,7 @@ from pmnbmix.data.delimited import (
     refuse_twice,
     too_many,
 )
+from pmnbmix.files import as_file
 
 
 def read_counts(
@@ -74,7 +75,7 @@ def read_counts(
     ):
         if text is not None and not isinstance(text, str):
             raise TypeError(f"{argument} must be a name, as text; got {text!r}.")
-    file = Path(path)
+    file = as_file(path)
     if not str(path) or not file.exists():
         raise ValueError(f"{file}: there is no such file. Check the path; it is relative to here.")
     if not file.is_file():

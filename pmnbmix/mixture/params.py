@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pmnbmix.data.counts import LARGEST_COUNT, as_array, as_exposure, as_values
+from pmnbmix.data.counts import LARGEST_COUNT, CountTable, as_array, as_exposure, as_values
 from pmnbmix.mixture import density
 from pmnbmix.mixture.permute import canonical_order
 from pmnbmix.seeds import as_rng, as_size
@@ -409,3 +409,14 @@ def _one_each(name: str, array: ArrayLike) -> Floats:
         raise ValueError(f"{name} must have shape (n_components,); got {raw.shape}.")
     with np.errstate(over="ignore"):
         return np.array(raw, dtype=np.float64)
+
+
+def cdf_jump(params: MixtureParams, table: CountTable) -> tuple[Floats, Floats]:
+    """P(count < value) and P(count <= value) of each row, (n_unique,)."""
+    means = table.exposure[:, None] * params.means
+    # values - 1 may be -1, which `MixtureParams.cdf` refuses as a count
+    below, at_most = (
+        density.component_cdf(values[:, None], means, params.inv_disps) @ params.weights
+        for values in (table.values - 1.0, table.values)
+    )
+    return below, at_most

@@ -11,7 +11,6 @@ import math
 import os
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.files import write_whole
+from pmnbmix.files import as_file, write_whole
 
 Floats = NDArray[np.float64]
 # More components than counts can tell apart; the work grows with the square of their number.
@@ -318,7 +317,7 @@ class MixtureSpec:
             Where the file is missing, is not TOML, or has an unknown key or a wrong value; the
             text names file, key and what is allowed.
         """
-        file = Path(path)
+        file = as_file(path)
         try:
             data = tomllib.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:

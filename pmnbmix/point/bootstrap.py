@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts, CountTable
-from pmnbmix.files import read_json, write_json
+from pmnbmix.files import as_file, read_json, write_json
 from pmnbmix.mixture.density import responsibilities_table
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.permute import best_permutations
@@ -132,7 +132,7 @@ class BootstrapTest:
             "statistic": float(self.statistic),
             "null_statistics": self.null_statistics.tolist(),
         }
-        write_json(Path(path), {"format": _FORMAT, **whole, **values})
+        write_json(as_file(path), {"format": _FORMAT, **whole, **values})
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> BootstrapTest:
@@ -143,7 +143,7 @@ class BootstrapTest:
         ValueError
             Where the file is missing or holds something else.
         """
-        data = read_json(Path(path), _FORMAT)
+        data = read_json(as_file(path), _FORMAT)
         try:
             whole = {name: data[name] for name in _WHOLE}
             if not all(type(value) is int and value >= 0 for value in whole.values()):

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import CountTable
-from pmnbmix.mixture.density import component_cdf
-from pmnbmix.mixture.params import MixtureParams
+from pmnbmix.mixture.params import MixtureParams, cdf_jump
 from pmnbmix.point.fit import fit_em
 from pmnbmix.point.optima import Status
 from pmnbmix.point.replicates import check_n_boot, check_n_jobs, collect, draw_again
@@ -122,13 +121,3 @@ def distance_from_uniform(params: MixtureParams, table: CountTable) -> float:
     width = np.maximum(upper - lower, np.finfo(np.float64).tiny)
     share = np.clip((grid[:, None] - lower) / width, 0.0, 1.0) @ table.frequency / table.n
     return float(table.n * ((share - grid) ** 2).mean())
-
-
-def cdf_jump(params: MixtureParams, table: CountTable) -> tuple[Floats, Floats]:
-    """P(count < value) and P(count <= value) of each row, (n_unique,)."""
-    below = [
-        component_cdf(at[:, None], table.exposure[:, None] * params.means, params.inv_disps)
-        @ params.weights
-        for at in (table.values - 1.0, table.values)
-    ]
-    return below[0], below[1]

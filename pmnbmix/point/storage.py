@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.squash import squash
-from pmnbmix.files import write_whole
+from pmnbmix.files import as_file, write_whole
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.fit import as_fit
@@ -56,7 +55,7 @@ def write_fit(fit: PointFit, path: str | os.PathLike[str]) -> None:
 
 def read_fit(path: str | os.PathLike[str]) -> PointFit:
     """Read a fit; see `PointFit.read`."""
-    file = Path(path)
+    file = as_file(path)
     try:
         size = file.stat().st_size
         if size > _LARGEST_FILE:

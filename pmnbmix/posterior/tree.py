@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -13,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.files import write_whole
+from pmnbmix.files import as_file, write_whole
 from pmnbmix.hdf5 import refuse_unreadable
 from pmnbmix.mixture.draws import (
     Draws,
@@ -208,7 +207,8 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     """
     if not isinstance(tree, xr.DataTree):
         raise TypeError(f"save needs an xarray.DataTree; got {type(tree).__name__}.")
-    file = _as_file(path)
+    # refused before the work; write_whole would do it afterwards
+    file = as_file(path)
     # made in memory first: on a full disk HDF5 may end the whole process
     with io.BytesIO() as buffer:
         tree.to_netcdf(buffer, engine="h5netcdf")
@@ -236,7 +236,7 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
         Where the file is missing, is no netCDF file of this package, unpacks to over 16 GB,
         leads to other files, or holds over 100 groups or 2,000 variables.
     """
-    file = _as_file(path)
+    file = as_file(path)
     if not file.is_file():
         raise ValueError(f"{file}: there is no such file. Check the path.")
     try:
@@ -266,26 +266,6 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     if draws.n_samples == 0 or table.values.size == 0:
         raise ValueError(f"{file}: this file holds no draws or no counts.")
     return tree
-
-
-def _as_file(path: object) -> Path:
-    """Path of a file that may be there or not."""
-    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
-        raise TypeError(
-            f"path must be a str or os.PathLike; got {path!r} of type {type(path).__name__}. Name "
-            'a file, such as "tree.nc".'
-        )
-    file = Path(path)
-    try:
-        # what no file can be called is an error here, and a file that is missing is none
-        with suppress(FileNotFoundError, NotADirectoryError):
-            file.stat()
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{str(file)[:80]!r} cannot be the path of a file "
-            f"({getattr(error, 'strerror', None) or error}). Name another one."
-        ) from None
-    return file
 
 
 def _check_content(file: Path) -> None:

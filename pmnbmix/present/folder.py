@@ -16,10 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import read_json, write_json, write_whole
+from pmnbmix.mixture.groups import difference
 from pmnbmix.present.report.page import check_record, render
 from pmnbmix.study import Choice, Fitted, make_choice
 from pmnbmix.study.storage import RECORD as STUDY
@@ -311,9 +310,13 @@ def read_run(folder: Path) -> tuple[Choice | Fitted, dict[str, Any]]:
     if "fit" in result:
         return first, record
     for k, fitted in fits.items():
-        if not _are_same(fitted.em.counts, first.em.counts):
+        differs = difference(
+            fitted.em.counts.table, first.em.counts.table, (f"K = {k}", f"K = {numbers[0]}")
+        )
+        if differs:
             raise ValueError(
-                f"{folder / f'em_K{k}.json'}: its counts are not those of em_K{numbers[0]}.json. "
+                f"{folder / f'em_K{k}.json'}: its counts are not those of em_K{numbers[0]}.json: "
+                f"{differs}. "
                 "Take out what is of another run, or run choose again."
             )
     return make_choice(first.em.counts, fits, note, read_thorough(folder)), record
@@ -347,11 +350,6 @@ def _refuse_other_numbers(folder: Path, result: dict[str, Any], found: tuple[int
                 f"{folder / f'posterior_K{k}.nc'}: the run fitted {_listed(recorded)} components. "
                 "Take out what is of another run, or run choose again."
             )
-
-
-def _are_same(one: Counts, other: Counts) -> bool:
-    columns = ("values", "exposure", "frequency")
-    return all(np.array_equal(getattr(one.table, c), getattr(other.table, c)) for c in columns)
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -18,6 +18,7 @@ from pmnbmix.mixture.draws import (
     row_log_density,
     row_of_observation,
 )
+from pmnbmix.mixture.params import MixtureParams, cdf_jump
 from pmnbmix.seeds import as_rng
 from pmnbmix.selection.loo import LARGEST_RESULT, LEAST_DRAWS
 
@@ -196,14 +197,9 @@ def rank_limit(tree: xr.DataTree, random_seed: int | np.random.Generator | None 
         )
         exposure = _exposures(table, n, rng)
         counts = Counts(predict_counts(one, exposure, rng)[0, 0], exposure).table
-        means = counts.exposure[:, None] * one.means[0]
-        with np.errstate(divide="ignore"):
-            inv_disps = 1.0 / one.dispersions[0]
-        bounds = [
-            (one.weights[0] * component_cdf(values[:, None], means, inv_disps)).sum(-1)
-            for values in (counts.values - 1.0, counts.values)
-        ]
-        ranks = {"lower": bounds[0], "upper": bounds[1], "frequency": counts.frequency}
+        params = MixtureParams(one.weights[0, 0], one.means[0, 0], one.dispersions[0, 0])
+        lower, upper = cdf_jump(params, counts)
+        ranks = {"lower": lower, "upper": upper, "frequency": counts.frequency}
         reach[i] = np.abs(rank_curve(pd.DataFrame(ranks), places)).max()
     # the curve of n observations scatters as 1 / sqrt(n)
     return float(np.quantile(reach, 0.95) * np.sqrt(n / table.n))

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
-from pmnbmix.point.goodness import cdf_jump, distance_from_uniform
+from pmnbmix.mixture.params import cdf_jump
+from pmnbmix.point.goodness import distance_from_uniform
 
 
 def test_jump_is_the_density(crab):

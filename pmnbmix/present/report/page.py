@@ -9,12 +9,11 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pmnbmix.files import write_whole
+from pmnbmix.files import as_file, write_whole
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.present.report.figures import Figure, figures_of
 from pmnbmix.present.words import answer, components, doubts, gates, number, shown, standing
@@ -67,16 +66,12 @@ def write_report(
             f"a report needs a Choice, as choose_components() returns, or a Fitted; got "
             f"{type(result).__name__}."
         )
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(
-            f"path must be the name of a file, such as 'report.html'; got {path!r} "
-            f"({type(path).__name__})."
-        )
+    file = as_file(path)
     if record is not None:
         check_record(record, "record")
-    if Path(path).is_dir():
+    if file.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it, such as report.html.")
-    write_whole(path, render(result, record or {})[0])
+    write_whole(file, render(result, record or {})[0])
 
 
 def check_record(record: Any, where: str) -> None:
