@@ -53,7 +53,9 @@ READERS = (
             *(
                 "data.readers",
                 "data.delimited",
+                "data.checks",
                 "data.counts",
+                "data.table",
                 "mixture.spec",
                 "mixture.params",
                 "mixture.draws",

@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.special import logsumexp
 
 import pmnbmix as nb
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 from pmnbmix.labels.gates import judge
 from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
 from pmnbmix.mixture.draws import Draws, read_draws, unpack
@@ -147,7 +147,7 @@ def exact_elpd(
         frequency = table.frequency.astype(int)
         frequency[u] -= 1
         rest = quick(nb.Counts(table.values.astype(int), frequency=frequency), spec, rng)
-        own = CountTable(table.values[u : u + 1], table.exposure[u : u + 1], np.ones(1))
+        own = table.taken(slice(u, u + 1), np.ones(1))
         density = rest.draws.log_density(own)
         elpd.elpd_i[row == u] = logsumexp(density) - np.log(density.size)
     elpd.elpd = float(elpd.elpd_i.sum())

@@ -27,7 +27,7 @@ from scipy import special, stats
 
 import pmnbmix as nb
 from pmnbmix.compiled import compiled
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 from pmnbmix.labels.gates import judge
 from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
 from pmnbmix.mixture.draws import Draws, predict_counts, unpack
@@ -199,7 +199,7 @@ def lost_nats(truth: nb.MixtureParams, draws: Draws) -> float:
     What a held-out set estimates, as an exact sum over counts.
     """
     values = np.arange(truth.quantile(1.0 - 1e-7).max() + 1.0)
-    table = CountTable(values, np.ones(values.size), np.ones(values.size))
+    table = CountTable.plain(values, np.ones(values.size), np.ones(values.size))
     true = truth.logpmf(values)
     thin = Draws(draws.weights[:, ::4], draws.means[:, ::4], draws.dispersions[:, ::4])
     rows = thin.log_density(table).reshape(-1, values.size)

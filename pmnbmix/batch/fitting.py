@@ -20,7 +20,7 @@ from pmnbmix.batch.kernel import (
 )
 from pmnbmix.batch.sources import Block
 from pmnbmix.batch.tables import FINE, find_faults
-from pmnbmix.data.counts import as_exposure
+from pmnbmix.data.checks import as_exposure
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.point.optima import Status, judge_points
 

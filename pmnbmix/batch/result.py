@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmnbmix.batch.fitting import FAILED, FAULTS, PER_COLUMN, PER_COMPONENT, WORDS, Results
 from pmnbmix.batch.sources import Source, column_of, open_source
-from pmnbmix.data.counts import as_exposure, refuse_other_order
+from pmnbmix.data.checks import as_exposure, refuse_other_order
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.point.optima import Status
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.batch.tables import nonzeros
-from pmnbmix.data.counts import LARGEST_COUNT
+from pmnbmix.data.checks import LARGEST_COUNT
 
 # Bytes of a matrix on disk that are held at a time.
 BUDGET = 2**28

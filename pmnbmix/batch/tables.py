@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from pmnbmix.compiled import compiled
-from pmnbmix.data.counts import LARGEST_COUNT
+from pmnbmix.data.checks import LARGEST_COUNT
 
 # What is wrong with a value; 0 is nothing.
 FINE, MISSING, INFINITE, NEGATIVE, FRACTIONAL, TOO_LARGE = range(6)

@@ -17,7 +17,7 @@ import math
 import numpy as np
 
 from pmnbmix.compiled import compiled, dot
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 
 # A part of the spread this small cannot be told from rounding: the rule is already exact.
 _EXHAUSTED = 1e-13
@@ -47,7 +47,7 @@ def squash(table: CountTable, width: float, nodes: int) -> CountTable:
     exposure[kept >= 0] = table.exposure[kept[kept >= 0]]
     for array in (values, exposure, frequency):
         array.flags.writeable = False
-    return CountTable(values, exposure, frequency)
+    return CountTable.plain(values, exposure, frequency)
 
 
 @compiled

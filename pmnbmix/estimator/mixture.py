@@ -9,14 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse, special
 
-from pmnbmix.data.counts import (
-    Counts,
-    as_array,
-    as_exposure,
-    as_frequency,
-    as_values,
-    refuse_other_order,
-)
+from pmnbmix.data.checks import as_array, as_exposure, as_frequency, as_values, refuse_other_order
+from pmnbmix.data.counts import Counts
 from pmnbmix.estimator.protocol import Protocol, RandomState, random_seed_of
 from pmnbmix.point.fit import fit_em
 from pmnbmix.point.optima import Status

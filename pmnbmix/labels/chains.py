@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 from pmnbmix.labels.gates import R_HAT_LIMIT, Gates, r_hat_and_ess
 from pmnbmix.labels.optima import Optima, nearest
 from pmnbmix.labels.relabelling import Order

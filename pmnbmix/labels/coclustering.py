@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.draws import Draws, read_draws, read_table
 
 if TYPE_CHECKING:

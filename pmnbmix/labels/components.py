@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 from pmnbmix.labels.ecr import Blocks
 from pmnbmix.labels.relabelling import Order
 from pmnbmix.mixture.draws import Draws

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.labels.chains import chain_table, group_chains, switching, unmixed
 from pmnbmix.labels.components import (
     component_table,

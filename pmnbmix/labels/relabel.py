@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
 from pmnbmix.data.squash import squash
+from pmnbmix.data.table import CountTable
 from pmnbmix.labels.ecr import Blocks, Expected, ecr, ecr_iterative
 from pmnbmix.labels.relabel_draws import check_method
 from pmnbmix.labels.relabelling import Order, Relabelling, by_parameter, identity, pra
@@ -156,7 +157,7 @@ def thinned(table: CountTable, most: int) -> CountTable:
     places = (np.arange(most) + 0.5) * (cumulated[-1] / most)
     rows, times = np.unique(np.searchsorted(cumulated, places), return_counts=True)
     frequency = times * (cumulated[-1] / most)
-    return CountTable(table.values[rows], table.exposure[rows], frequency)
+    return table.taken(rows, frequency)
 
 
 def relabel_by_pivot(

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pmnbmix.data.counts import LARGEST_COUNT, as_array
+from pmnbmix.data.checks import LARGEST_COUNT, as_array
 from pmnbmix.labels.ecr import Expected, Sampled, ecr, ecr_iterative
 from pmnbmix.labels.relabelling import METHODS, Relabelling, by_parameter, identity, pra
 from pmnbmix.labels.stephens import stephens_best_of

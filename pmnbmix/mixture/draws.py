@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.groups import (
     columns_of_rows,
     difference,
@@ -107,8 +108,7 @@ class Draws:
         step = max(1, _BLOCK_BYTES // per_row)
         for first in range(0, table.values.size, step):
             rows = slice(first, first + step)
-            part = CountTable(table.values[rows], table.exposure[rows], table.frequency[rows])
-            yield rows, draws_responsibilities(part, log_weights, means, inv_disps)
+            yield rows, draws_responsibilities(table.taken(rows), log_weights, means, inv_disps)
 
     def _flat(self) -> tuple[Floats, Floats, Floats]:
         k = self.n_components
@@ -282,7 +282,7 @@ def read_table(tree: xr.DataTree, counts: Counts | None = None) -> CountTable:
         return counts.table
     node = group(tree, "unique_rows", "Pass counts=... with draws of another sampler; sample()")
     refuse_other_order(node, "unique_rows")
-    return CountTable(*columns_of_rows(node.to_dataset()))
+    return CountTable.plain(*columns_of_rows(node.to_dataset()))
 
 
 def read_spec(tree: xr.DataTree) -> MixtureSpec | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -186,4 +186,4 @@ def difference(
 
 def _by_value(table: CountTable) -> CountTable:
     values, which = np.unique(table.values, return_inverse=True)
-    return CountTable(values, np.ones(values.size), np.bincount(which, table.frequency))
+    return CountTable.plain(values, np.ones(values.size), np.bincount(which, table.frequency))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.compiled import compiled
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.density import (
     component_jet,
     count_constants,

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pmnbmix.data.counts import LARGEST_COUNT, CountTable, as_array, as_exposure, as_values
+from pmnbmix.data.checks import LARGEST_COUNT, as_array, as_exposure, as_values
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture import density
 from pmnbmix.mixture.permute import canonical_order
 from pmnbmix.seeds import as_rng, as_size

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.compiled import compiled
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.density import count_constants, mixture_rows, responsibilities_table
 from pmnbmix.mixture.fused import fill_blocks
 from pmnbmix.mixture.target import runs_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.density import count_constants
 from pmnbmix.mixture.fused import HEADER, LADDER, ROWS, evaluate, evaluate_many
 from pmnbmix.mixture.spec import MixtureSpec

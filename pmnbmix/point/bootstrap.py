@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.files import as_file, read_json, write_json
 from pmnbmix.mixture.density import responsibilities_table
 from pmnbmix.mixture.params import MixtureParams

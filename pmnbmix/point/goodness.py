@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.params import MixtureParams, cdf_jump
 from pmnbmix.point.fit import fit_em
 from pmnbmix.point.optima import Status

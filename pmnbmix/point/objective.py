@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pmnbmix.compiled import compiled, dot
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.density import log_sum_exp, mixture_rows
 from pmnbmix.mixture.kernels import marginal_derivatives, table_arrays
 from pmnbmix.mixture.params import MixtureParams

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.optimize import elementwise
 
-from pmnbmix.data.counts import Counts, as_array
+from pmnbmix.data.checks import as_array
+from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.density import conditional_rates, responsibilities_table
 from pmnbmix.mixture.params import MixtureParams
 

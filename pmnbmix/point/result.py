@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from pmnbmix.data.counts import Counts, as_array, as_exposure
+from pmnbmix.data.checks import as_array, as_exposure
+from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.objective import Objective, unpack_point

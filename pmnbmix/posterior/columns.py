@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmnbmix.batch.result import as_names, exposure_of
 from pmnbmix.batch.sources import Source, column_of, open_source
-from pmnbmix.data.counts import Counts, as_exposure
+from pmnbmix.data.checks import as_exposure
+from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import diagnose
 from pmnbmix.mixture import groups
 from pmnbmix.mixture.draws import read_draws, read_table

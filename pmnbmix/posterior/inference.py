@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.labels.gates import DIVERGENCE_LIMIT, ESS_LIMIT, Gates, check_gates
 from pmnbmix.mixture.draws import read_draws, read_table, row_log_density, unpack
 from pmnbmix.mixture.spec import MixtureSpec

@@ -8,7 +8,8 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.spec import MixtureSpec, NormalPrior
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.likelihood import FusedLogLikelihood

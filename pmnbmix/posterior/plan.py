@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target, make_target
 from pmnbmix.point.objective import prior_objective

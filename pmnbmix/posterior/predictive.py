@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.draws import Draws, exp_in_range, predict_counts
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
@@ -142,7 +143,7 @@ def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dat
         times = np.zeros((n_chains, chosen.size, largest + 1), dtype=np.int64)
         sharing = np.bincount(which, table.frequency).astype(np.int64)
         for exposure, n in zip(exposures, sharing, strict=True):
-            every = CountTable(values, np.full(largest, exposure), np.ones(largest))
+            every = CountTable.plain(values, np.full(largest, exposure), np.ones(largest))
             density = np.exp(few.log_density(every))
             above = np.maximum(1.0 - density.sum(-1, keepdims=True), 0.0)
             share = np.concatenate([density, above], axis=-1)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.labels.diagnose import Diagnosis, label_weakness
 from pmnbmix.labels.gates import check_gates
 from pmnbmix.labels.relabel import relabel
@@ -242,7 +243,7 @@ def _table_of(estimate: Any, tree: xr.DataTree) -> tuple[CountTable | None, bool
         variable = next(iter(tree["observed_data"].to_dataset().data_vars.values()), None)
         if variable is not None and variable.dims == ("obs",):
             values, times = np.unique(np.asarray(variable.values, np.float64), return_counts=True)
-            return CountTable(values, np.ones(values.size), times.astype(np.float64)), False
+            return CountTable.plain(values, np.ones(values.size), times.astype(float)), False
     return None, False
 
 

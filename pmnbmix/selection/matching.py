@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import CountTable
 from pmnbmix.mixture.draws import pack, read_draws, read_spec, read_table, row_log_density, unpack
 from pmnbmix.selection.evidence import log_joint
 from pmnbmix.selection.loo import relative_efficiency
@@ -75,7 +74,7 @@ def match_moments(tree: xr.DataTree, rows: NDArray[np.int64]) -> tuple[Floats, F
 
     def of_row(at: xr.DataArray, i: int) -> xr.DataArray:
         u = rows[i]
-        own = CountTable(table.values[u : u + 1], table.exposure[u : u + 1], np.ones(1))
+        own = table.taken(slice(u, u + 1), np.ones(1))
         with np.errstate(all="ignore"):
             level = unpack(at.values).log_density(own)[..., 0]
         return xr.DataArray(np.where(np.isnan(level), -np.inf, level), dims=_DIMS)

@@ -18,7 +18,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from pmnbmix.data.counts import Counts, CountTable
+from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.labels.gates import check_gates
 from pmnbmix.mixture.draws import read_draws, read_table, row_of_observation
 from pmnbmix.mixture.spec import MixtureSpec
@@ -177,7 +178,7 @@ def _refit_without(
     """Log predictive density of one observation of row ``u``, given all others."""
     frequency = table.frequency.copy()
     frequency[u] -= 1.0
-    own = CountTable(table.values[u : u + 1], table.exposure[u : u + 1], np.ones(1))
+    own = table.taken(slice(u, u + 1), np.ones(1))
     record: dict[str, float] = {}
     rest = _counts_of(counts, table, frequency)
     for draws in _DRAWS:
@@ -237,7 +238,7 @@ def _cross_validate(
         rest = _counts_of(counts, table, table.frequency - left_out)
         refit = sample(rest, spec, random_seed=rng, progressbar=False)
         held = np.flatnonzero(left_out)
-        own = CountTable(table.values[held], table.exposure[held], left_out[held].astype(float))
+        own = table.taken(held, left_out[held].astype(float))
         rows = read_draws(refit).log_density(own)
         terms = np.zeros(table.values.size)
         terms[held] = logsumexp(rows, axis=(0, 1)) - np.log(rows[..., 0].size)

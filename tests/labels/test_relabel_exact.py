@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import special
 
 import pmnbmix as nb
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 from pmnbmix.labels import relabel as module
 from pmnbmix.labels.relabel import (
     best_draw,
@@ -300,7 +300,7 @@ def test_one_component_has_nothing_to_relabel(monkeypatch):
 
 
 def test_thinning_takes_rows_evenly():
-    table = CountTable(
+    table = CountTable.plain(
         np.arange(4.0), np.array([1.0, 2.0, 1.0, 3.0]), np.array([6.0, 1.0, 1.0, 2.0])
     )
     assert thinned(table, 4) is table

@@ -7,7 +7,7 @@ import pytest
 from scipy import integrate, special, stats
 
 import pmnbmix as nb
-from pmnbmix.data.counts import CountTable
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.draws import Draws, pack, unpack
 from pmnbmix.posterior.tree import assemble
 from pmnbmix.selection.evidence import _log_proposal, log_joint
@@ -71,7 +71,7 @@ def test_permuting_the_components_changes_nothing():
     turned = pack(draws.permuted(np.broadcast_to(order, draws.means.shape)))[0]
     proposal = stats.multivariate_t(rng.normal(size=8), np.diag(rng.uniform(1, 2, 8)), df=5)
     np.testing.assert_allclose(_log_proposal(points, proposal), _log_proposal(turned, proposal))
-    table = CountTable(np.array([0.0, 5.0]), np.ones(2), np.array([3.0, 1.0]))
+    table = CountTable.plain(np.array([0.0, 5.0]), np.ones(2), np.array([3.0, 1.0]))
     spec = nb.MixtureSpec(3, log_means=nb.NormalPrior(1.0, 2.0))
     np.testing.assert_allclose(log_joint(points, table, spec), log_joint(turned, table, spec))
 
