@@ -26,6 +26,7 @@ from pmnbmix.data.table import CountTable
 from pmnbmix.labels.gates import judge
 from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
 from pmnbmix.mixture.draws import Draws, read_draws, unpack
+from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.engines import Settings, run_nutpie
 from pmnbmix.posterior.laplace import K_HAT_LIMIT, ONE_MODE, importance, mass_shares
@@ -100,7 +101,7 @@ class Quick:
 def quick(counts: nb.Counts, spec: nb.MixtureSpec, rng: np.random.Generator) -> Quick:
     """Posterior of one number of components, the quickest way that is sound."""
     modes = find_modes(counts, spec, rng)
-    target = make_target(counts.table, spec)
+    target = make_target(Problem.of(counts, spec))
     if mass_shares(modes)[0] > ONE_MODE:
         found = importance(target, modes[0], _WEIGHTED, rng)
         if found.k_hat < K_HAT_LIMIT and found.effective > _INDEPENDENT:

@@ -22,7 +22,8 @@ import pandas as pd
 from scipy import optimize, sparse
 
 import pmnbmix as nb
-from pmnbmix.point.objective import derivatives, likelihood_objective
+from pmnbmix.mixture.sums import derivatives
+from pmnbmix.point.objective import likelihood_objective
 from pmnbmix.point.starts import start_pool
 
 K = 2
@@ -53,7 +54,9 @@ def lbfgs(counts: nb.Counts) -> float:
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         point = flat.reshape(3, K).copy()
         point[0] -= np.logaddexp.reduce(point[0])
-        likelihood, gradient, _ = derivatives(objective.arrays, objective.prior_numbers, point)
+        likelihood, gradient, _ = derivatives(
+            objective.rows, objective.terms, objective.prior, point
+        )
         return -likelihood, -gradient
 
     return -float(optimize.minimize(loss, start.ravel(), jac=True, method="L-BFGS-B").fun)

@@ -30,6 +30,7 @@ import pandas as pd
 import pmnbmix as nb
 from pmnbmix.compiled import compiled
 from pmnbmix.mixture import fused
+from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.target import make_target
 
 # Tuning draws, draws and chains; seconds, ESS and a note.
@@ -219,7 +220,7 @@ def gradient_row(case: str, counts: nb.Counts) -> dict[str, Any]:
     ratios = np.log(start["weights"][:-1] / start["weights"][-1])
     packed = np.concatenate([ratios, start["log_means"], start["log_dispersions"]])
     inv_disps = np.exp(-start["log_dispersions"])
-    target = make_target(counts.table, spec)
+    target = make_target(Problem.of(counts, spec))
     times = max(10, 200_000 // counts.n_unique)
     runs: dict[str, Callable[[], float]] = {
         "gradient": lambda: _gradients(packed, target.buffer, times),

@@ -32,6 +32,7 @@ from pmnbmix.labels.gates import judge
 from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
 from pmnbmix.mixture.draws import Draws, predict_counts, unpack
 from pmnbmix.mixture.fused import evaluate
+from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.modes import find_modes, spread_starts
 from pmnbmix.present.axes import COLOURS, log_axis, tidy
@@ -158,14 +159,14 @@ def starts_of(counts: nb.Counts, n_components: int, chains: int, seed: int) -> F
     rng = np.random.default_rng(seed)
     spec = nb.MixtureSpec(n_components).resolve(counts)
     modes = find_modes(counts, spec, rng)
-    return spread_starts(make_target(counts.table, spec), modes, chains, rng)[0]
+    return spread_starts(make_target(Problem.of(counts, spec)), modes, chains, rng)[0]
 
 
 def run(counts: nb.Counts, prior: Prior, starts: Floats, tune: int, n_draws: int, seed: int) -> Run:
     """Sample one posterior, a chain from each start."""
     size = starts.shape[1]
     spec = prior.spec((size + 1) // 3).resolve(counts)
-    target = make_target(counts.table, spec)
+    target = make_target(Problem.of(counts, spec))
     numbers = np.array([float(prior.gamma), prior.first, prior.second])
 
     def log_density(position: Floats) -> tuple[float, Floats]:

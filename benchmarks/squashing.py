@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 import pmnbmix as nb
-from pmnbmix.point.newton import free_coordinates, information_spectrum
-from pmnbmix.point.objective import NOTHING_HELD, Objective
+from pmnbmix.point.newton import information_spectrum, move, moving, spread_out
+from pmnbmix.point.objective import Objective
 
 N = 10_000
 # Exposures are lognormal; nearly all lie within 4 standard deviations, which are these orders of e.
@@ -35,16 +35,15 @@ MIXTURES = [
 def laplace_points(objective: Objective, point: np.ndarray, rng: np.random.Generator) -> list:
     """Draw 200 points around an optimum by its observed information."""
     _, hessian = objective.derivatives(point)
-    free = free_coordinates(point, objective.equal_weights, NOTHING_HELD)
-    scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], objective.worth)
+    numbers = moving(objective.terms, objective.free, point)
+    scale, eigenvalues, vectors = information_spectrum(
+        hessian, numbers, objective.terms, point[0], objective.worth
+    )
     spread = np.where(eigenvalues > 1e-6, 1 / np.sqrt(np.maximum(eigenvalues, 1e-6)), 0.0)
     points = []
     for _ in range(200):
-        step = np.zeros(free.size)
-        step[free] = scale * (vectors @ (spread * rng.standard_normal(eigenvalues.size)))
-        moved = point + step.reshape(point.shape)
-        moved[0] -= np.logaddexp.reduce(moved[0])
-        points.append(moved)
+        step = scale * (vectors @ (spread * rng.standard_normal(eigenvalues.size)))
+        points.append(move(point, spread_out(step, numbers), objective.free))
     return points
 
 

@@ -13,9 +13,9 @@ from .labels.diagnose import diagnose as diagnose
 from .labels.relabel import relabel as relabel
 from .labels.relabel_draws import relabel_draws as relabel_draws
 from .mixture.params import MixtureParams as MixtureParams
-from .mixture.spec import DirichletPrior as DirichletPrior
+from .mixture.priors import DirichletPrior as DirichletPrior
+from .mixture.priors import NormalPrior as NormalPrior
 from .mixture.spec import MixtureSpec as MixtureSpec
-from .mixture.spec import NormalPrior as NormalPrior
 from .point.bootstrap import Bootstrap as Bootstrap
 from .point.bootstrap import BootstrapTest as BootstrapTest
 from .point.bootstrap import bootstrap_lrt as bootstrap_lrt

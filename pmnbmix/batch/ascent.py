@@ -12,7 +12,9 @@ import numpy as np
 
 from pmnbmix.compiled import compiled
 from pmnbmix.mixture.density import log_sum_exp
-from pmnbmix.point.objective import TableArrays, derivatives, log_likelihood
+from pmnbmix.mixture.levels import Rows, Terms
+from pmnbmix.mixture.priors import Prior
+from pmnbmix.mixture.sums import derivatives, log_likelihood
 
 _LONGEST_STEP = 3.0
 _HALVINGS = 20
@@ -113,15 +115,15 @@ def _direction(
 
 @compiled
 def approach(
-    arrays: TableArrays, prior: np.ndarray, start: np.ndarray, max_iter: int, best: float
+    rows: Rows, terms: Terms, prior: Prior, start: np.ndarray, max_iter: int, best: float
 ) -> tuple[np.ndarray, float]:
     """Point near an optimum and its log likelihood; given up where ``best`` is out of reach."""
     point, moved = start.copy(), start.copy()
     k = point.shape[1]
     size = 3 * k - 1
-    n = arrays[2].sum()
+    n = rows.frequency.sum()
     root, scale, step = np.empty((size, size)), np.empty(size), np.empty(size)
-    value, gradient, hessian = derivatives(arrays, prior, point)
+    value, gradient, hessian = derivatives(rows, terms, prior, point)
     if not np.isfinite(point).all():
         # EM has gone to an edge: that is not for here
         return point, value
@@ -144,9 +146,9 @@ def approach(
             moved[0] -= log_sum_exp(moved[0])
             if halving == 0:
                 # mostly taken: with its derivatives, that saves a pass over the table
-                higher, first, second = derivatives(arrays, prior, moved)
+                higher, first, second = derivatives(rows, terms, prior, moved)
             else:
-                higher = log_likelihood(arrays, moved)
+                higher = log_likelihood(rows, terms, moved)
             if higher > value:
                 break
             length *= 0.5 if halving == 0 else 0.25
@@ -158,5 +160,5 @@ def approach(
             value, gradient, hessian = higher, first, second
         else:
             radius = length * longest
-            value, gradient, hessian = derivatives(arrays, prior, point)
+            value, gradient, hessian = derivatives(rows, terms, prior, point)
     return point, value

@@ -15,16 +15,20 @@ from pmnbmix.batch.ascent import approach
 from pmnbmix.batch.starts import n_always, start_points
 from pmnbmix.batch.tables import collapsed_table, exposed_table
 from pmnbmix.compiled import compiled
-from pmnbmix.data.squash import _squash
-from pmnbmix.mixture.density import (
-    component_value,
-    count_constants,
-    log_sum_exp,
-    remainders_of,
+from pmnbmix.data.squash import squash_rows
+from pmnbmix.mixture.density import count_constants, log_sum_exp
+from pmnbmix.mixture.levels import Rows, Terms, component_table, levels_of, plain_terms
+from pmnbmix.mixture.priors import Prior
+from pmnbmix.mixture.sums import derivatives, log_likelihood
+from pmnbmix.point.em import iterate
+from pmnbmix.point.newton import (
+    FLAT,
+    climb_from,
+    information_spectrum,
+    move,
+    moving,
+    redundant_directions,
 )
-from pmnbmix.point.em import _iterate
-from pmnbmix.point.newton import FLAT, _climb, _move, free_coordinates, information_spectrum
-from pmnbmix.point.objective import NOTHING_HELD, TableArrays, derivatives, log_likelihood
 
 # Width of the bins of log exposure and nodes in each: for the search, and to finish on.
 _COARSE = (1.0, 2)
@@ -49,35 +53,36 @@ N_FACTS = 6
 
 
 @compiled
-def _arrays(values: np.ndarray, position: np.ndarray, frequency: np.ndarray) -> TableArrays:
-    return values, np.exp(position), frequency, count_constants(values)
+def _rows(values: np.ndarray, position: np.ndarray, frequency: np.ndarray) -> Rows:
+    level = np.zeros(values.size, np.intp)
+    return Rows(values, np.exp(position), frequency, count_constants(values), level)
 
 
 @compiled
 def _squashed(
     values: np.ndarray, position: np.ndarray, frequency: np.ndarray, width: float, nodes: int
-) -> TableArrays:
-    rows, _ = _squash(values, position, frequency, width, nodes)
-    return _arrays(rows[0].copy(), rows[1].copy(), rows[2].copy())
+) -> Rows:
+    rows, _ = squash_rows(values, position, frequency, width, nodes)
+    return _rows(rows[0].copy(), rows[1].copy(), rows[2].copy())
 
 
 @compiled
 def _finish(
-    arrays: TableArrays, prior: np.ndarray, start: np.ndarray
+    rows: Rows, terms: Terms, prior: Prior, free: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, float, bool, bool]:
     """Climb to an optimum, edges and all; leave a saddle along its direction of positive curvature.
 
     Returns the point, its log likelihood, whether it converged and whether it is a saddle still.
     """
-    point, path, _, converged, uphill = _climb(arrays, prior, False, start, NOTHING_HELD, _MAX_ITER)
+    point, path, _, converged, uphill = climb_from(rows, terms, prior, free, start, _MAX_ITER)
     value = path[-1]
     if uphill.size > 0:
         for sign in (1.0, -1.0):
             for length in _ESCAPES:
-                moved = _move(point, sign * length * uphill, False, NOTHING_HELD)
-                if log_likelihood(arrays, moved) > value:
-                    other, path, _, arrived, left = _climb(
-                        arrays, prior, False, moved, NOTHING_HELD, _MAX_ITER
+                moved = move(point, sign * length * uphill, free)
+                if log_likelihood(rows, terms, moved) > value:
+                    other, path, _, arrived, left = climb_from(
+                        rows, terms, prior, free, moved, _MAX_ITER
                     )
                     if path[-1] > value:
                         return other, path[-1], arrived, left.size > 0
@@ -87,19 +92,20 @@ def _finish(
 
 @compiled
 def _search(
-    arrays: TableArrays, prior: np.ndarray, exposed: bool, k: int
+    rows: Rows, terms: Terms, prior: Prior, free: np.ndarray, exposed: bool
 ) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Points of all starts that were run and their heights; times the best was reached."""
-    starts = start_points(arrays, k)
+    k = free.shape[1]
+    starts = start_points(rows, k)
     heights = np.full(len(starts), -math.inf)
     best, times, run = -math.inf, 0, 0
     for i in range(len(starts)):
         if i >= n_always(k) and times >= (_OFTEN_EXPOSED if exposed else _OFTEN):
             break
-        point, _, _ = _iterate(
-            arrays, starts[i], prior, False, not exposed, _EM_ITERATIONS, _EM_TOLERANCE
+        point, _, _ = iterate(
+            rows, terms, prior, free, starts[i], not exposed, _EM_ITERATIONS, _EM_TOLERANCE
         )
-        starts[i], heights[i] = approach(arrays, prior, point, _MAX_STEPS, best)
+        starts[i], heights[i] = approach(rows, terms, prior, point, _MAX_STEPS, best)
         run += 1
         if heights[i] > best + _SAME:
             best, times = heights[i], 1
@@ -111,40 +117,37 @@ def _search(
 
 @compiled
 def _describe(
-    arrays: TableArrays, point: np.ndarray, mass: np.ndarray, shared: np.ndarray
+    rows: Rows, terms: Terms, point: np.ndarray, mass: np.ndarray, shared: np.ndarray
 ) -> tuple[float, float]:
     """Log likelihood and entropy of the responsibilities, over all rows.
 
     Fills for each component the number of observations that it holds (k,), and for each two what
     they hold together, the sum of the products of their responsibilities (k, k).
     """
-    values, exposure, frequency, constants = arrays
+    frequency = rows.frequency
     k = point.shape[1]
-    means, inv_disps = np.exp(point[1]), np.exp(-point[2])
-    remainders = remainders_of(inv_disps)
-    terms = np.empty(k)
+    table = component_table(rows, levels_of(terms, point))
+    logs = np.empty(k)
     total, lost, entropy = 0.0, 0.0, 0.0
     mass[:] = 0.0
     shared[:] = 0.0
-    for u in range(values.size):
+    for u in range(frequency.size):
         for j in range(k):
-            terms[j] = point[0, j] + component_value(
-                values[u], constants[u], exposure[u] * means[j], inv_disps[j], remainders[j]
-            )
-        row = log_sum_exp(terms)
+            logs[j] = point[0, j] + table[u, j]
+        row = log_sum_exp(logs)
         addend = frequency[u] * row - lost
         moved = total + addend
         lost = (moved - total) - addend
         total = moved
         for j in range(k):
-            terms[j] -= row
-            held = frequency[u] * math.exp(terms[j])
+            logs[j] -= row
+            held = frequency[u] * math.exp(logs[j])
             if held > 0.0:
-                entropy -= held * terms[j]
+                entropy -= held * logs[j]
                 mass[j] += held
                 for i in range(j):
-                    shared[i, j] += held * math.exp(terms[i])
-                shared[j, j] += held * math.exp(terms[j])
+                    shared[i, j] += held * math.exp(logs[i])
+                shared[j, j] += held * math.exp(logs[j])
     for j in range(k):
         for i in range(j):
             shared[j, i] = shared[i, j]
@@ -152,24 +155,24 @@ def _describe(
 
 
 @compiled
-def _standard_errors(arrays: TableArrays, prior: np.ndarray, point: np.ndarray) -> np.ndarray:
+def _standard_errors(
+    rows: Rows, terms: Terms, prior: Prior, free: np.ndarray, point: np.ndarray
+) -> np.ndarray:
     """Wald standard errors of weights, means and dispersions, (3, k), as `uncertainty.wald`."""
     k = point.shape[1]
     errors = np.full((3, k), math.inf)
     if k == 1:
         errors[0, 0] = 0.0
-    free = free_coordinates(point, False, NOTHING_HELD)
-    if not free.any():
+    numbers = moving(terms, free, point)
+    if not (numbers >= 0).any():
         return errors
-    _, _, hessian = derivatives(arrays, prior, point)
-    scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], arrays[2].sum())
-    index = np.flatnonzero(free)
+    _, _, hessian = derivatives(rows, terms, prior, point)
+    scale, eigenvalues, vectors = information_spectrum(
+        hessian, numbers, terms, point[0], rows.frequency.sum()
+    )
+    index = np.flatnonzero(numbers >= 0)
     logits = (index < k).sum()
-    # the direction in which all logits move together changes nothing
-    redundant = np.zeros(index.size)
-    redundant[:logits] = 1.0 / scale[:logits]
-    if logits:
-        redundant /= math.sqrt((redundant**2).sum())
+    redundant = redundant_directions(numbers, terms, scale, k)[0]
     weights = np.exp(point[0])
     flat = np.zeros(index.size)
     variance = np.zeros(index.size)
@@ -206,28 +209,30 @@ def fit_column(
     facts: np.ndarray,
 ) -> None:
     """Fit one column from its rows; results go into the last five (see `fit_columns_of`)."""
-    prior = np.zeros(5)
-    exact = _arrays(values, position, frequency)
+    terms = plain_terms()
+    prior = Prior(0.0, np.zeros((3, k)), np.zeros((3, k)))
+    free = np.arange(3 * k).reshape((3, k))
+    exact = _rows(values, position, frequency)
     search, finish = exact, exact
     if exposed and values.size > _FEW_ROWS:
         search = _squashed(values, position, frequency, *_COARSE)
         finish = _squashed(values, position, frequency, *_FINE)
-    points, heights, times, run = _search(search, prior, exposed, k)
+    points, heights, times, run = _search(search, terms, prior, free, exposed)
     ranked = np.argsort(-heights, kind="mergesort")
-    found, height, converged, saddle = _finish(finish, prior, points[ranked[0]])
+    found, height, converged, saddle = _finish(finish, terms, prior, free, points[ranked[0]])
     if exposed:
         # on the coarse table two optima of nearly the same height may have changed places
         for i in ranked[1:]:
             if heights[i] < heights[ranked[0]] - _CLOSE:
                 break
             if heights[i] < heights[ranked[0]] - _SAME:
-                other, higher, arrived, left = _finish(finish, prior, points[i])
+                other, higher, arrived, left = _finish(finish, terms, prior, free, points[i])
                 if higher > height:
                     found, height, converged, saddle = other, higher, arrived, left
                 break
     point[:] = found
-    errors[:] = _standard_errors(finish, prior, found)
-    facts[HEIGHT], facts[ENTROPY] = _describe(exact, found, mass, shared)
+    errors[:] = _standard_errors(finish, terms, prior, free, found)
+    facts[HEIGHT], facts[ENTROPY] = _describe(exact, terms, found, mass, shared)
     facts[REACHED], facts[STARTS] = times, run
     facts[CONVERGED], facts[SADDLE] = converged, saddle
 

@@ -11,13 +11,13 @@ import math
 import numpy as np
 
 from pmnbmix.compiled import compiled
-from pmnbmix.point.objective import TableArrays
+from pmnbmix.mixture.levels import Rows
 
 
 @compiled
-def _moments(arrays: TableArrays, first: int, stop: int, order: np.ndarray) -> np.ndarray:
+def _moments(rows: Rows, first: int, stop: int, order: np.ndarray) -> np.ndarray:
     """Log size, log mean and log dispersion of some rows, kept inside the parameter space."""
-    values, exposure, frequency, _ = arrays
+    values, exposure, frequency = rows.values, rows.exposure, rows.frequency
     size, counted, exposed = 0.0, 0.0, 0.0
     for i in range(first, stop):
         u = order[i]
@@ -36,9 +36,9 @@ def _moments(arrays: TableArrays, first: int, stop: int, order: np.ndarray) -> n
 
 
 @compiled
-def _split(arrays: TableArrays, order: np.ndarray, cuts: np.ndarray) -> np.ndarray:
+def _split(rows: Rows, order: np.ndarray, cuts: np.ndarray) -> np.ndarray:
     """Point of a split of the rows, by rate, at these shares of the observations."""
-    frequency = arrays[2]
+    frequency = rows.frequency
     k = cuts.size + 1
     point = np.empty((3, k))
     n = frequency.sum()
@@ -55,9 +55,9 @@ def _split(arrays: TableArrays, order: np.ndarray, cuts: np.ndarray) -> np.ndarr
                 seen += frequency[order[stop]]
                 stop += 1
         if stop > first:
-            point[:, j] = _moments(arrays, first, stop, order)
+            point[:, j] = _moments(rows, first, stop, order)
         else:
-            point[:, j] = _moments(arrays, 0, order.size, order)
+            point[:, j] = _moments(rows, 0, order.size, order)
         first = stop
     point[0] -= math.log(np.exp(point[0]).sum())
     return point
@@ -73,17 +73,16 @@ def _top_cuts(k: int, top: float) -> np.ndarray:
 
 
 @compiled
-def start_points(arrays: TableArrays, k: int) -> np.ndarray:
+def start_points(rows: Rows, k: int) -> np.ndarray:
     """Deterministic starts, (n_starts, 3, k); the first `n_always` of them find most optima."""
-    values, exposure, _, _ = arrays
-    order = np.argsort(values / exposure, kind="mergesort")
+    order = np.argsort(rows.values / rows.exposure, kind="mergesort")
     if k == 1:
         only = np.empty((1, 3, 1))
-        only[0] = _split(arrays, order, np.empty(0))
+        only[0] = _split(rows, order, np.empty(0))
         return only
     starts = np.empty((8 if k == 2 else 12, 3, k))
-    whole = _moments(arrays, 0, order.size, order)
-    starts[0] = _split(arrays, order, np.linspace(0.2, 0.8, k - 1))
+    whole = _moments(rows, 0, order.size, order)
+    starts[0] = _split(rows, order, np.linspace(0.2, 0.8, k - 1))
     half = (k - 1) / 2.0
     for j in range(k):
         above = max(j - 1, 0)
@@ -100,15 +99,15 @@ def start_points(arrays: TableArrays, k: int) -> np.ndarray:
         # equal means, told apart by their dispersions
         starts[6, 0, j], starts[6, 1, j] = share, whole[1]
         starts[6, 2, j] = whole[2] + 3.0 * (j - half) / half * 0.5
-    starts[4] = _split(arrays, order, _top_cuts(k, 0.999))
-    starts[5] = _split(arrays, order, _top_cuts(k, 0.6))
-    starts[7] = _split(arrays, order, _top_cuts(k, 0.95))
+    starts[4] = _split(rows, order, _top_cuts(k, 0.999))
+    starts[5] = _split(rows, order, _top_cuts(k, 0.6))
+    starts[7] = _split(rows, order, _top_cuts(k, 0.95))
     if k > 2:
         even = np.empty(k - 1)
         for j in range(k - 1):
             even[j] = (j + 1) / k
-        starts[8] = _split(arrays, order, even)
-        starts[9] = _split(arrays, order, _top_cuts(k, 0.8))
+        starts[8] = _split(rows, order, even)
+        starts[9] = _split(rows, order, _top_cuts(k, 0.8))
         # narrow components where the parts are
         starts[10] = starts[8]
         starts[10, 2] = -4.0

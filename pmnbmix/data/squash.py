@@ -40,7 +40,7 @@ def squash(table: CountTable, width: float, nodes: int) -> CountTable:
     CountTable
         Sorted as before; frequencies are positive, fractional, and keep their sum for each count.
     """
-    rows, kept = _squash(table.values, np.log(table.exposure), table.frequency, width, nodes)
+    rows, kept = squash_rows(table.values, np.log(table.exposure), table.frequency, width, nodes)
     values, log_exposure, frequency = rows
     exposure = np.exp(log_exposure)
     # what was not replaced keeps its exposure to the last bit
@@ -51,7 +51,7 @@ def squash(table: CountTable, width: float, nodes: int) -> CountTable:
 
 
 @compiled
-def _squash(
+def squash_rows(
     values: np.ndarray, position: np.ndarray, frequency: np.ndarray, width: float, nodes: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows (3, n_rows) of value, log exposure and frequency; the row kept as it was, or -1."""

@@ -11,8 +11,8 @@ bit for counts of 1e9 as for 0, and the formula runs smoothly into the Poisson d
 what r = inf gives. The idea is Loader's for the binomial (C. Loader 2000, "Fast and accurate
 computation of binomial probabilities"), carried to the negative binomial.
 
-Arrays of a table: ``values``, ``exposure``, ``frequency`` (n_unique,) of floats; of a mixture:
-``log_weights``, ``means``, ``inv_disps`` (n_components,).
+What is here is of one count under one component; `pmnbmix.mixture.levels` has the rows of a table
+under a mixture.
 """
 
 from __future__ import annotations
@@ -176,32 +176,6 @@ def count_constants(values: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def remainders_of(inv_disps: np.ndarray) -> np.ndarray:
-    """`stirling_remainder` of every inverse dispersion, (k,); 0 at the Poisson limit."""
-    out = np.zeros(inv_disps.size)
-    for k in range(inv_disps.size):
-        if not math.isinf(inv_disps[k]):
-            out[k] = stirling_remainder(inv_disps[k])
-    return out
-
-
-@compiled
-def component_table(
-    values: np.ndarray, exposure: np.ndarray, means: np.ndarray, inv_disps: np.ndarray
-) -> np.ndarray:
-    """Log density of every row under every component, (n_unique, n_components)."""
-    table = np.empty((values.size, means.size))
-    remainders = remainders_of(inv_disps)
-    for u in range(values.size):
-        constant = count_constant(values[u])
-        for k in range(means.size):
-            table[u, k] = component_value(
-                values[u], constant, exposure[u] * means[k], inv_disps[k], remainders[k]
-            )
-    return table
-
-
-@compiled
 def log_sum_exp(terms: np.ndarray) -> float:
     """``log(sum(exp(terms)))``; minus infinity where every term is."""
     largest = -math.inf
@@ -213,65 +187,6 @@ def log_sum_exp(terms: np.ndarray) -> float:
     for term in terms:
         total += math.exp(term - largest)
     return largest + math.log(total)
-
-
-@compiled
-def mixture_rows(
-    values: np.ndarray,
-    exposure: np.ndarray,
-    constants: np.ndarray,
-    log_weights: np.ndarray,
-    means: np.ndarray,
-    inv_disps: np.ndarray,
-) -> np.ndarray:
-    """`mixture_table` where the `count_constants` of the values are known."""
-    out = np.empty(values.size)
-    terms = np.empty(means.size)
-    remainders = remainders_of(inv_disps)
-    for u in range(values.size):
-        for k in range(means.size):
-            terms[k] = log_weights[k] + component_value(
-                values[u], constants[u], exposure[u] * means[k], inv_disps[k], remainders[k]
-            )
-        out[u] = log_sum_exp(terms)
-    return out
-
-
-@compiled
-def mixture_table(
-    values: np.ndarray,
-    exposure: np.ndarray,
-    log_weights: np.ndarray,
-    means: np.ndarray,
-    inv_disps: np.ndarray,
-) -> np.ndarray:
-    """Log density of every row under the mixture, (n_unique,)."""
-    constants = count_constants(values)
-    return mixture_rows(values, exposure, constants, log_weights, means, inv_disps)
-
-
-@compiled
-def responsibilities_table(
-    values: np.ndarray,
-    exposure: np.ndarray,
-    log_weights: np.ndarray,
-    means: np.ndarray,
-    inv_disps: np.ndarray,
-) -> np.ndarray:
-    """P(component | row), (n_unique, n_components); NaN in a row that no component can produce."""
-    table = component_table(values, exposure, means, inv_disps)
-    for u in range(values.size):
-        for k in range(means.size):
-            table[u, k] += log_weights[k]
-        # by division, since a log density of -1e10 is itself rounded by more than 1e-6
-        largest = table[u].max()
-        total = 0.0
-        for k in range(means.size):
-            table[u, k] = math.exp(table[u, k] - largest)
-            total += table[u, k]
-        for k in range(means.size):
-            table[u, k] /= total
-    return table
 
 
 def conditional_rates(

@@ -292,8 +292,9 @@ def read_spec(tree: xr.DataTree) -> MixtureSpec | None:
         return None
     try:
         spec = MixtureSpec.from_dict(json.loads(text))
-        # refuses what was not resolved, which no posterior can be of
-        spec.sampling_numbers()
+        if not spec.is_resolved:
+            # no posterior can be of it
+            raise ValueError('its priors have loc = "auto"')
     # RecursionError: brackets within brackets without end
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(

@@ -25,7 +25,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmnbmix.data.checks import LARGEST_COUNT, as_array, as_exposure, as_values
 from pmnbmix.data.table import CountTable
-from pmnbmix.mixture import density
+from pmnbmix.mixture.density import component_cdf
+from pmnbmix.mixture.levels import (
+    Levels,
+    Rows,
+    component_table,
+    mixture_rows,
+    one_level,
+    responsibilities_table,
+    rows_at,
+)
 from pmnbmix.mixture.permute import canonical_order
 from pmnbmix.seeds import as_rng, as_size
 
@@ -96,6 +105,11 @@ class MixtureParams:
         with np.errstate(divide="ignore"):
             return np.log(self.weights)
 
+    @property
+    def levels(self) -> Levels:
+        """The parameters as compiled code reads them, at the one level of the plain model."""
+        return one_level(self.log_weights, self.means, self.inv_disps)
+
     def permuted(self, order: ArrayLike) -> MixtureParams:
         """Reorder the components: the new component j is the old component ``order[j]``.
 
@@ -145,13 +159,11 @@ class MixtureParams:
         Relative error below 1e-14 for counts of 0 to 1e9 and inverse dispersions from 1e-6 to
         infinity; the formula is given in `pmnbmix.mixture.density`.
         """
-        return density.component_table(*_rows(values, exposure), self.means, self.inv_disps)
+        return component_table(_rows(values, exposure), self.levels)
 
     def logpmf(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
         """Log density of counts under the mixture, (n,) in nats; see `component_logpmf`."""
-        return density.mixture_table(
-            *_rows(values, exposure), self.log_weights, self.means, self.inv_disps
-        )
+        return mixture_rows(_rows(values, exposure), self.levels)
 
     def responsibilities(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
         """Probability of each component given the count, (n, n_components); rows sum to 1.
@@ -162,12 +174,12 @@ class MixtureParams:
             Where a count has probability 0 under every component, besides the reasons of `Counts`.
         """
         rows = _rows(values, exposure)
-        table = density.responsibilities_table(*rows, self.log_weights, self.means, self.inv_disps)
+        table = responsibilities_table(rows, self.levels)
         impossible = np.flatnonzero(np.isnan(table[:, 0]))
         if impossible.size:
             raise ValueError(
-                f"the count {rows[0][impossible[0]]:.0f} at index {impossible[0]} has probability "
-                "0 under every component (all means are 0), so it belongs to none. "
+                f"the count {rows.values[impossible[0]]:.0f} at index {impossible[0]} has "
+                "probability 0 under every component (all means are 0), so it belongs to none. "
                 "Use parameters fitted to counts of this kind."
             )
         return table
@@ -178,8 +190,9 @@ class MixtureParams:
 
     def component_cdf(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
         """Probability that a count is at most each of ``values``, per component, (n, k)."""
-        x, scale = _rows(values, exposure)
-        return density.component_cdf(x[:, None], scale[:, None] * self.means, self.inv_disps)
+        rows = _rows(values, exposure)
+        means = rows.exposure[:, None] * self.means
+        return component_cdf(rows.values[:, None], means, self.inv_disps)
 
     def quantile(
         self, probability: ArrayLike, exposure: ArrayLike | None = None
@@ -219,7 +232,7 @@ class MixtureParams:
         rate = scale[:, None] * self.means
 
         def enough(values: Floats) -> NDArray[np.bool_]:
-            of_each = density.component_cdf(values[:, None], rate, self.inv_disps)
+            of_each = component_cdf(values[:, None], rate, self.inv_disps)
             below = _weighted(of_each, self.weights)
             return np.asarray(below >= wanted)
 
@@ -367,9 +380,9 @@ class MixtureParams:
         return f"MixtureParams({', '.join(rows)})"
 
 
-def _rows(values: ArrayLike, exposure: ArrayLike | None) -> tuple[Floats, Floats]:
+def _rows(values: ArrayLike, exposure: ArrayLike | None) -> Rows:
     checked = as_values(values)
-    return checked.astype(np.float64), as_exposure(exposure, checked.size)
+    return rows_at(checked.astype(np.float64), as_exposure(exposure, checked.size))
 
 
 def _floats(name: str, array: ArrayLike) -> Floats:
@@ -417,7 +430,7 @@ def cdf_jump(params: MixtureParams, table: CountTable) -> tuple[Floats, Floats]:
     means = table.exposure[:, None] * params.means
     # values - 1 may be -1, which `MixtureParams.cdf` refuses as a count
     below, at_most = (
-        density.component_cdf(values[:, None], means, params.inv_disps) @ params.weights
+        component_cdf(values[:, None], means, params.inv_disps) @ params.weights
         for values in (table.values - 1.0, table.values)
     )
     return below, at_most

@@ -11,9 +11,22 @@ from numpy.typing import NDArray
 
 from pmnbmix.compiled import compiled
 from pmnbmix.data.table import CountTable
-from pmnbmix.mixture.density import count_constants, mixture_rows, responsibilities_table
-from pmnbmix.mixture.fused import fill_blocks
-from pmnbmix.mixture.target import runs_of
+from pmnbmix.mixture.blocks import (
+    BLOCK,
+    Runs,
+    block_of,
+    block_size,
+    fill_block,
+    fill_remainders,
+    runs_of,
+)
+from pmnbmix.mixture.levels import (
+    Levels,
+    Rows,
+    mixture_rows,
+    responsibilities_table,
+    rows_of,
+)
 
 Floats = NDArray[np.float64]
 
@@ -50,18 +63,17 @@ def _on_all_cores(
     log_density: Floats,
     responsibilities: Floats,
 ) -> None:
-    rows = (table.values, table.exposure, *runs_of(table.values))
-    constants = count_constants(table.values)
+    rows, runs = rows_of(table), runs_of(table.values)
     by_draw = (log_weights, means, inv_disps, log_density, responsibilities)
     n_draws = means.shape[0]
     workers = os.cpu_count() or 1
     if means.size * table.values.size < _PARALLEL_FROM or workers == 1:
-        _fill(rows, constants, *by_draw)
+        _fill(rows, runs, *by_draw)
         return
     cuts = np.linspace(0, n_draws, workers + 1).astype(np.intp)
     with ThreadPoolExecutor(workers) as pool:
         jobs = [
-            pool.submit(_fill, rows, constants, *(array[a:b] for array in by_draw))
+            pool.submit(_fill, rows, runs, *(array[a:b] for array in by_draw))
             for a, b in itertools.pairwise(cuts)
         ]
         for job in jobs:
@@ -80,8 +92,8 @@ def _is_inside(log_weights: np.ndarray, means: np.ndarray, inv_disps: np.ndarray
 
 @compiled
 def _fill(
-    rows: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    constants: np.ndarray,
+    rows: Rows,
+    runs: Runs,
     log_weights: np.ndarray,
     means: np.ndarray,
     inv_disps: np.ndarray,
@@ -89,24 +101,32 @@ def _fill(
     responsibilities: np.ndarray,
 ) -> None:
     """Fill log densities (n_draws, n) and responsibilities (n_draws, n, k), or those with room."""
-    values, exposure, distinct, _ = rows
-    k = means.shape[1]
-    blocks, per_value = np.empty((3 * k + 2, values.size)), np.empty((2, distinct.size))
-    once = np.ones(values.size)
+    k, n = means.shape[1], rows.values.size
+    block = block_of(np.empty(block_size(k)), k)
+    remainders = np.empty((k, 2, runs.distinct.size))
+    once = Rows(rows.values, rows.exposure, np.ones(n), rows.constants, rows.level)
     for s in range(means.shape[0]):
-        parameters = (log_weights[s], means[s], inv_disps[s])
-        quick = _is_inside(*parameters)
-        if quick:
-            fill_blocks(rows, once, *parameters, blocks, per_value)
-        if log_density.size:
-            if quick:
-                log_density[s] = blocks[3 * k] - constants
-            else:
-                log_density[s] = mixture_rows(values, exposure, constants, *parameters)
-        if responsibilities.size:
-            if quick:
-                for u in range(values.size):
+        if not _is_inside(log_weights[s], means[s], inv_disps[s]):
+            levels = Levels(log_weights[s : s + 1], means[s : s + 1], inv_disps[s : s + 1])
+            if log_density.size:
+                log_density[s] = mixture_rows(rows, levels)
+            if responsibilities.size:
+                responsibilities[s] = responsibilities_table(rows, levels)
+            continue
+        of_draw = (
+            log_weights[s].reshape((k, 1)),
+            means[s].reshape((k, 1)),
+            inv_disps[s].reshape((k, 1)),
+        )
+        fill_remainders(runs, of_draw[2], remainders)
+        run = 0
+        for first in range(0, n, BLOCK):
+            stop = min(first + BLOCK, n)
+            run = fill_block(once, runs, first, stop, run, *of_draw, remainders, block)
+            if log_density.size:
+                for u in range(stop - first):
+                    log_density[s, first + u] = block.log_mass[u] - rows.constants[first + u]
+            if responsibilities.size:
+                for u in range(stop - first):
                     for j in range(k):
-                        responsibilities[s, u, j] = blocks[j, u] * blocks[3 * k + 1, u]
-            else:
-                responsibilities[s] = responsibilities_table(values, exposure, *parameters)
+                        responsibilities[s, first + u, j] = block.density[j, u] * block.mass[u]

@@ -1,7 +1,7 @@
 """What is fitted: the number of components and the priors, and their form in TOML.
 
 To change a default prior, change it here; the compiled density, the pm.Model and the TOML files
-all read these classes.
+all read it. What a prior is stands in `pmnbmix.mixture.priors`.
 """
 
 from __future__ import annotations
@@ -11,31 +11,24 @@ import math
 import os
 import tomllib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import as_file, write_whole
+from pmnbmix.mixture.priors import DirichletPrior, NormalPrior
 
 Floats = NDArray[np.float64]
+
+# The default priors.
+WEIGHTS = DirichletPrior(2.0)
+LOG_MEANS = NormalPrior("auto", 2.0)
+LOG_DISPERSIONS = NormalPrior(0.0, 2.0)
+
 # More components than counts can tell apart; the work grows with the square of their number.
 LARGEST_N_COMPONENTS = 100
-# Integers of Python and of TOML have no largest one, floats do.
-_LARGEST_BITS = 1000
-# Beyond it the constant of a Dirichlet is lost to rounding.
-_LARGEST_CONCENTRATION = 1e12
-# Below it draws of the weights are 0 or 1 in floats.
-_SMALLEST_CONCENTRATION = 1e-6
-# "auto" comes to 268 at most, of counts up to 2**53 and exposures of 1e-100 to 1e100; beyond 354 a
-# squared mean overflows.
-_LARGEST_LOC = 300.0
-# A scale below pins the parameter, and its precision overflows in the end; one above is as good as
-# flat wherever exp() has a value.
-_SCALES = (1e-3, 1e6)
-HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
 def check_n_components(n_components: object, name: str = "n_components") -> int:
@@ -58,106 +51,6 @@ def _check_keys(data: dict[str, Any], allowed: tuple[str, ...], where: str) -> N
         raise ValueError(
             f"{where}: unknown key {unknown[0]!r}. Allowed keys: {', '.join(allowed)}."
         )
-
-
-def _check_number(name: str, value: object, positive: bool = False, infinite: bool = False) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{name} must be a number; got {value!r}.")
-    if isinstance(value, int) and value.bit_length() > _LARGEST_BITS:
-        raise ValueError(
-            f"{name} must be at most 1e300 in size; got an integer of {value.bit_length()} bits."
-        )
-    too_large = math.isinf(value) and not infinite
-    if math.isnan(value) or too_large or (positive and value <= 0):
-        expected = " and ".join(
-            word for word, wanted in (("above 0", positive), ("finite", not infinite)) if wanted
-        )
-        raise ValueError(f"{name} must be {expected}; got {value!r}.")
-
-
-@dataclass(frozen=True)
-class DirichletPrior:
-    """Symmetric Dirichlet on the weights.
-
-    Parameters
-    ----------
-    concentration : float
-        1e-6 to 1e12. 1 is flat; 2, the default, keeps weights off 0, where a component
-        would be empty.
-    """
-
-    concentration: float = 2.0
-
-    def __post_init__(self) -> None:
-        _check_number("concentration", self.concentration, positive=True)
-        if float(self.concentration) > _LARGEST_CONCENTRATION:
-            raise ValueError(
-                f"concentration must be at most {_LARGEST_CONCENTRATION:g}, where weights are "
-                f"equal already; got {self.concentration!r}."
-            )
-        if float(self.concentration) < _SMALLEST_CONCENTRATION:
-            raise ValueError(
-                f"concentration must be at least {_SMALLEST_CONCENTRATION:g}, where one weight is "
-                f"1 and the others are 0 already; got {self.concentration!r}. A sparse prior has "
-                "0.01 to 0.1."
-            )
-        object.__setattr__(self, "concentration", float(self.concentration))
-
-    def log_density(self, weights: Floats) -> Floats:
-        """Log density on the simplex of weights (..., k), with its constant."""
-        k = weights.shape[-1]
-        constant = special.gammaln(k * self.concentration) - k * special.gammaln(self.concentration)
-        with np.errstate(divide="ignore"):
-            total = special.xlogy(self.concentration - 1.0, weights).sum(axis=-1)
-        return np.asarray(constant + total)
-
-
-@dataclass(frozen=True)
-class NormalPrior:
-    """Normal on a logarithm, independently for each component.
-
-    Parameters
-    ----------
-    loc : float or "auto"
-        Centre, in log units, -300 to 300. "auto" (log means only) is the log of the overall rate
-        of the counts.
-    scale : float
-        Standard deviation in log units, 0.001 to 1e6; ``inf`` makes the prior flat, which has a
-        point estimate but no proper posterior.
-    """
-
-    loc: float | Literal["auto"]
-    scale: float
-
-    def __post_init__(self) -> None:
-        if not (isinstance(self.loc, str) and self.loc == "auto"):
-            _check_number("loc", self.loc)
-            if abs(float(self.loc)) > _LARGEST_LOC:
-                raise ValueError(
-                    f"loc must be from {-_LARGEST_LOC:g} to {_LARGEST_LOC:g}, for it is the "
-                    f"logarithm of a mean or dispersion; got {self.loc!r}. Take the logarithm of "
-                    "what you expect."
-                )
-            object.__setattr__(self, "loc", float(self.loc))
-        _check_number("scale", self.scale, positive=True, infinite=True)
-        if not (math.isinf(self.scale) or _SCALES[0] <= float(self.scale) <= _SCALES[1]):
-            raise ValueError(
-                f"scale must be from {_SCALES[0]:g} to {_SCALES[1]:g}, or inf for a flat prior; "
-                f"got {self.scale!r}. It is in log units: the default, 2, is a factor of e**2 = 7."
-            )
-        object.__setattr__(self, "scale", float(self.scale))
-
-    def log_density(self, values: Floats) -> Floats:
-        """Log density of logarithms (...), with its constant; 0 where the prior is flat."""
-        if self.is_flat:
-            return np.zeros(np.shape(values))
-        deviation = (values - float(self.loc)) / self.scale
-        return np.asarray(-0.5 * deviation**2 - HALF_LOG_TWO_PI - math.log(self.scale))
-
-    @property
-    def is_flat(self) -> bool:
-        """Whether the prior has no effect."""
-        return math.isinf(self.scale)
 
 
 @dataclass(frozen=True)
@@ -185,9 +78,9 @@ class MixtureSpec:
     """
 
     n_components: int = 2
-    weights: DirichletPrior = DirichletPrior()
-    log_means: NormalPrior = NormalPrior("auto", 2.0)
-    log_dispersions: NormalPrior = NormalPrior(0.0, 2.0)
+    weights: DirichletPrior = WEIGHTS
+    log_means: NormalPrior = LOG_MEANS
+    log_dispersions: NormalPrior = LOG_DISPERSIONS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_components", check_n_components(self.n_components))
@@ -237,20 +130,6 @@ class MixtureSpec:
         loc = math.log(total) - math.log(float((table.frequency * table.exposure).sum()))
         return dataclasses.replace(self, log_means=dataclasses.replace(self.log_means, loc=loc))
 
-    def sampling_numbers(self) -> NDArray[np.float64]:
-        """Return the priors as the compiled log posterior reads them, (5,)."""
-        if not self.is_resolved:
-            raise ValueError('the priors have loc = "auto"; call spec.resolve(counts) first.')
-        return np.array(
-            [
-                self.weights.concentration,
-                float(self.log_means.loc),
-                self.log_means.scale,
-                float(self.log_dispersions.loc),
-                self.log_dispersions.scale,
-            ]
-        )
-
     def with_components(self, n_components: int) -> MixtureSpec:
         """Return the same priors for another number of components."""
         return dataclasses.replace(self, n_components=n_components)
@@ -260,8 +139,8 @@ class MixtureSpec:
         return {
             "n_components": self.n_components,
             "prior": {
-                name: {"family": _FAMILIES[name][0], **dataclasses.asdict(getattr(self, name))}
-                for name in _FAMILIES
+                name: {"family": _PRIORS[name][0], **dataclasses.asdict(getattr(self, name))}
+                for name in _PRIORS
             },
         }
 
@@ -283,9 +162,9 @@ class MixtureSpec:
         prior = data.get("prior", {})
         if not isinstance(prior, dict):
             raise TypeError(f"{where}: prior must be a table; got {prior!r}.")
-        _check_keys(prior, tuple(_FAMILIES), f"{where}, [prior]")
+        _check_keys(prior, tuple(_PRIORS), f"{where}, [prior]")
         for name, section in prior.items():
-            family, kind = _FAMILIES[name]
+            family, kind = _PRIORS[name]
             place = f"{where}, [prior.{name}]"
             if not isinstance(section, dict):
                 raise TypeError(f"{place}: expected a table of numbers; got {section!r}.")
@@ -348,7 +227,7 @@ class MixtureSpec:
         write_whole(path, self.to_toml())
 
 
-_FAMILIES: dict[str, tuple[str, type]] = {
+_PRIORS: dict[str, tuple[str, type]] = {
     "weights": ("dirichlet", DirichletPrior),
     "log_means": ("normal", NormalPrior),
     "log_dispersions": ("normal", NormalPrior),

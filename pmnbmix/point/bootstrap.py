@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
 from pmnbmix.files import as_file, read_json, write_json
-from pmnbmix.mixture.density import responsibilities_table
+from pmnbmix.mixture.levels import responsibilities_table
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.permute import best_permutations
 from pmnbmix.mixture.spec import check_n_components
 from pmnbmix.point.em import run_em
 from pmnbmix.point.fit import check_counts, fit_em
 from pmnbmix.point.newton import Climb, climb, escape
-from pmnbmix.point.objective import Objective, inv_disps, unpack_point
+from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import EM_ITERATIONS, Status
 from pmnbmix.point.replicates import check_n_boot, check_n_jobs, collect, draw_again
 from pmnbmix.point.result import PointFit
@@ -329,14 +329,11 @@ def _refit(objective: Objective, points: list[Floats], table: CountTable) -> Flo
         if best is None or arrived.value > best.value:
             best = arrived
     assert best is not None
-    original = objective.table
     held, other = (
-        responsibilities_table(
-            original.values, original.exposure, each[0], np.exp(each[1]), inv_disps(each)
-        )
+        responsibilities_table(objective.rows, objective.levels(each))
         for each in (points[0], best.point)
     )
-    overlap = (held * original.frequency[:, None]).T @ np.nan_to_num(other)
+    overlap = (held * objective.table.frequency[:, None]).T @ np.nan_to_num(other)
     order, _ = best_permutations(-overlap[None])
     return np.exp(best.point[:, order[0]])
 

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from pmnbmix.compiled import compiled, dot
 from pmnbmix.mixture.density import (
     component_jet,
-    component_table,
     component_value,
     inverse_constants,
     log_sum_exp,
 )
+from pmnbmix.mixture.levels import Rows, Terms, component_table, levels_of
+from pmnbmix.mixture.priors import Prior, log_prior, term_log_prior
 from pmnbmix.mixture.special import stirling_remainder
-from pmnbmix.point.objective import Objective, TableArrays, component_log_prior, log_prior
+from pmnbmix.point.objective import Objective, weights_move
 
 Floats = NDArray[np.float64]
 
@@ -55,11 +56,12 @@ def run_em(
     """
     table = objective.table
     one_exposure = bool((table.exposure == table.exposure[0]).all())
-    point, likelihood_path, penalised_path = _iterate(
-        objective.arrays,
+    point, likelihood_path, penalised_path = iterate(
+        objective.rows,
+        objective.terms,
+        objective.prior,
+        objective.free,
         start,
-        objective.prior_numbers,
-        objective.equal_weights,
         one_exposure,
         max_iter,
         tolerance,
@@ -68,22 +70,30 @@ def run_em(
 
 
 @compiled
+def log_prior_at(prior: Prior, j: int, log_mean: float, log_dispersion: float) -> float:
+    """Log prior of the mean and dispersion of one component, without constants."""
+    of_mean = term_log_prior(prior, 1, j, log_mean)
+    return of_mean + term_log_prior(prior, 2, j, log_dispersion)
+
+
+@compiled
 def _expected_density(
-    arrays: TableArrays,
+    rows: Rows,
     mass: np.ndarray,
-    mean: float,
-    dispersion: float,
-    prior: np.ndarray,
+    log_mean: float,
+    log_dispersion: float,
+    prior: Prior,
+    j: int,
     column: np.ndarray,
 ) -> float:
     """Expected complete-data log density of one component; its log densities go into ``column``."""
-    values, exposure, _, constants = arrays
-    total = component_log_prior(mean, dispersion, prior)
-    level, inv_disp = math.exp(mean), math.exp(-dispersion)
+    values, exposure, constants = rows.values, rows.exposure, rows.constants
+    total = log_prior_at(prior, j, log_mean, log_dispersion)
+    mean, inv_disp = math.exp(log_mean), math.exp(-log_dispersion)
     remainder = stirling_remainder(inv_disp)
     for u in range(values.size):
         column[u] = component_value(
-            values[u], constants[u], exposure[u] * level, inv_disp, remainder
+            values[u], constants[u], exposure[u] * mean, inv_disp, remainder
         )
         if mass[u] > 0.0:
             total += mass[u] * column[u]
@@ -92,28 +102,33 @@ def _expected_density(
 
 @compiled
 def _newton_step(
-    arrays: TableArrays,
+    rows: Rows,
     mass: np.ndarray,
-    mean: float,
-    dispersion: float,
-    prior: np.ndarray,
+    log_mean: float,
+    log_dispersion: float,
+    prior: Prior,
+    j: int,
     fixed_mean: bool,
 ) -> tuple[float, float, float]:
     """Ascent step in (log mean, log dispersion), at most ``_LONGEST_STEP`` long in either.
 
     Also returns the expected complete-data log density that it starts from.
     """
-    values, exposure, _, constants = arrays
-    level, inv_disp = math.exp(mean), math.exp(-dispersion)
+    values, exposure, constants = rows.values, rows.exposure, rows.constants
+    mean, inv_disp = math.exp(log_mean), math.exp(-log_dispersion)
     remainder, first, second = inverse_constants(inv_disp)
-    before = component_log_prior(mean, dispersion, prior)
-    by_mean = prior[2] * (prior[1] - mean)
-    by_dispersion = prior[4] * (prior[3] - dispersion)
-    mean_mean, mean_dispersion, dispersion_dispersion = -prior[2], 0.0, -prior[4]
+    before = log_prior_at(prior, j, log_mean, log_dispersion)
+    by_mean = prior.precision[1, j] * (prior.loc[1, j] - log_mean)
+    by_dispersion = prior.precision[2, j] * (prior.loc[2, j] - log_dispersion)
+    mean_mean, mean_dispersion, dispersion_dispersion = (
+        -prior.precision[1, j],
+        0.0,
+        -prior.precision[2, j],
+    )
     for u in range(values.size):
         if mass[u] > 0.0:
             jet = component_jet(
-                values[u], constants[u], exposure[u] * level, inv_disp, remainder, first, second
+                values[u], constants[u], exposure[u] * mean, inv_disp, remainder, first, second
             )
             before += mass[u] * jet[0]
             by_mean += mass[u] * jet[1]
@@ -144,11 +159,12 @@ def _newton_step(
 
 @compiled
 def _improve_component(
-    arrays: TableArrays,
+    rows: Rows,
     mass: np.ndarray,
-    mean: float,
-    dispersion: float,
-    prior: np.ndarray,
+    log_mean: float,
+    log_dispersion: float,
+    prior: Prior,
+    j: int,
     one_exposure: bool,
     column: np.ndarray,
 ) -> tuple[float, float]:
@@ -156,55 +172,56 @@ def _improve_component(
 
     ``column`` holds the log densities of the rows, here before and after.
     """
-    fixed_mean = one_exposure and prior[2] == 0.0
+    fixed_mean = one_exposure and prior.precision[1, j] == 0.0
     if fixed_mean:
         # the weighted mean maximises over the mean whatever the dispersion is
-        counted = dot(mass, arrays[0])
+        counted = dot(mass, rows.values)
         if counted == 0.0:
-            _expected_density(arrays, mass, -math.inf, dispersion, prior, column)
-            return -math.inf, dispersion
-        mean = math.log(counted / dot(mass, arrays[1]))
-    if math.isinf(mean):
-        return mean, dispersion
+            _expected_density(rows, mass, -math.inf, log_dispersion, prior, j, column)
+            return -math.inf, log_dispersion
+        log_mean = math.log(counted / dot(mass, rows.exposure))
+    if math.isinf(log_mean):
+        return log_mean, log_dispersion
     step_mean, step_dispersion, before = _newton_step(
-        arrays, mass, mean, dispersion, prior, fixed_mean
+        rows, mass, log_mean, log_dispersion, prior, j, fixed_mean
     )
     trial = np.empty_like(column)
     for _ in range(_HALVINGS):
-        new_dispersion = dispersion + step_dispersion
-        if prior[4] == 0.0:
-            new_dispersion = min(
-                max(new_dispersion, _LOWEST_LOG_DISPERSION), _HIGHEST_LOG_DISPERSION
-            )
-        after = _expected_density(arrays, mass, mean + step_mean, new_dispersion, prior, trial)
+        moved = log_dispersion + step_dispersion
+        if prior.precision[2, j] == 0.0:
+            moved = min(max(moved, _LOWEST_LOG_DISPERSION), _HIGHEST_LOG_DISPERSION)
+        after = _expected_density(rows, mass, log_mean + step_mean, moved, prior, j, trial)
         if after >= before:
             column[:] = trial
-            return mean + step_mean, new_dispersion
+            return log_mean + step_mean, moved
         step_mean *= 0.5
         step_dispersion *= 0.5
     if fixed_mean:
-        _expected_density(arrays, mass, mean, dispersion, prior, column)
-    return mean, dispersion
+        _expected_density(rows, mass, log_mean, log_dispersion, prior, j, column)
+    return log_mean, log_dispersion
 
 
 @compiled
-def _iterate(
-    arrays: TableArrays,
+def iterate(
+    rows: Rows,
+    terms: Terms,
+    prior: Prior,
+    free: np.ndarray,
     start: np.ndarray,
-    prior: np.ndarray,
-    equal_weights: bool,
     one_exposure: bool,
     max_iter: int,
     tolerance: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    values, exposure, frequency, _ = arrays
+    """`run_em` on plain arrays, in the plain model: its best point, and the two paths."""
+    values, frequency = rows.values, rows.frequency
     k = start.shape[1]
     point = start.copy()
-    if prior[4] == 0.0:
-        point[2] = np.minimum(np.maximum(point[2], _LOWEST_LOG_DISPERSION), _HIGHEST_LOG_DISPERSION)
-    table = component_table(values, exposure, np.exp(point[1]), np.exp(-point[2]))
+    for j in range(k):
+        if prior.precision[2, j] == 0.0:
+            point[2, j] = min(max(point[2, j], _LOWEST_LOG_DISPERSION), _HIGHEST_LOG_DISPERSION)
+    table = component_table(rows, levels_of(terms, point))
     mass = np.empty((k, values.size))
-    terms = np.empty(k)
+    logs = np.empty(k)
     column = np.empty(values.size)
     likelihood_path = np.empty(max_iter + 1)
     density_path = np.empty(max_iter + 1)
@@ -215,12 +232,12 @@ def _iterate(
         total = 0.0
         for u in range(values.size):
             for j in range(k):
-                terms[j] = point[0, j] + table[u, j]
-            row = log_sum_exp(terms)
+                logs[j] = point[0, j] + table[u, j]
+            row = log_sum_exp(logs)
             total += frequency[u] * row
             for j in range(k):
-                mass[j, u] = frequency[u] * math.exp(terms[j] - row)
-        penalised = total + log_prior(point, prior)
+                mass[j, u] = frequency[u] * math.exp(logs[j] - row)
+        penalised = total + log_prior(prior, point)
         if iteration > 0 and not penalised >= density_path[iteration - 1]:
             # no gain above rounding is left (or no finite one): keep the last point
             break
@@ -234,16 +251,17 @@ def _iterate(
             break
         for j in range(k):
             share = mass[j].sum()
-            if not equal_weights:
-                point[0, j] = math.log((share + prior[0]) / (n + k * prior[0]))
+            if weights_move(free):
+                point[0, j] = math.log((share + prior.exponent) / (n + k * prior.exponent))
             if share > 0.0:
                 column[:] = table[:, j]
                 point[1, j], point[2, j] = _improve_component(
-                    arrays,
+                    rows,
                     mass[j],
                     point[1, j],
                     point[2, j],
                     prior,
+                    j,
                     one_exposure,
                     column,
                 )

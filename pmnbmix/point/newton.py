@@ -4,9 +4,8 @@ EM slows down as components overlap, and it never arrives at an edge of the para
 with the analytic Hessian finishes in a few steps; where the density still rises towards an edge (a
 Poisson component, a point mass at zero, an empty component) the edge itself is tried and taken.
 
-One coordinate can be held, which is how a profile likelihood is made. Coordinates are numbered
-0 to 3k - 1: logits of the weights, log means, log dispersions. A held weight keeps its value while
-the others share what it leaves.
+One entry of a point can be held, which is how a profile likelihood is made. A held weight keeps its
+value while the others share what it leaves.
 """
 
 from __future__ import annotations
@@ -18,16 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.compiled import compiled
-from pmnbmix.point.edges import nearest_edge, release, snap
-from pmnbmix.point.objective import (
-    NOTHING_HELD,
-    Objective,
-    TableArrays,
-    derivatives,
-    log_prior,
-    normalise,
-    penalised,
-)
+from pmnbmix.mixture.levels import Rows, Terms
+from pmnbmix.mixture.priors import Prior, log_prior
+from pmnbmix.mixture.sums import derivatives, penalised
+from pmnbmix.point.edges import intercepts, nearest_edge, release, snap
+from pmnbmix.point.objective import Objective, held_weight, normalise
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +41,7 @@ class Climb:
 
     Attributes
     ----------
-    point : ndarray, shape (3, k)
+    point : ndarray, shape (n_terms, k)
     value : float
         Log likelihood plus log prior.
     path : ndarray, shape (n_steps,)
@@ -55,7 +49,7 @@ class Climb:
     likelihood_path : ndarray, shape (n_steps,)
         Log likelihood after each step.
     converged : bool
-    uphill : ndarray, shape (3k,), or None
+    uphill : ndarray, shape (n_terms k,), or None
         Unit direction of positive curvature at the end, if there is one: the point is a saddle.
     """
 
@@ -67,26 +61,21 @@ class Climb:
     uphill: Floats | None
 
 
-def climb(
-    objective: Objective, start: Floats, max_iter: int = 200, held: int = NOTHING_HELD
-) -> Climb:
+def climb(objective: Objective, start: Floats, max_iter: int = 200) -> Climb:
     """Climb from a point to a stationary point of the objective.
 
     Parameters
     ----------
     objective : Objective
-    start : ndarray, shape (3, k)
+    start : ndarray, shape (n_terms, k)
     max_iter : int
-    held : int
-        Coordinate that stays where it is.
 
     Returns
     -------
     Climb
     """
-    prior = objective.prior_numbers
-    point, likelihood_path, prior_path, converged, uphill = _climb(
-        objective.arrays, prior, objective.equal_weights, start, held, max_iter
+    point, likelihood_path, prior_path, converged, uphill = climb_from(
+        objective.rows, objective.terms, objective.prior, objective.free, start, max_iter
     )
     path = likelihood_path + prior_path + objective.constant
     return Climb(
@@ -106,8 +95,7 @@ def escape(objective: Objective, ended: Climb) -> Climb | None:
     best: Climb | None = None
     for sign in (1.0, -1.0):
         for length in (1.0, 0.3, 0.1, 0.03, 0.01):
-            step = sign * length * ended.uphill
-            moved = _move(ended.point, step, objective.equal_weights, NOTHING_HELD)
+            moved = move(ended.point, sign * length * ended.uphill, objective.free)
             if objective.value(moved) > ended.value:
                 arrived = climb(objective, moved)
                 if best is None or arrived.value > best.value:
@@ -117,62 +105,97 @@ def escape(objective: Objective, ended: Climb) -> Climb | None:
 
 
 @compiled
-def free_coordinates(
-    point: np.ndarray, equal_weights: bool, held: int = NOTHING_HELD
-) -> np.ndarray:
-    """Tell which of the 3k coordinates can move from here; those at an edge cannot, (3k,)."""
-    k = point.shape[1]
-    free = np.zeros(3 * k, dtype=np.bool_)
+def moving(terms: Terms, free: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """Number of the coordinate that each entry of the point moves with, (n_terms k,); -1: none.
+
+    Entries at an edge do not move, nor do those to which the edge leaves no meaning. Coordinates
+    are numbered without gaps; entries that share a coefficient have the same number.
+    """
+    n_terms, k = point.shape
+    _, mean, dispersion = intercepts(terms)
     occupied = np.isfinite(point[0])
-    movable = occupied.sum() - (1 if 0 <= held < k else 0)
-    for j in range(k):
-        if occupied[j]:
-            free[j] = not equal_weights and movable > 1
-            free[k + j] = math.isfinite(point[1, j])
-            free[2 * k + j] = free[k + j] and math.isfinite(point[2, j])
-    if held >= 0:
-        free[held] = False
-    return free
+    weighted = occupied.sum() - (1 if held_weight(free) >= 0 else 0) > 1
+    numbers = np.full(n_terms * k, -1)
+    known = np.full(n_terms * k, -1)
+    size = 0
+    for row in range(n_terms):
+        for j in range(k):
+            moves = occupied[j] and free[row, j] >= 0
+            if row < mean:
+                moves = moves and weighted
+            else:
+                moves = moves and math.isfinite(point[mean, j])
+                if row >= dispersion:
+                    moves = moves and math.isfinite(point[dispersion, j])
+            if moves:
+                if known[free[row, j]] < 0:
+                    known[free[row, j]] = size
+                    size += 1
+                numbers[row * k + j] = known[free[row, j]]
+    return numbers
 
 
 @compiled
 def information_spectrum(
-    hessian: np.ndarray, free: np.ndarray, log_weights: np.ndarray, n: float
+    hessian: np.ndarray, numbers: np.ndarray, terms: Terms, log_weights: np.ndarray, n: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eigenvalues and vectors of the negative Hessian in free coordinates of about unit curvature.
+    """Eigenvalues and vectors of the negative Hessian in coordinates of about unit curvature.
 
-    ``n`` is the number of observations, those that the prior is worth included. Returns the scale
-    (n_free,) that was divided out, eigenvalues (n_free,) and vectors as columns. The logits of the
-    weights have one redundant direction, in which the density is constant; it has eigenvalue 0
-    and no gradient.
+    ``numbers`` are those of `moving`; ``n`` is the number of observations, those that the prior is
+    worth included. Returns the scale (size,) that was divided out, eigenvalues (size,) and vectors
+    as columns. The logits of the weights have one redundant direction for each of their terms, in
+    which the density is constant; it has eigenvalue 0 and no gradient.
     """
-    scale, information = _scaled_information(hessian, free, log_weights, n)
+    scale, information = _scaled_information(hessian, numbers, terms, log_weights, n)
     eigenvalues, vectors = np.linalg.eigh(information)
     return scale, eigenvalues, vectors
 
 
 @compiled
 def _scaled_information(
-    hessian: np.ndarray, free: np.ndarray, log_weights: np.ndarray, n: float
+    hessian: np.ndarray, numbers: np.ndarray, terms: Terms, log_weights: np.ndarray, n: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scale (n_free,) of the free coordinates and the negative Hessian in them."""
+    """Scale (size,) of the coordinates and the negative Hessian in them."""
     k = log_weights.size
-    index = np.flatnonzero(free)
-    scale = np.empty(index.size)
-    for i in range(index.size):
-        diagonal = abs(hessian[index[i], index[i]])
-        if index[i] < k:
+    size = numbers.max() + 1
+    information = np.zeros((size, size))
+    for i in range(numbers.size):
+        for j in range(numbers.size):
+            if numbers[i] >= 0 and numbers[j] >= 0:
+                information[numbers[i], numbers[j]] -= hessian[i, j]
+    scale = np.empty(size)
+    for i in range(numbers.size):
+        at = numbers[i]
+        if at < 0:
+            continue
+        diagonal = abs(information[at, at])
+        if i < k * terms.weights.shape[1]:
             # where components coincide the logits have no curvature at all, and rounding must not
             # be blown up to one: theirs is taken from known labels, n w (1 - w)
-            weight = math.exp(log_weights[index[i]])
+            weight = math.exp(log_weights[i % k])
             diagonal = n * weight * (1.0 - weight)
         # below this a coordinate has no curvature to speak of, and its scale would overflow
-        scale[i] = 1.0 / math.sqrt(diagonal) if diagonal > 1e-100 else 1.0
-    information = np.empty((index.size, index.size))
-    for i in range(index.size):
-        for j in range(index.size):
-            information[i, j] = -hessian[index[i], index[j]] * scale[i] * scale[j]
+        scale[at] = 1.0 / math.sqrt(diagonal) if diagonal > 1e-100 else 1.0
+    for i in range(size):
+        for j in range(size):
+            information[i, j] = information[i, j] * scale[i] * scale[j]
     return scale, information
+
+
+@compiled
+def redundant_directions(
+    numbers: np.ndarray, terms: Terms, scale: np.ndarray, k: int
+) -> np.ndarray:
+    """Unit directions, one a term of the weights, in which all its logits move by the same."""
+    directions = np.zeros((terms.weights.shape[1], scale.size))
+    for term in range(directions.shape[0]):
+        for i in range(term * k, (term + 1) * k):
+            if numbers[i] >= 0:
+                directions[term, numbers[i]] = 1.0 / scale[numbers[i]]
+        length = np.sqrt((directions[term] ** 2).sum())
+        if length > 0.0:
+            directions[term] /= length
+    return directions
 
 
 @compiled
@@ -182,10 +205,12 @@ def _solve(
     """Solve for the step by Cholesky, where the information is safely positive definite.
 
     It takes a tenth of the time of the spectrum, which is needed only where there are directions
-    that are flat or go up. ``redundant`` is the direction in which there is no curvature at all.
+    that are flat or go up. ``redundant`` are the directions in which there is no curvature at all.
     """
     size = slope.size
-    root = information + np.outer(redundant, redundant)
+    root = information.copy()
+    for direction in redundant:
+        root += np.outer(direction, direction)
     step = slope.copy()
     for j in range(size):
         for i in range(j):
@@ -209,10 +234,10 @@ def _solve(
 
 
 @compiled
-def _move(point: np.ndarray, step: np.ndarray, equal_weights: bool, held: int) -> np.ndarray:
-    """Point after a step in the 3k coordinates, weights normalised."""
+def move(point: np.ndarray, step: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Point after a step in all its entries, weights normalised."""
     moved: np.ndarray = point + step.reshape(point.shape)
-    normalise(moved, equal_weights, held)
+    normalise(moved, free)
     return moved
 
 
@@ -244,46 +269,46 @@ def _hold_weight(
 
 @compiled
 def _derivatives(
-    arrays: TableArrays, prior: np.ndarray, point: np.ndarray, held: int
+    rows: Rows, terms: Terms, prior: Prior, free: np.ndarray, point: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    likelihood, gradient, hessian = derivatives(arrays, prior, point)
-    if 0 <= held < point.shape[1]:
+    likelihood, gradient, hessian = derivatives(rows, terms, prior, point)
+    held = held_weight(free)
+    if held >= 0:
         _hold_weight(gradient, hessian, point[0], held)
     return likelihood, gradient, hessian
 
 
 @compiled
-def _climb(
-    arrays: TableArrays,
-    prior: np.ndarray,
-    equal_weights: bool,
+def climb_from(
+    rows: Rows,
+    terms: Terms,
+    prior: Prior,
+    free: np.ndarray,
     start: np.ndarray,
-    held: int,
     max_iter: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
     """`climb` on plain arrays: point, paths of log likelihood and log prior, converged, uphill."""
     point = start.copy()
-    k = point.shape[1]
-    n = arrays[2].sum() + k * prior[0]
+    n = rows.frequency.sum() + point.shape[1] * prior.exponent
     likelihood_path = np.empty(max_iter + 1)
     prior_path = np.empty(max_iter + 1)
-    likelihood_path[0], gradient, hessian = _derivatives(arrays, prior, point, held)
-    prior_path[0] = log_prior(point, prior)
+    likelihood_path[0], gradient, hessian = _derivatives(rows, terms, prior, free, point)
+    prior_path[0] = log_prior(prior, point)
     done = 0
     radius = _LONGEST_STEP
     converged = False
     while done < max_iter:
         value = likelihood_path[done] + prior_path[done]
-        moved, candidate = nearest_edge(arrays, prior, equal_weights, point, value, gradient, held)
+        moved, candidate = nearest_edge(rows, terms, prior, free, point, value, gradient)
         known = False
         if not moved:
             moved, known, candidate, gain, there, radius = _newton(
-                arrays, prior, equal_weights, point, value, gradient, hessian, held, n, radius
+                rows, terms, prior, free, point, value, gradient, hessian, n, radius
             )
             if not moved:
-                moved, candidate = release(arrays, prior, equal_weights, point, value, held)
+                moved, candidate = release(rows, terms, prior, free, point, value)
                 if not moved:
-                    snapped = snap(arrays, prior, point, likelihood_path[done])
+                    snapped = snap(rows, terms, prior, point, likelihood_path[done])
                     if done == 0 or snapped[0] >= likelihood_path[done - 1]:
                         likelihood_path[done], point = snapped
                     # a refused step with gain left means that rounding hides what is left
@@ -292,30 +317,39 @@ def _climb(
         point = candidate
         done += 1
         if not known:
-            there = _derivatives(arrays, prior, point, held)
+            there = _derivatives(rows, terms, prior, free, point)
         likelihood_path[done], gradient, hessian = there
-        prior_path[done] = log_prior(point, prior)
+        prior_path[done] = log_prior(prior, point)
     uphill = np.empty(0)
-    free = free_coordinates(point, equal_weights, held)
-    if free.any():
-        scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], n)
+    numbers = moving(terms, free, point)
+    if (numbers >= 0).any():
+        scale, eigenvalues, vectors = information_spectrum(hessian, numbers, terms, point[0], n)
         if eigenvalues[0] < -1e-6:
-            uphill = np.zeros(3 * k)
-            uphill[free] = scale * vectors[:, 0]
+            uphill = spread_out(scale * vectors[:, 0], numbers)
             uphill /= np.abs(uphill).max()
     return point, likelihood_path[: done + 1], prior_path[: done + 1], converged, uphill
 
 
 @compiled
+def spread_out(step: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Step in all entries of a point, from one in the coordinates numbered by `moving`."""
+    out = np.zeros(numbers.size)
+    for i in range(numbers.size):
+        if numbers[i] >= 0:
+            out[i] = step[numbers[i]]
+    return out
+
+
+@compiled
 def _newton(
-    arrays: TableArrays,
-    prior: np.ndarray,
-    equal_weights: bool,
+    rows: Rows,
+    terms: Terms,
+    prior: Prior,
+    free: np.ndarray,
     point: np.ndarray,
     value: float,
     gradient: np.ndarray,
     hessian: np.ndarray,
-    held: int,
     n: float,
     radius: float,
 ) -> tuple[bool, bool, np.ndarray, float, tuple[float, np.ndarray, np.ndarray], float]:
@@ -327,19 +361,18 @@ def _newton(
     holds, so that trying it with its derivatives saves a pass over the table.
     """
     there = (value, gradient, hessian)
-    free = free_coordinates(point, equal_weights, held)
-    if not free.any():
+    numbers = moving(terms, free, point)
+    if not (numbers >= 0).any():
         return False, False, point, 0.0, there, radius
-    scale, information = _scaled_information(hessian, free, point[0], n)
-    slope = scale * gradient[free]
-    # moving all free logits by the same amount changes no weight
-    redundant = np.zeros(scale.size)
-    logits = free[: point.shape[1]].sum()
-    redundant[:logits] = 1.0 / scale[:logits]
-    if logits:
-        redundant /= np.sqrt((redundant**2).sum())
+    scale, information = _scaled_information(hessian, numbers, terms, point[0], n)
+    slope = np.zeros(scale.size)
+    for i in range(numbers.size):
+        if numbers[i] >= 0:
+            slope[numbers[i]] += gradient[i]
+    slope *= scale
+    redundant = redundant_directions(numbers, terms, scale, point.shape[1])
     solved, scaled_step = False, slope
-    if held < 0 or held >= point.shape[1]:
+    if held_weight(free) < 0:
         solved, scaled_step = _solve(information, slope, redundant)
     if not solved:
         eigenvalues, vectors = np.linalg.eigh(information)
@@ -349,19 +382,18 @@ def _newton(
     gain = 0.5 * (slope * scaled_step).sum()
     if gain < _ARRIVED:
         return False, False, point, gain, there, radius
-    step = np.zeros(gradient.size)
-    step[free] = scale * scaled_step
+    step = spread_out(scale * scaled_step, numbers)
     longest = np.abs(step).max()
     if longest > radius:
         step *= radius / longest
         longest = radius
     for halving in range(_HALVINGS):
-        moved = _move(point, step, equal_weights, held)
+        moved = move(point, step, free)
         if halving == 0:
-            there = _derivatives(arrays, prior, moved, held)
-            higher = there[0] + log_prior(moved, prior) > value
+            there = _derivatives(rows, terms, prior, free, moved)
+            higher = there[0] + log_prior(prior, moved) > value
         else:
-            higher = penalised(arrays, prior, moved) > value
+            higher = penalised(rows, terms, prior, moved) > value
         if higher:
             first = halving == 0
             wider = min(_LONGEST_STEP, max(radius, 2.0 * longest))

@@ -9,11 +9,11 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.mixture import density
+from pmnbmix.mixture.levels import mixture_rows, responsibilities_table
 from pmnbmix.mixture.permute import canonical_order
 from pmnbmix.point.em import run_em
 from pmnbmix.point.newton import Climb, climb, escape
-from pmnbmix.point.objective import Objective, inv_disps
+from pmnbmix.point.objective import Objective
 
 Floats = NDArray[np.float64]
 
@@ -225,19 +225,13 @@ def _alike(objective: Objective, one: Floats, other: Floats) -> bool:
 
 
 def _fitted_log_density(objective: Objective, point: Floats) -> Floats:
-    values, exposure, _, constants = objective.arrays
-    return density.mixture_rows(
-        values, exposure, constants, point[0], np.exp(point[1]), inv_disps(point)
-    )
+    return mixture_rows(objective.rows, objective.levels(point))
 
 
 def judge(objective: Objective, point: Floats, arrived: Climb) -> tuple[Status, ...]:
     """Every status that holds at a point."""
     table = objective.table
-    means = np.exp(point[1])
-    held = density.responsibilities_table(
-        table.values, table.exposure, point[0], means, inv_disps(point)
-    )
+    held = responsibilities_table(objective.rows, objective.levels(point))
     mass = table.frequency @ held
     holds = judge_points(
         point[None],

@@ -105,6 +105,7 @@ class _Held:
 
     def __init__(self, objective: Objective, point: Floats, row: int, j: int, value: float):
         self.objective, self.point, self.row, self.j, self.value = objective, point, row, j, value
+        self.holding = objective.holding(row, j)
         self.highest = value
 
     def end(self, target: float, step: float) -> float:
@@ -147,7 +148,6 @@ class _Held:
 
     def _at(self, t: float, path: Floats) -> float:
         """Profile at a coordinate, climbed to from a point nearby."""
-        k = self.objective.n_components
         start = path.copy()
         if self.row == 0:
             start[0, self.j] = -math.inf
@@ -163,7 +163,7 @@ class _Held:
             start[self.row, self.j] = t
         if not math.isfinite(self.objective.value(start)):
             return -math.inf
-        ended = climb(self.objective, start, _MAX_ITER, held=self.row * k + self.j)
+        ended = climb(self.holding, start, _MAX_ITER)
         self.last = ended.point
         self.highest = max(self.highest, ended.value)
         return ended.value

@@ -16,7 +16,8 @@ from scipy.optimize import elementwise
 
 from pmnbmix.data.checks import as_array
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.density import conditional_rates, responsibilities_table
+from pmnbmix.mixture.density import conditional_rates
+from pmnbmix.mixture.levels import responsibilities_table, rows_at
 from pmnbmix.mixture.params import MixtureParams
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def rate_moments(
         Responsibilities, and mean and shape of the gamma distribution under each component.
     """
     inv_disps = params.inv_disps
-    held = responsibilities_table(values, exposure, params.log_weights, params.means, inv_disps)
+    held = responsibilities_table(rows_at(values, exposure), params.levels)
     means, within = conditional_rates(
         params.means, params.dispersions, values[:, None], exposure[:, None]
     )

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.squash import squash
-from pmnbmix.point.newton import free_coordinates, information_spectrum
-from pmnbmix.point.objective import NOTHING_HELD, Objective
+from pmnbmix.point.newton import information_spectrum, move, moving, spread_out
+from pmnbmix.point.objective import Objective
 from pmnbmix.point.optima import Optimum, find_optima, finish_optima
 from pmnbmix.point.starts import start_pool
 from pmnbmix.progress import progress_bar
@@ -97,7 +97,7 @@ def search(
     rng : numpy.random.Generator
     max_iter : int
         Limit on the Newton steps from each start.
-    own_start : ndarray of shape (3, k), optional
+    own_start : ndarray of shape (n_terms, k), optional
         A further start.
     exact : bool
         Never squash.
@@ -186,20 +186,18 @@ def _error(objective: Objective, quick: Objective, point: Floats) -> float:
 def _around(objective: Objective, point: Floats) -> list[Floats]:
     """Points scattered around an optimum as widely as its Laplace approximation says."""
     _, hessian = objective.derivatives(point)
-    free = free_coordinates(point, objective.equal_weights, NOTHING_HELD)
-    if not free.any():
+    numbers = moving(objective.terms, objective.free, point)
+    if not (numbers >= 0).any():
         return [point]
-    scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], objective.worth)
+    scale, eigenvalues, vectors = information_spectrum(
+        hessian, numbers, objective.terms, point[0], objective.worth
+    )
     # flat directions are walked along by one unit
     spread = 1.0 / np.sqrt(np.maximum(np.abs(eigenvalues), 1e-2))
     # these points only measure an error: a fixed seed keeps the report the same every time
     rng = np.random.default_rng(0)
     points = []
     for _ in range(_NEARBY):
-        step = np.zeros(free.size)
-        step[free] = scale * (vectors @ (spread * rng.standard_normal(eigenvalues.size)))
-        moved = point + step.reshape(point.shape)
-        if not objective.equal_weights:
-            moved[0] -= np.logaddexp.reduce(moved[0])
-        points.append(moved)
+        step = scale * (vectors @ (spread * rng.standard_normal(eigenvalues.size)))
+        points.append(move(point, spread_out(step, numbers), objective.free))
     return points

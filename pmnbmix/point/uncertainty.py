@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pmnbmix.mixture import density
-from pmnbmix.mixture.kernels import row_scores
-from pmnbmix.point.newton import FLAT, free_coordinates, information_spectrum
-from pmnbmix.point.objective import NOTHING_HELD, Objective, inv_disps
+from pmnbmix.mixture.levels import responsibilities_table
+from pmnbmix.mixture.sums import row_scores
+from pmnbmix.point.newton import FLAT, information_spectrum, moving, redundant_directions
+from pmnbmix.point.objective import Objective
 from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.profile import Profile
 
@@ -76,20 +76,24 @@ def wald(objective: Objective, point: Floats, level: float = 0.95, sandwich: boo
     """
     k = objective.n_components
     _, hessian = objective.derivatives(point)
-    free = free_coordinates(point, objective.equal_weights, NOTHING_HELD)
+    numbers = moving(objective.terms, objective.free, point)
+    free = numbers >= 0
     covariance = np.zeros((3 * k, 3 * k))
     undetermined = ~free
     saddle = False
     if free.any():
-        scale, eigenvalues, vectors = information_spectrum(hessian, free, point[0], objective.worth)
+        scale, eigenvalues, vectors = information_spectrum(
+            hessian, numbers, objective.terms, point[0], objective.worth
+        )
         flat = np.abs(eigenvalues) < FLAT
         saddle = bool((eigenvalues[~flat] < 0).any())
         inverse = (vectors[:, ~flat] / np.abs(eigenvalues[~flat])) @ vectors[:, ~flat].T
         inverse *= np.outer(scale, scale)
         if sandwich:
             inverse = inverse @ _score_scatter(objective, point)[np.ix_(free, free)] @ inverse
-        covariance[np.ix_(free, free)] = inverse
-        undetermined[free] = _loads_on(vectors[:, flat], free, scale, k)
+        covariance[np.ix_(free, free)] = inverse[np.ix_(numbers[free], numbers[free])]
+        redundant = redundant_directions(numbers, objective.terms, scale, k)
+        undetermined[free] = _loads_on(vectors[:, flat], redundant)[numbers[free]]
 
     estimate = np.exp(point)
     jacobian = np.diag(estimate.ravel())
@@ -121,32 +125,24 @@ def wald(objective: Objective, point: Floats, level: float = 0.95, sandwich: boo
     return Wald(estimate, se, lower, upper, flag, natural, spread)
 
 
-def _loads_on(flat: Floats, free: NDArray[np.bool_], scale: Floats, k: int) -> NDArray[np.bool_]:
-    """Free coordinates that move along a flat direction, besides the redundant logit."""
-    redundant = np.zeros(free.size)
-    redundant[:k] = 1.0
-    unit = redundant[free] / scale
-    length = np.linalg.norm(unit)
-    if length > 0:
-        unit = unit / length
+def _loads_on(flat: Floats, redundant: Floats) -> NDArray[np.bool_]:
+    """Coordinates that move along a flat direction, besides the redundant ones of the logits."""
+    for unit in redundant:
         flat = flat - np.outer(unit, unit @ flat)
     return np.asarray(np.linalg.norm(flat, axis=1) > 1e-3)
 
 
 def _score_scatter(objective: Objective, point: Floats) -> Floats:
     """Sum over the observations of the outer square of their scores, (3k, 3k)."""
-    values, exposure, frequency, constants = objective.arrays
-    scores = row_scores(values, exposure, constants, point[0], np.exp(point[1]), inv_disps(point))
-    return np.asarray((scores.T * frequency) @ scores)
+    scores = row_scores(objective.rows, objective.terms, point)
+    return np.asarray((scores.T * objective.table.frequency) @ scores)
 
 
 def overlapping(objective: Objective, point: Floats) -> NDArray[np.bool_]:
     """Tell which components are not well told apart from some other, (k,)."""
     k = objective.n_components
     table = objective.table
-    held = density.responsibilities_table(
-        table.values, table.exposure, point[0], np.exp(point[1]), inv_disps(point)
-    )
+    held = responsibilities_table(objective.rows, objective.levels(point))
     shared = (held.T * table.frequency) @ held
     mass = shared.sum(axis=1)
     # [i, j]: probability of j, averaged over what belongs to i

@@ -18,7 +18,8 @@ from numba import types
 from numpy.typing import NDArray
 
 from pmnbmix.compiled import compiled_callback
-from pmnbmix.mixture.fused import HEADER, evaluate
+from pmnbmix.mixture.fused import evaluate
+from pmnbmix.mixture.kernel import HEADER, HEADER_SIZE
 from pmnbmix.mixture.target import Target
 
 Floats = NDArray[np.float64]
@@ -32,8 +33,8 @@ _FAILED = 1
 def _log_density(size: Any, position: Any, gradient: Any, value: Any, target: Any) -> int:
     """Log density and gradient as nutpie calls them; anything but 0 is a rejected step."""
     n = np.int64(size)
-    header = numba.carray(target, (HEADER,))
-    buffer = numba.carray(target, (int(header[13]),))
+    header = numba.carray(target, (HEADER_SIZE,)).view(HEADER)[0]
+    buffer = numba.carray(target, (header.length,))
     total = evaluate(numba.carray(position, (n,)), numba.carray(gradient, (n,)), buffer)
     value[0] = total
     return 0 if np.isfinite(total) else _FAILED

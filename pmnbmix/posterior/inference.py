@@ -14,6 +14,7 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
 from pmnbmix.labels.gates import DIVERGENCE_LIMIT, ESS_LIMIT, Gates, check_gates
 from pmnbmix.mixture.draws import read_draws, read_table, row_log_density, unpack
+from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.checks import check_arguments, check_number
@@ -168,7 +169,7 @@ def sample(
         divergent = float(got.stats["diverging"].mean())
         if error > _SQUASHING_LIMIT:
             failures.append(f"squashing error {error:.2g} nats")
-            exact = make_target(counts.table, resolved)
+            exact = make_target(Problem.of(counts, resolved))
             plan = replace(plan, target=exact, squashed=None)
             # the settings are not to blame
             waiting.insert(0, attempt)

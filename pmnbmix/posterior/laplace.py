@@ -11,6 +11,7 @@ from scipy import special
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.draws import unpack
+from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target, make_target
 from pmnbmix.posterior.checks import check_arguments, check_number
@@ -179,7 +180,7 @@ def approximate(
             "approximation stands for one mode only. Use sample(), which visits them all."
         )
         return Approximation(None, doubt, np.nan)
-    found = importance(make_target(counts.table, resolved), modes[0], 5 * draws, rng)
+    found = importance(make_target(Problem.of(counts, resolved)), modes[0], 5 * draws, rng)
     if not found.k_hat < K_HAT_LIMIT:
         doubt = (
             f"k-hat of the importance weights is {found.k_hat:.2f}, and from {K_HAT_LIMIT} on they "

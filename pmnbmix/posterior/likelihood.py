@@ -13,6 +13,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 
 from pmnbmix.compiled import SOURCE_DIGEST, compiled
 from pmnbmix.mixture.fused import log_likelihood
+from pmnbmix.mixture.kernel import opened
 
 
 class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
@@ -62,10 +63,19 @@ class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
 def _evaluate(
     log_weights: np.ndarray, log_means: np.ndarray, log_dispersions: np.ndarray, buffer: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    sums = np.zeros((log_weights.size, 3))
+    k = log_weights.size
+    slopes = np.zeros((3, k, 1))
     # chains may run at once, and the buffer is where the work is done
-    value = log_likelihood(log_weights, log_means, log_dispersions, buffer.copy(), sums)
-    return np.asarray(value), sums[:, 0].copy(), sums[:, 1].copy(), sums[:, 2].copy()
+    value = log_likelihood(
+        log_weights.copy().reshape((k, 1)),
+        log_means.copy().reshape((k, 1)),
+        log_dispersions.copy().reshape((k, 1)),
+        opened(buffer.copy()),
+        slopes[0],
+        slopes[1],
+        slopes[2],
+    )
+    return np.asarray(value), slopes[0, :, 0].copy(), slopes[1, :, 0].copy(), slopes[2, :, 0].copy()
 
 
 @register_funcify_default_op_cache_key(FusedLogLikelihood)  # type: ignore[untyped-decorator]

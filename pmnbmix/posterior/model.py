@@ -10,7 +10,9 @@ import pytensor.tensor as pt
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
-from pmnbmix.mixture.spec import MixtureSpec, NormalPrior
+from pmnbmix.mixture.priors import NormalPrior
+from pmnbmix.mixture.problem import Problem
+from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.likelihood import FusedLogLikelihood
 
@@ -67,7 +69,7 @@ def build_model(
         pm.Deterministic("dispersions", pt.exp(log_dispersions), dims="mixture_component")
 
         if likelihood == "fused":
-            buffer = make_target(table, _sampled(resolved)).buffer
+            buffer = make_target(Problem.of(counts, _sampled(resolved))).buffer
             value, *_ = FusedLogLikelihood()(pt.log(weights), log_means, log_dispersions, buffer)
         else:
             value = _log_likelihood(table, weights, means, log_dispersions)

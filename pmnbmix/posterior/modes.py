@@ -56,11 +56,6 @@ class Mode:
     times_reached: int
 
 
-def pack(point: Floats) -> Floats:
-    """Coordinates of NUTS (3k - 1,) of a point (3, k) of log weights, means and dispersions."""
-    return np.concatenate([point[0, :-1] - point[0, -1], point[1], point[2]])
-
-
 def find_modes(
     counts: Counts, spec: MixtureSpec, random_seed: int | np.random.Generator | None = None
 ) -> list[Mode]:
@@ -88,7 +83,7 @@ def find_modes(
         log_volume = np.log(np.diag(root)).sum() + 0.5 * root.shape[0] * np.log(2.0 * np.pi)
         modes.append(
             Mode(
-                packed=pack(optimum.point),
+                packed=objective.problem.design.pack(optimum.point),
                 params=unpack_point(optimum.point),
                 log_density=optimum.log_density,
                 root=root,
@@ -148,10 +143,8 @@ def _covariance_root(objective: Objective, point: Floats) -> Floats | None:
     """Root of the inverse of the negative Hessian in the coordinates of NUTS, or None."""
     if not np.isfinite(point).all():
         return None
-    k = objective.n_components
     _, hessian = objective.derivatives(point)
-    kept = np.delete(np.arange(3 * k), k - 1)
-    information = -hessian[np.ix_(kept, kept)]
+    information = -objective.problem.design.pull_hessian(hessian)
     try:
         # of the reversed matrix, for the inverse of its root to be lower triangular when reversed
         root = np.linalg.inv(np.linalg.cholesky(information[::-1, ::-1]))[::-1, ::-1].T

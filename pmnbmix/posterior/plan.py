@@ -112,7 +112,7 @@ def make_plan(
     """
     objective = prior_objective(counts, spec, sampling_density=True)
     quick = objective if exact else squashed(objective)[0]
-    target = make_target(quick.table, spec)
+    target = make_target(quick.problem)
     mode_mass, k_hat = float(mass_shares(modes)[0]), np.nan
     if mode_mass > ONE_MODE and not exact:
         k_hat = importance(target, modes[0], _IMPORTANCE_DRAWS, rng).k_hat

@@ -13,7 +13,8 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.labels.gates import check_gates
 from pmnbmix.mixture.draws import read_draws, read_table
 from pmnbmix.mixture.params import MixtureParams
-from pmnbmix.mixture.spec import DirichletPrior, MixtureSpec
+from pmnbmix.mixture.priors import DirichletPrior
+from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.bootstrap import bootstrap_lrt
 from pmnbmix.posterior.inference import sample
 from pmnbmix.seeds import stream

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pmnbmix as nb
+from pmnbmix.mixture.problem import Problem
 from tests.fuzz import arbitrary as a
 
 _KEYS = st.sampled_from(
@@ -82,9 +83,8 @@ def test_a_specification_survives_its_file(spec):
 def test_a_resolved_specification_has_finite_numbers(spec, counts):
     resolved = spec.resolve(counts)
     assert resolved.is_resolved
-    priors = resolved.sampling_numbers()
-    assert not np.isnan(priors).any()
-    assert np.isfinite(priors[[0, 1, 3]]).all()
+    prior = Problem.of(counts, resolved).prior(resolved.weights.concentration)
+    assert np.isfinite([prior.exponent, *prior.loc, *prior.precision]).all()
     assert resolved.resolve(counts) == resolved
 
 

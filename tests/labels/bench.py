@@ -15,6 +15,7 @@ import xarray as xr
 
 import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws, unpack
+from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.engines import Settings, run_nutpie
 from pmnbmix.posterior.modes import Mode, find_modes
@@ -60,7 +61,7 @@ def chains_in(
     counts: nb.Counts, spec: nb.MixtureSpec, modes: list[Mode], seed: int, draws: int = DRAWS
 ) -> Draws:
     """NUTS chains, each started at a mode that is told."""
-    target = make_target(counts.table, spec)
+    target = make_target(Problem.of(counts, spec))
     rng = np.random.default_rng(seed)
     starts = np.array(
         [mode.packed + 0.1 * mode.root @ rng.standard_normal(mode.packed.size) for mode in modes]
@@ -127,7 +128,7 @@ def healthy(seed: int) -> Iterator[Case]:
 
 def _crawling(counts: nb.Counts, spec: nb.MixtureSpec, mode: Mode, seed: int) -> Draws:
     """Random-walk Metropolis with steps far too small, from overdispersed starts."""
-    target, rng = make_target(counts.table, spec), np.random.default_rng(seed)
+    target, rng = make_target(Problem.of(counts, spec)), np.random.default_rng(seed)
     packed = np.empty((CHAINS, DRAWS, mode.packed.size))
     for chain in range(CHAINS):
         point = mode.packed + mode.root @ rng.standard_normal(mode.packed.size)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from pmnbmix.mixture import density
+from pmnbmix.mixture import density, levels
+from pmnbmix.mixture.levels import mixture_rows, one_level, responsibilities_table, rows_at
 from pmnbmix.mixture.special import (
     digamma_excess,
     log1pmx,
@@ -21,6 +22,11 @@ COUNTS = [0, 1, 2, 5, 14, 15, 16, 100, 10**4, 10**6, 10**9]
 MEANS = [1e-8, 1e-4, 0.01, 0.5, 3.0, 20.0, 500.0, 1e4, 1e6, 1e9]
 INV_DISPS = [1e-6, 1e-3, 0.1, 1.0, 3.7, 14.9, 15.1, 100.0, 1e4, 1e6, 1e8, 1e10, 1e12, 1e15]
 GRID = list(itertools.product(COUNTS, MEANS, INV_DISPS))
+
+
+def component_table(values, exposure, means, inv_disps):
+    mixture = one_level(np.zeros(means.size), means, inv_disps)
+    return levels.component_table(rows_at(values, exposure), mixture)
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +162,7 @@ def test_log1pmx(t):
 @pytest.mark.parametrize("mean", [1e-4, 0.5, 30.0])
 def test_distribution_function_is_the_sum_of_the_density(mean, inv_disp):
     values = np.arange(0, 60, dtype=float)
-    table = density.component_table(values, np.ones(60), np.array([mean]), np.array([inv_disp]))
+    table = component_table(values, np.ones(60), np.array([mean]), np.array([inv_disp]))
     found = density.component_cdf(values, np.array(mean), np.array(inv_disp))
     np.testing.assert_allclose(found, np.cumsum(np.exp(table[:, 0])), rtol=1e-9)
 
@@ -168,9 +174,7 @@ def test_distribution_function_at_its_edges():
 
 def test_ordinary_values_equal_scipy():
     values = np.arange(40, dtype=float)
-    table = density.component_table(
-        values, np.full(40, 1.5), np.array([0.4, 8.0]), np.array([0.7, 4.0])
-    )
+    table = component_table(values, np.full(40, 1.5), np.array([0.4, 8.0]), np.array([0.7, 4.0]))
     for k, (mean, inv_disp) in enumerate([(0.6, 0.7), (12.0, 4.0)]):
         expected = stats.nbinom.logpmf(values, inv_disp, inv_disp / (inv_disp + mean))
         np.testing.assert_allclose(table[:, k], expected, rtol=1e-10)
@@ -178,7 +182,7 @@ def test_ordinary_values_equal_scipy():
 
 def test_an_impossible_row_has_no_responsibilities():
     arrays = (np.log([0.5, 0.5]), np.zeros(2), np.ones(2))
-    table = density.responsibilities_table(np.array([0.0, 2.0]), np.ones(2), *arrays)
+    table = responsibilities_table(rows_at(np.array([0.0, 2.0]), np.ones(2)), one_level(*arrays))
     np.testing.assert_array_equal(table[0], [0.5, 0.5])
     assert np.isnan(table[1]).all()
     assert density.log_sum_exp(np.array([-np.inf, -np.inf])) == -np.inf
@@ -200,11 +204,7 @@ def test_the_constant_of_a_count_is_what_its_factorial_leaves():
 
 def test_the_constants_of_the_poisson_limit_are_zero():
     assert density.inverse_constants(np.inf) == (0.0, 0.0, 0.0)
-    found = density.remainders_of(np.array([np.inf, 2.0]))
-    np.testing.assert_allclose(found, [0.0, stirling_remainder(2.0)], rtol=1e-15)
-    table = density.component_table(
-        np.array([4.0]), np.ones(1), np.array([3.0]), np.array([np.inf])
-    )
+    table = component_table(np.array([4.0]), np.ones(1), np.array([3.0]), np.array([np.inf]))
     np.testing.assert_allclose(table, [[stats.poisson.logpmf(4, 3.0)]], rtol=1e-14)
 
 
@@ -232,7 +232,7 @@ def test_the_upper_tail_of_large_means_is_poissons_only_where_that_is_exact():
     """A variance larger by 2e-7 shows in the seventh digit, three standard deviations out."""
     values = np.arange(1_003_001, 1_015_000, dtype=float)
     mean, inv_disp = np.array([1e6]), np.array([5e12])
-    expected = np.exp(density.component_table(values, np.ones(values.size), mean, inv_disp)).sum()
+    expected = np.exp(component_table(values, np.ones(values.size), mean, inv_disp)).sum()
     found = density.component_sf(np.array(1_003_000.0), mean, inv_disp)
     assert found[0] == pytest.approx(expected, rel=2e-8)
     poisson = density.component_sf(np.array(1_003_000.0), mean, np.array([np.inf]))
@@ -266,14 +266,14 @@ def slow_table():
 
 
 def test_the_mixture_is_the_weighted_sum_of_its_components():
-    found = density.mixture_table(VALUES, EXPOSURE, *MIXTURE)
+    found = mixture_rows(rows_at(VALUES, EXPOSURE), one_level(*MIXTURE))
     np.testing.assert_allclose(found, np.log(slow_table().sum(axis=1)), rtol=1e-12)
 
 
 def test_responsibilities_are_shares_of_the_mixture():
     expected = slow_table()
     expected /= expected.sum(axis=1, keepdims=True)
-    found = density.responsibilities_table(VALUES, EXPOSURE, *MIXTURE)
+    found = responsibilities_table(rows_at(VALUES, EXPOSURE), one_level(*MIXTURE))
     np.testing.assert_allclose(found, expected, rtol=1e-11)
 
 

@@ -9,8 +9,10 @@ from scipy import stats
 
 import pmnbmix as nb
 from pmnbmix.data.squash import squash
-from pmnbmix.mixture.fused import LADDER, ROWS
-from pmnbmix.mixture.kernels import row_scores, table_arrays
+from pmnbmix.mixture.kernel import LADDER, ROWS
+from pmnbmix.mixture.levels import plain_terms, rows_of
+from pmnbmix.mixture.problem import Problem
+from pmnbmix.mixture.sums import row_scores
 from pmnbmix.mixture.target import make_target
 
 WITHOUT = nb.Counts([0, 1, 2, 7, 30, 61], frequency=[9, 4, 1, 2, 1, 3])
@@ -44,9 +46,8 @@ def exact_gradient(counts, spec, packed):
     k = spec.n_components
     logits = np.append(packed[: k - 1], 0.0)
     log_weights = logits - np.logaddexp.reduce(logits)
-    values, exposure, frequency, constants = table_arrays(counts.table)
-    means, inv_disps = np.exp(packed[k - 1 : 2 * k - 1]), np.exp(-packed[2 * k - 1 :])
-    scores = frequency @ row_scores(values, exposure, constants, log_weights, means, inv_disps)
+    point = np.array([log_weights, packed[k - 1 : 2 * k - 1], packed[2 * k - 1 :]])
+    scores = counts.table.frequency @ row_scores(rows_of(counts.table), plain_terms(), point)
     concentration = spec.weights.concentration
     scores[:k] += concentration * (1.0 - k * np.exp(log_weights))
     scores[k : 2 * k] -= (packed[k - 1 : 2 * k - 1] - spec.log_means.loc) / spec.log_means.scale**2
@@ -60,7 +61,7 @@ def exact_gradient(counts, spec, packed):
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
 def test_it_is_likelihood_priors_and_jacobian(counts, form, k):
     spec = nb.MixtureSpec(k).resolve(counts)
-    target = make_target(counts.table, spec, form)
+    target = make_target(Problem.of(counts, spec), form)
     rng = np.random.default_rng(k)
     offsets = []
     for _ in range(20):
@@ -89,7 +90,7 @@ def test_it_is_exact_from_poisson_to_overdispersed_and_for_a_billion(
     spec = nb.MixtureSpec(1, log_means=nb.NormalPrior(0.0, 5.0))
     packed = np.array([mean, dispersion])
     for form in [ROWS] + [LADDER] * (exposure is None and max(values) < 1000):
-        value, gradient = make_target(counts.table, spec, form).log_density(packed)
+        value, gradient = make_target(Problem.of(counts, spec), form).log_density(packed)
         # the constants of the two priors are left out
         offset = 2.0 * np.log(2.0 * np.pi) / 2.0 + np.log(5.0) + np.log(2.0)
         expected = exact_log_posterior(counts, spec, packed) + offset
@@ -107,8 +108,8 @@ def test_the_ladder_gives_way_where_densities_underflow():
     spec = nb.MixtureSpec(2).resolve(counts)
     for means in ([2000.0, 3000.0], [1e-3, 5000.0], [200.0, 1e6]):
         packed = np.concatenate([[0.3], np.log(means), [-9.0, -12.0]])
-        ladder = make_target(counts.table, spec, LADDER).log_density(packed)
-        rows = make_target(counts.table, spec, ROWS).log_density(packed)
+        ladder = make_target(Problem.of(counts, spec), LADDER).log_density(packed)
+        rows = make_target(Problem.of(counts, spec), ROWS).log_density(packed)
         assert np.isfinite(rows[0])
         assert ladder[0] == pytest.approx(rows[0], rel=1e-12)
         np.testing.assert_allclose(ladder[1], rows[1], rtol=1e-9, atol=1e-8)
@@ -118,22 +119,24 @@ def test_the_ladder_gives_way_where_only_a_weight_underflows():
     counts = nb.Counts(np.arange(360, 440))
     spec = nb.MixtureSpec(2).resolve(counts)
     packed = np.array([360.0, np.log(50.0), np.log(400.0), -9.0, -9.0])
-    ladder, rows = (make_target(counts.table, spec, form).log_density(packed) for form in (0, 1))
+    ladder, rows = (
+        make_target(Problem.of(counts, spec), form).log_density(packed) for form in (0, 1)
+    )
     assert ladder[0] == pytest.approx(rows[0], rel=1e-12)
     np.testing.assert_allclose(ladder[1], rows[1], rtol=1e-9, atol=1e-8)
 
 
 def test_the_form_is_chosen_by_the_table():
     spec = nb.MixtureSpec(2, log_means=nb.NormalPrior(0.0, 2.0))
-    assert make_target(nb.Counts(np.arange(40)).table, spec).form == LADDER
-    assert make_target(WITHOUT.table, spec).form == ROWS
-    assert make_target(WITH.table, spec).form == ROWS
-    assert make_target(nb.Counts([0, 100_000]).table, spec).form == ROWS
+    assert make_target(Problem.of(nb.Counts(np.arange(40)), spec)).form == LADDER
+    assert make_target(Problem.of(WITHOUT, spec)).form == ROWS
+    assert make_target(Problem.of(WITH, spec)).form == ROWS
+    assert make_target(Problem.of(nb.Counts([0, 100_000]), spec)).form == ROWS
 
 
 def test_parameters_too_extreme_for_a_number_have_no_density():
     for counts in (WITHOUT, WITH):
-        target = make_target(counts.table, nb.MixtureSpec(1).resolve(counts))
+        target = make_target(Problem.of(counts, nb.MixtureSpec(1).resolve(counts)))
         for packed in ([800.0, 0.0], [-800.0, 0.0], [0.0, 800.0], [0.0, -800.0]):
             assert target.log_density(np.array(packed))[0] == -np.inf
 
@@ -147,15 +150,16 @@ def test_fractional_frequencies_of_a_squashed_table():
     assert table.values.size < 0.4 * counts.n_unique
     spec = nb.MixtureSpec(2).resolve(counts)
     packed = np.array([0.3, 0.8, 2.4, -1.0, -1.5])
-    value, gradient = make_target(counts.table, spec).log_density(packed)
-    squashed_value, squashed_gradient = make_target(table, spec).log_density(packed)
+    value, gradient = make_target(Problem.of(counts, spec)).log_density(packed)
+    squashed = make_target(Problem.of(counts, spec).on(table))
+    squashed_value, squashed_gradient = squashed.log_density(packed)
     assert squashed_value == pytest.approx(value, abs=1e-5)
     np.testing.assert_allclose(squashed_gradient, gradient, atol=1e-3)
 
 
 def test_whitened_coordinates_are_an_affine_map():
     spec = nb.MixtureSpec(2).resolve(WITH)
-    target = make_target(WITH.table, spec)
+    target = make_target(Problem.of(WITH, spec))
     rng = np.random.default_rng(0)
     centre, root = rng.normal(size=5), np.tril(rng.normal(size=(5, 5)))
     whitened = target.whitened(centre, root)
@@ -173,7 +177,7 @@ def test_one_count_against_forty_digits():
     spec = nb.MixtureSpec(1, log_means=nb.NormalPrior(0.0, 1.0))
     for x, mean, dispersion in [(0, 3.0, 0.4), (15, 3.0, 1e-9), (16, 30.0, 2.0), (500, 1e-3, 1e-6)]:
         for form in (LADDER, ROWS):
-            found, _ = make_target(nb.Counts([x]).table, spec, form).log_density(
+            found, _ = make_target(Problem.of(nb.Counts([x]), spec), form).log_density(
                 np.log([mean, dispersion])
             )
             with mpmath.workdps(60):

@@ -97,8 +97,6 @@ def test_unreadable_files(tmp_path):
 def test_priors_of_another_class():
     with pytest.raises(TypeError, match="DirichletPrior"):
         nb.MixtureSpec(2, weights=2.0)
-    with pytest.raises(ValueError, match="resolve"):
-        nb.MixtureSpec(2).sampling_numbers()
 
 
 def test_a_specification_cannot_be_changed():

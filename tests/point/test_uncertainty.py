@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
-from pmnbmix.mixture.kernels import row_scores
+from pmnbmix.mixture.sums import row_scores
 from pmnbmix.point.objective import likelihood_objective, pack_point
 from pmnbmix.point.uncertainty import overlapping
 
@@ -95,10 +95,9 @@ def test_the_sandwich_of_a_mean_is_the_textbooks(crab):
 def test_scores_of_rows_add_up_to_the_gradient(crab):
     objective = likelihood_objective(crab, 2, False)
     point = pack_point(nb.MixtureParams([0.3, 0.7], [0.5, 5.0], [0.4, 0.0]))
-    values, exposure, frequency, constants = objective.arrays
-    scores = row_scores(values, exposure, constants, point[0], np.exp(point[1]), np.exp(-point[2]))
+    scores = row_scores(objective.rows, objective.terms, point)
     np.testing.assert_allclose(
-        frequency @ scores, objective.derivatives(point)[0], rtol=1e-10, atol=1e-10
+        crab.table.frequency @ scores, objective.derivatives(point)[0], rtol=1e-10, atol=1e-10
     )
 
 

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
+from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.laplace import importance
 from pmnbmix.posterior.modes import find_modes
@@ -48,7 +49,9 @@ def test_its_tree_is_one_of_independent_draws(separated, tree, sampled):
 def test_weights_correct_a_proposal_that_is_too_wide(separated):
     spec = nb.MixtureSpec(1).resolve(separated)
     mode = find_modes(separated, spec, 0)[0]
-    found = importance(make_target(separated.table, spec), mode, 20_000, np.random.default_rng(0))
+    found = importance(
+        make_target(Problem.of(separated, spec)), mode, 20_000, np.random.default_rng(0)
+    )
     weights = np.exp(found.log_weights)
     assert weights.sum() == pytest.approx(1.0)
     mean = weights @ found.packed

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
+from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.modes import find_modes, modes_that_matter, spread_starts
 
@@ -13,7 +14,7 @@ def crab_modes():
 
 
 def log_posterior(counts, spec, packed):
-    return make_target(counts.table, spec).log_density(packed)
+    return make_target(Problem.of(counts, spec)).log_density(packed)
 
 
 def test_two_label_distinct_modes_of_nearly_equal_density(crab, crab_modes):
@@ -55,7 +56,7 @@ def test_the_mode_198_nats_lower_is_listed_and_gets_no_chain(reference):
 
 def test_chains_start_spread_over_the_modes_that_matter(crab, crab_modes):
     spec = nb.MixtureSpec(2).resolve(crab)
-    target = make_target(crab.table, spec)
+    target = make_target(Problem.of(crab, spec))
     starts, which = spread_starts(target, crab_modes, 5, np.random.default_rng(0))
     np.testing.assert_array_equal(which, [0, 1, 0, 1, 0])
     for start, index in zip(starts, which, strict=True):

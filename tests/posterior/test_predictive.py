@@ -4,6 +4,7 @@ from scipy import stats
 
 import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws, predict_counts, unpack
+from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.engines import Settings, run_nutpie
 from pmnbmix.posterior.predictive import log_prior, predictive_groups, prior_draws
@@ -147,7 +148,7 @@ def test_a_dispersion_prior_of_scale_300_can_be_sampled(crab):
 
 
 def test_a_chain_that_cannot_start_is_told_of_without_the_trace_of_the_sampler(crab):
-    target = make_target(crab.table, nb.MixtureSpec(1).resolve(crab))
+    target = make_target(Problem.of(crab, nb.MixtureSpec(1).resolve(crab)))
     starts, settings = np.full((1, target.size), np.nan), Settings(10, 10, 0.8)
     with pytest.raises(
         RuntimeError, match=r"NUTS failed in chain 0 \(.*nearer to the counts"

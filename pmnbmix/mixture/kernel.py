@@ -1,0 +1,245 @@
+"""The log posterior of a problem laid out in one block of numbers, and how it is read there.
+
+Samplers hand compiled code one address. A record of named numbers stands at it, and behind that,
+one after another, the arrays of `Kernel`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.compiled import compiled
+from pmnbmix.data.table import CountTable
+from pmnbmix.mixture.blocks import Runs, block_size, runs_of
+from pmnbmix.mixture.density import count_constants
+from pmnbmix.mixture.levels import Rows
+from pmnbmix.mixture.priors import Prior
+from pmnbmix.mixture.problem import Problem
+
+Floats = NDArray[np.float64]
+Whole = NDArray[np.intp]
+
+LADDER, ROWS = range(2)
+# From larger counts on a climb from 0 could underflow on its way.
+_LARGEST_LADDER = 500
+
+# What stands at the address. ``rungs`` are the counts from 0 that a ladder climbs; ``length`` is
+# that of the whole, record included, in numbers of eight bytes.
+HEADER = np.dtype(
+    [
+        *(
+            (name, np.int64)
+            for name in (
+                "length",
+                "form",
+                "n_components",
+                "n_rows",
+                "n_values",
+                "rungs",
+                "size",
+                "whitened",
+                "weight_terms",
+                "mean_terms",
+                "dispersion_terms",
+                "weight_levels",
+                "mean_levels",
+                "dispersion_levels",
+            )
+        ),
+        ("exposure", np.float64),
+        ("n", np.float64),
+        ("exponent", np.float64),
+    ]
+)
+HEADER_SIZE = HEADER.itemsize // 8
+
+
+class Kernel(NamedTuple):
+    """What the compiled log posterior reads, as views of one block of numbers.
+
+    Attributes
+    ----------
+    form : int
+        `LADDER` or `ROWS`.
+    exposure : float
+        Of the first row; the only one of a ladder.
+    n : float
+        Number of observations.
+    whitened : int
+        1 if positions are mapped by ``centre`` and ``root``.
+    centre, root : ndarray, shape (size,) and (size, size)
+    rows : Rows
+    runs : Runs
+    grid, inverse : ndarray, shape (rungs,)
+        Frequency of each count from 0, and the last factor of the step to the next.
+    weights, means, dispersions : ndarray, shape (n_terms of the part, levels of the part)
+        What each term adds at each level.
+    level_sizes : ndarray, shape (levels of the weights,)
+        Number of observations of each level.
+    prior : Prior
+    place : ndarray of int, shape (n_terms, k)
+        Which coordinate an entry of the point follows; -1: none.
+    pinned : ndarray, shape (n_terms, k)
+    work : ndarray
+        Room to work in, which makes a block unfit to be shared between threads.
+    """
+
+    form: int
+    exposure: float
+    n: float
+    whitened: int
+    centre: Floats
+    root: Floats
+    rows: Rows
+    runs: Runs
+    grid: Floats
+    inverse: Floats
+    weights: Floats
+    means: Floats
+    dispersions: Floats
+    level_sizes: Floats
+    prior: Prior
+    place: Whole
+    pinned: Floats
+    work: Floats
+
+
+def laid_out(problem: Problem, form: int | None = None) -> Floats:
+    """Lay out the sampling density of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its rows are sorted by value; frequencies may be fractional.
+    form : int, optional
+        `LADDER` or `ROWS`; chosen by the table where absent.
+
+    Returns
+    -------
+    ndarray
+    """
+    table, design = problem.table, problem.design
+    if form is None:
+        form = _choose(problem)
+    runs = runs_of(table.values)
+    rungs = int(table.values[-1]) + 1 if form == LADDER else 0
+    grid = np.zeros(rungs)
+    if rungs:
+        grid[table.values.astype(np.intp)] = table.frequency
+    prior = problem.prior(problem.spec.weights.concentration)
+    matrices = [np.ascontiguousarray(matrix.T) for matrix in design.terms]
+    k, size = design.n_components, design.size
+    n_levels = sum(matrix.shape[1] for matrix in matrices)
+    work = 2 * k * runs.distinct.size + block_size(k) + 2 * (k + 1) * rungs + (2 * k + 1) * n_levels
+    header = np.zeros(1, HEADER)
+    header["form"], header["n_components"], header["size"] = form, k, size
+    header["n_rows"], header["n_values"] = table.values.size, runs.distinct.size
+    header["rungs"], header["exposure"], header["n"] = rungs, table.exposure[0], table.n
+    header["exponent"] = prior.exponent
+    for name, matrix in zip(("weight", "mean", "dispersion"), matrices, strict=True):
+        header[f"{name}_terms"], header[f"{name}_levels"] = matrix.shape
+    arrays: list[Floats | Whole] = [
+        np.zeros(size + size * size),
+        table.values,
+        table.exposure,
+        table.frequency,
+        count_constants(table.values),
+        table.level,
+        *runs,
+        grid,
+        1.0 / np.arange(1.0, rungs + 1.0),
+        *matrices,
+        _level_sizes(table, matrices[0].shape[1]),
+        prior.loc,
+        prior.precision,
+        design.place,
+        design.pinned,
+        np.zeros(work),
+    ]
+    numbers = [header.view(np.float64), *(array.ravel().view(np.float64) for array in arrays)]
+    header["length"] = sum(part.size for part in numbers)
+    return np.concatenate(numbers)
+
+
+@compiled
+def opened(buffer: np.ndarray) -> Kernel:
+    """Views of what `laid_out` has laid out, in its order."""
+    head = buffer[:HEADER_SIZE].view(HEADER)[0]
+    d, k, n, n_values, rungs = (
+        head.size,
+        head.n_components,
+        head.n_rows,
+        head.n_values,
+        head.rungs,
+    )
+    n_terms = head.weight_terms + head.mean_terms + head.dispersion_terms
+    at = HEADER_SIZE
+    centre = buffer[at : at + d]
+    at += d
+    root = buffer[at : at + d * d].reshape((d, d))
+    at += d * d
+    columns = buffer[at : at + 5 * n].reshape((5, n))
+    level = columns[4].view(np.intp)
+    rows = Rows(columns[0], columns[1], columns[2], columns[3], level)
+    at += 5 * n
+    distinct = buffer[at : at + n_values]
+    at += n_values
+    starts = buffer[at : at + n_values + 1].view(np.intp)
+    at += n_values + 1
+    grid, inverse = buffer[at : at + rungs], buffer[at + rungs : at + 2 * rungs]
+    at += 2 * rungs
+    length = head.weight_terms * head.weight_levels
+    weights = buffer[at : at + length].reshape((head.weight_terms, head.weight_levels))
+    at += length
+    length = head.mean_terms * head.mean_levels
+    means = buffer[at : at + length].reshape((head.mean_terms, head.mean_levels))
+    at += length
+    length = head.dispersion_terms * head.dispersion_levels
+    dispersions = buffer[at : at + length].reshape((head.dispersion_terms, head.dispersion_levels))
+    at += length
+    level_sizes = buffer[at : at + head.weight_levels]
+    at += head.weight_levels
+    priors = buffer[at : at + 2 * n_terms * k].reshape((2, n_terms, k))
+    prior = Prior(head.exponent, priors[0], priors[1])
+    at += 2 * n_terms * k
+    place = buffer[at : at + n_terms * k].view(np.intp).reshape((n_terms, k))
+    at += n_terms * k
+    pinned = buffer[at : at + n_terms * k].reshape((n_terms, k))
+    at += n_terms * k
+    return Kernel(
+        head.form,
+        head.exposure,
+        head.n,
+        head.whitened,
+        centre,
+        root,
+        rows,
+        Runs(distinct, starts),
+        grid,
+        inverse,
+        weights,
+        means,
+        dispersions,
+        level_sizes,
+        prior,
+        place,
+        pinned,
+        buffer[at:],
+    )
+
+
+def _level_sizes(table: CountTable, n_levels: int) -> Floats:
+    if n_levels == 1:
+        return np.array([table.n])
+    return np.bincount(table.level, table.frequency, minlength=n_levels)
+
+
+def _choose(problem: Problem) -> int:
+    table = problem.table
+    one_level = all(matrix.shape[0] == 1 for matrix in problem.design.terms)
+    one_exposure = bool((table.exposure == table.exposure[0]).all())
+    short = table.values[-1] <= min(_LARGEST_LADDER, 2 * table.values.size + 16)
+    return LADDER if one_level and one_exposure and short else ROWS

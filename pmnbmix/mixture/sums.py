@@ -1,0 +1,239 @@
+"""The walk over a table: log likelihood with first and second derivatives in every coefficient.
+
+It has four passes. The *row pass* takes the density of each row under each component, with its
+derivatives; the *unit pass* mixes the components of a unit, which today is a row; the *level pass*
+sums derivatives by level; the *design pass* carries them from levels to terms. In the plain model
+the last two are copies.
+
+Derivatives are taken in the coefficients of logits, log means and log dispersions, which are
+numbered as the entries of a point (n_terms, k) are, row after row.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pmnbmix.compiled import compiled, dot
+from pmnbmix.mixture.density import component_jet, inverse_constants, log_sum_exp
+from pmnbmix.mixture.levels import Levels, Rows, Terms, levels_of, mixture_rows, row_at
+from pmnbmix.mixture.priors import Prior, log_prior
+
+
+@compiled
+def log_likelihood(rows: Rows, terms: Terms, point: np.ndarray) -> float:
+    """Log likelihood of the table at a point (n_terms, k)."""
+    total: float = dot(rows.frequency, mixture_rows(rows, levels_of(terms, point)))
+    # a row that is impossible makes the compensated sum NaN
+    return total if not math.isnan(total) else -math.inf
+
+
+@compiled
+def penalised(rows: Rows, terms: Terms, prior: Prior, point: np.ndarray) -> float:
+    """Log likelihood plus log prior, without the constants of the prior."""
+    return log_likelihood(rows, terms, point) + log_prior(prior, point)
+
+
+@compiled
+def derivatives(
+    rows: Rows, terms: Terms, prior: Prior, point: np.ndarray
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Log likelihood; gradient (n_terms k,) and Hessian of it and the log prior together."""
+    levels = levels_of(terms, point)
+    likelihood, by_level, twice = level_derivatives(rows, levels)
+    gradient, hessian = _by_terms(terms, by_level, twice)
+    _add_prior(prior, point, gradient, hessian)
+    return likelihood, gradient, hessian
+
+
+@compiled
+def level_derivatives(rows: Rows, levels: Levels) -> tuple[float, np.ndarray, np.ndarray]:
+    """Log likelihood with gradient (L, 3k) and Hessian (L, 3k, 3k) of the part of each level.
+
+    Coordinates are the logits, log means and log dispersions of the level. For one row with
+    responsibilities z and scores g_j of component j, the Hessian of log sum_j exp(L_j + f_j) is
+    sum_j z_j (H_j + g_j g_j') minus the outer square of sum_j z_j g_j.
+    """
+    k = levels.means.shape[1]
+    n_levels = max(len(levels.log_weights), len(levels.means), len(levels.inv_disps))
+    weights = np.exp(levels.log_weights)
+    fixed = _fixed_constants(levels)
+    # compensated, for a climb compares gains of single bits
+    total, lost = 0.0, 0.0
+    n = np.zeros(n_levels)
+    gradient = np.zeros((n_levels, 3 * k))
+    hessian = np.zeros((n_levels, 3 * k, 3 * k))
+    terms = np.empty(k)
+    jets = np.empty((k, 5))
+    score = np.empty(3 * k)
+    impossible = False
+    for u in range(rows.values.size):
+        times, level = rows.frequency[u], row_at(n, rows.level[u])
+        weight = row_at(weights, level)
+        n[level] += times
+        row = _row_jets(rows, u, levels, fixed, terms, jets)
+        if math.isinf(row):
+            impossible = True
+            continue
+        addend = times * row - lost
+        moved = total + addend
+        lost = (moved - total) - addend
+        total = moved
+        slope, bend = gradient[level], hessian[level]
+        for j in range(k):
+            z = math.exp(terms[j] - row)
+            by_mean, by_dispersion, aa, ab, bb = jets[j]
+            score[j] = z
+            score[k + j] = z * by_mean
+            score[2 * k + j] = z * by_dispersion
+            slope[j] += times * (z - weights[weight, j])
+            slope[k + j] += times * score[k + j]
+            slope[2 * k + j] += times * score[2 * k + j]
+            bend[j, j] += times * z
+            bend[j, k + j] += times * score[k + j]
+            bend[j, 2 * k + j] += times * score[2 * k + j]
+            bend[k + j, k + j] += times * z * (aa + by_mean * by_mean)
+            bend[k + j, 2 * k + j] += times * z * (ab + by_mean * by_dispersion)
+            bend[2 * k + j, 2 * k + j] += times * z * (bb + by_dispersion * by_dispersion)
+        for i in range(3 * k):
+            for j in range(i, 3 * k):
+                bend[i, j] -= times * score[i] * score[j]
+    for level in range(n_levels):
+        bend, weight = hessian[level], row_at(weights, level)
+        for i in range(k):
+            bend[i, i] -= n[level] * weights[weight, i]
+            for j in range(i, k):
+                bend[i, j] += n[level] * weights[weight, i] * weights[weight, j]
+        for i in range(3 * k):
+            for j in range(i):
+                bend[i, j] = bend[j, i]
+    return (-math.inf if impossible else total), gradient, hessian
+
+
+@compiled
+def row_scores(rows: Rows, terms: Terms, point: np.ndarray) -> np.ndarray:
+    """Gradient of the log density of each row, (n, n_terms k)."""
+    levels = levels_of(terms, point)
+    k = point.shape[1]
+    weights = np.exp(levels.log_weights)
+    out = np.empty((rows.values.size, point.size))
+    by_level = np.empty(3 * k)
+    logs, jets = np.empty(k), np.empty((k, 5))
+    fixed = _fixed_constants(levels)
+    for u in range(rows.values.size):
+        row = _row_jets(rows, u, levels, fixed, logs, jets)
+        level = rows.level[u]
+        weight = row_at(weights, level)
+        for j in range(k):
+            z = math.exp(logs[j] - row)
+            by_level[j] = z - weights[weight, j]
+            by_level[k + j] = z * jets[j, 0]
+            by_level[2 * k + j] = z * jets[j, 1]
+        first = 0
+        for part in range(3):
+            matrix, at = _matrix(terms, part, level)
+            for term in range(matrix.shape[1]):
+                for j in range(k):
+                    out[u, first] = matrix[at, term] * by_level[part * k + j]
+                    first += 1
+    return out
+
+
+@compiled
+def _row_jets(
+    rows: Rows,
+    u: int,
+    levels: Levels,
+    fixed: np.ndarray,
+    terms: np.ndarray,
+    jets: np.ndarray,
+) -> float:
+    """Log density of one row; fills its weighted components (k,) and their derivatives (k, 5)."""
+    level = rows.level[u]
+    weight, mean = row_at(levels.log_weights, level), row_at(levels.means, level)
+    spread = row_at(levels.inv_disps, level)
+    for j in range(terms.size):
+        jet = component_jet(
+            rows.values[u],
+            rows.constants[u],
+            rows.exposure[u] * levels.means[mean, j],
+            levels.inv_disps[spread, j],
+            fixed[spread, j, 0],
+            fixed[spread, j, 1],
+            fixed[spread, j, 2],
+        )
+        terms[j] = levels.log_weights[weight, j] + jet[0]
+        for i in range(5):
+            jets[j, i] = jet[i + 1]
+    return log_sum_exp(terms)
+
+
+@compiled
+def _fixed_constants(levels: Levels) -> np.ndarray:
+    """`inverse_constants` of every inverse dispersion, (L or 1, k, 3)."""
+    inv_disps = levels.inv_disps
+    fixed = np.empty((*inv_disps.shape, 3))
+    for level in range(inv_disps.shape[0]):
+        for j in range(inv_disps.shape[1]):
+            fixed[level, j] = inverse_constants(inv_disps[level, j])
+    return fixed
+
+
+@compiled
+def _matrix(terms: Terms, part: int, level: int) -> tuple[np.ndarray, int]:
+    """Matrix of a part, and its row for a level."""
+    matrix = terms.weights if part == 0 else terms.means if part == 1 else terms.dispersions
+    return matrix, row_at(matrix, level)
+
+
+@compiled
+def _by_terms(
+    terms: Terms, by_level: np.ndarray, twice: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient and Hessian in the coefficients of the terms, from those of the levels."""
+    n_levels, k = by_level.shape[0], by_level.shape[1] // 3
+    size = k * (terms.weights.shape[1] + terms.means.shape[1] + terms.dispersions.shape[1])
+    if n_levels == 1 and size == 3 * k:
+        return by_level[0], twice[0]
+    gradient, hessian = np.zeros(size), np.zeros((size, size))
+    for level in range(n_levels):
+        first = 0
+        for part in range(3):
+            matrix, at = _matrix(terms, part, level)
+            for term in range(matrix.shape[1]):
+                x = matrix[at, term]
+                other_first = 0
+                for other in range(3):
+                    others, beside = _matrix(terms, other, level)
+                    for partner in range(others.shape[1]):
+                        both = x * others[beside, partner]
+                        for i in range(k):
+                            for j in range(k):
+                                hessian[first + i, other_first + j] += (
+                                    both * twice[level, part * k + i, other * k + j]
+                                )
+                        other_first += k
+                for i in range(k):
+                    gradient[first + i] += x * by_level[level, part * k + i]
+                first += k
+    return gradient, hessian
+
+
+@compiled
+def _add_prior(prior: Prior, point: np.ndarray, gradient: np.ndarray, hessian: np.ndarray) -> None:
+    """Add the derivatives of the log prior, in place."""
+    k = point.shape[1]
+    if prior.exponent > 0.0:
+        weights = np.exp(point[0])
+        for i in range(k):
+            gradient[i] += prior.exponent * (1.0 - k * weights[i])
+            hessian[i, i] -= prior.exponent * k * weights[i]
+            for j in range(k):
+                hessian[i, j] += prior.exponent * k * weights[i] * weights[j]
+    for row in range(1, point.shape[0]):
+        for j in range(k):
+            precision = prior.precision[row, j]
+            if precision > 0.0:
+                gradient[row * k + j] -= precision * (point[row, j] - prior.loc[row, j])
+                hessian[row * k + j, row * k + j] -= precision
