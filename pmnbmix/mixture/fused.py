@@ -17,6 +17,7 @@ from pmnbmix.compiled import compiled
 from pmnbmix.mixture.blocks import (
     BLOCK,
     Block,
+    Logs,
     block_of,
     block_size,
     fill_block,
@@ -28,6 +29,8 @@ from pmnbmix.mixture.kernel import LADDER, Kernel, opened
 from pmnbmix.mixture.ladder import climb_ladder
 from pmnbmix.mixture.levels import Rows
 
+# Sums that are formed side by side.
+LANES = 64
 # Means and dispersions are kept in this range, where they have room to be multiplied; at its end a
 # dispersion pinned at 0 is Poisson's to the last bit.
 _LEAST, _MOST = 1e-140, 1e140
@@ -144,43 +147,68 @@ def _point(packed: np.ndarray, kernel: Kernel) -> np.ndarray:
 @compiled
 def _linear(matrix: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """Linear predictors (k, L) of the coefficients (n_terms, k) of a part."""
-    k = coefficients.shape[1]
-    out = np.empty((k, matrix.shape[1]))
-    for j in range(k):
-        row = out[j]
-        row[:] = coefficients[0, j]
-        for term in range(1, matrix.shape[0]):
-            _add_scaled(matrix[term], coefficients[term, j], row)
+    (n_terms, n_levels), k = matrix.shape, coefficients.shape[1]
+    out = np.empty((k, n_levels))
+    # a block of levels at a time, which stays in the first cache while all its terms are added
+    for first in range(0, n_levels, BLOCK):
+        stop = min(first + BLOCK, n_levels)
+        for j in range(k):
+            part = out[j][first:stop]
+            part[:] = coefficients[0, j]
+            for term in range(1, n_terms - 1, 2):
+                _add_scaled(
+                    matrix[term][first:stop],
+                    coefficients[term, j],
+                    matrix[term + 1][first:stop],
+                    coefficients[term + 1, j],
+                    part,
+                )
+            if n_terms % 2 == 0:
+                last = matrix[n_terms - 1][first:stop]
+                _add_scaled(last, coefficients[n_terms - 1, j], last, 0.0, part)
     return out
 
 
 @compiled
-def _add_scaled(row: np.ndarray, factor: float, out: np.ndarray) -> None:
-    for level in range(out.size):
-        out[level] += factor * row[level]
+def _add_scaled(
+    one: np.ndarray, by_one: float, other: np.ndarray, by_other: float, out: np.ndarray
+) -> None:
+    for u in range(out.size):
+        out[u] += by_one * one[u] + by_other * other[u]
 
 
 @compiled
 def _transposed(matrix: np.ndarray, by_level: np.ndarray, slopes: np.ndarray) -> None:
     """Fill the derivatives (n_terms, k) by coefficients from those (k, L) by level."""
-    for term in range(matrix.shape[0]):
-        for j in range(by_level.shape[0]):
-            slopes[term, j] = _dot(matrix[term], by_level[j])
+    n_terms, n_levels = matrix.shape
+    k = by_level.shape[0]
+    if n_levels == 1:
+        slopes[0] = by_level[:, 0]
+        return
+    # sums side by side, which the processor can carry out at once
+    sums = np.zeros((n_terms, k, LANES))
+    slopes[:] = 0.0
+    for first in range(0, n_levels, 4 * LANES):
+        stop = min(first + 4 * LANES, n_levels)
+        for term in range(n_terms):
+            for j in range(k):
+                row, slope = matrix[term][first:stop], by_level[j][first:stop]
+                if row.size == 4 * LANES:
+                    _add_products(row, slope, sums[term, j])
+                else:
+                    for u in range(row.size):
+                        slopes[term, j] += row[u] * slope[u]
+    for term in range(n_terms):
+        for j in range(k):
+            slopes[term, j] += sums[term, j].sum()
 
 
 @compiled
-def _dot(a: np.ndarray, b: np.ndarray) -> float:
-    """Inner product in four sums side by side, for the processor to carry out at once."""
-    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-    whole = a.size // 4 * 4
-    for i in range(0, whole, 4):
-        s0 += a[i] * b[i]
-        s1 += a[i + 1] * b[i + 1]
-        s2 += a[i + 2] * b[i + 2]
-        s3 += a[i + 3] * b[i + 3]
-    for i in range(whole, a.size):
-        s0 += a[i] * b[i]
-    return (s0 + s1) + (s2 + s3)
+def _add_products(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """Add the products of four times as many numbers as there are sums."""
+    for u in range(LANES):
+        v, w, x = u + LANES, u + 2 * LANES, u + 3 * LANES
+        out[u] += (a[u] * b[u] + a[v] * b[v]) + (a[w] * b[w] + a[x] * b[x])
 
 
 @compiled
@@ -231,18 +259,28 @@ def log_likelihood(
     remainders = kernel.work[:size].reshape((k, 2, runs.distinct.size))
     block = block_of(kernel.work[size : size + block_size(k)], k)
     inv_disps = 1.0 / dispersions
-    fill_remainders(runs, inv_disps, remainders)
+    fill_remainders(runs, means, inv_disps, remainders)
+    logs = Logs(kernel.log_exposure, log_means)
+    sums = np.zeros((2, k, BLOCK))
     total = 0.0
     run = 0
     for first in range(0, rows.values.size, BLOCK):
         stop = min(first + BLOCK, rows.values.size)
         run = fill_block(
-            rows, runs, first, stop, run, log_weights, means, inv_disps, remainders, block
+            rows, runs, first, stop, run, log_weights, means, inv_disps, remainders, logs, block
         )
         for u in range(stop - first):
             total += rows.frequency[first + u] * (block.log_mass[u] - rows.constants[first + u])
         for j in range(k):
-            _add_rows(rows, first, stop, block, j, by_weight[j], by_mean[j], by_dispersion[j])
+            if means.shape[1] > 1:
+                _add_levels(rows, first, stop, block, j, by_weight, by_mean, by_dispersion, sums)
+            else:
+                _add_rows(stop - first, block, j, by_weight[j], by_mean[j], by_dispersion[j])
+    for j in range(k):
+        if by_weight.shape[1] == 1:
+            by_weight[j, 0] += sums[0, j].sum()
+        if by_dispersion.shape[1] == 1:
+            by_dispersion[j, 0] += sums[1, j].sum()
     return total
 
 
@@ -276,6 +314,27 @@ def _log_shares(logits: np.ndarray) -> np.ndarray:
 
 @compiled
 def _add_rows(
+    size: int,
+    block: Block,
+    j: int,
+    by_weight: np.ndarray,
+    by_mean: np.ndarray,
+    by_dispersion: np.ndarray,
+) -> None:
+    """Add what the rows of a block give to the derivatives of a component, at the only level."""
+    members, tilted, sloped = by_weight[0], by_mean[0], by_dispersion[0]
+    mass, density = block.mass, block.density[j]
+    tilt, slope = block.by_mean[j], block.by_dispersion[j]
+    for u in range(size):
+        z = mass[u] * density[u]
+        members += z
+        tilted += z * tilt[u]
+        sloped += z * slope[u]
+    by_weight[0], by_mean[0], by_dispersion[0] = members, tilted, sloped
+
+
+@compiled
+def _add_levels(
     rows: Rows,
     first: int,
     stop: int,
@@ -284,24 +343,44 @@ def _add_rows(
     by_weight: np.ndarray,
     by_mean: np.ndarray,
     by_dispersion: np.ndarray,
+    sums: np.ndarray,
 ) -> None:
-    """Add what the rows of a block give to the derivatives of a component, at each level."""
-    members, tilted, sloped = by_weight[0], by_mean[0], by_dispersion[0]
-    mass, density = block.mass, block.density[j]
-    tilt, slope = block.by_mean[j], block.by_dispersion[j]
-    of_weights, of_means = by_weight.size > 1, by_mean.size > 1
-    of_dispersions = by_dispersion.size > 1
-    if not (of_weights or of_means or of_dispersions):
-        for u in range(stop - first):
-            z = mass[u] * density[u]
-            members += z
-            tilted += z * tilt[u]
-            sloped += z * slope[u]
-        by_weight[0], by_mean[0], by_dispersion[0] = members, tilted, sloped
-        return
-    for u in range(stop - first):
-        level = rows.level[first + u]
-        z = mass[u] * density[u]
-        by_weight[level if of_weights else 0] += z
-        by_mean[level if of_means else 0] += z * tilt[u]
-        by_dispersion[level if of_dispersions else 0] += z * slope[u]
+    """`_add_rows` at every level; parts of one level go to ``sums`` (2, k, BLOCK), side by side."""
+    size = stop - first
+    level = rows.level[first:stop]
+    mass, density = block.mass[:size], block.density[j][:size]
+    tilt, slope = block.by_mean[j][:size], block.by_dispersion[j][:size]
+    _take_shares(mass, density, slope, tilt)
+    if by_weight.shape[1] > 1:
+        _scatter(density, level, by_weight[j])
+    else:
+        _add(density, sums[0, j])
+    if by_dispersion.shape[1] > 1:
+        _scatter(slope, level, by_dispersion[j])
+    else:
+        _add(slope, sums[1, j])
+    _scatter(tilt, level, by_mean[j])
+
+
+@compiled
+def _take_shares(
+    mass: np.ndarray, density: np.ndarray, slope: np.ndarray, tilt: np.ndarray
+) -> None:
+    """Make responsibilities of the densities, and of the slopes their share, in place."""
+    for u in range(mass.size):
+        held = mass[u] * density[u]
+        density[u] = held
+        slope[u] *= held
+        tilt[u] *= held
+
+
+@compiled
+def _add(a: np.ndarray, out: np.ndarray) -> None:
+    for u in range(a.size):
+        out[u] += a[u]
+
+
+@compiled
+def _scatter(a: np.ndarray, level: np.ndarray, out: np.ndarray) -> None:
+    for u in range(a.size):
+        out[level[u]] += a[u]

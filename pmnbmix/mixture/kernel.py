@@ -72,6 +72,7 @@ class Kernel(NamedTuple):
         1 if positions are mapped by ``centre`` and ``root``.
     centre, root : ndarray, shape (size,) and (size, size)
     rows : Rows
+    log_exposure : ndarray, shape (n,)
     runs : Runs
     grid, inverse : ndarray, shape (rungs,)
         Frequency of each count from 0, and the last factor of the step to the next.
@@ -94,6 +95,7 @@ class Kernel(NamedTuple):
     centre: Floats
     root: Floats
     rows: Rows
+    log_exposure: Floats
     runs: Runs
     grid: Floats
     inverse: Floats
@@ -148,6 +150,7 @@ def laid_out(problem: Problem, form: int | None = None) -> Floats:
         table.frequency,
         count_constants(table.values),
         table.level,
+        np.log(table.exposure),
         *runs,
         grid,
         1.0 / np.arange(1.0, rungs + 1.0),
@@ -181,10 +184,10 @@ def opened(buffer: np.ndarray) -> Kernel:
     at += d
     root = buffer[at : at + d * d].reshape((d, d))
     at += d * d
-    columns = buffer[at : at + 5 * n].reshape((5, n))
+    columns = buffer[at : at + 6 * n].reshape((6, n))
     level = columns[4].view(np.intp)
     rows = Rows(columns[0], columns[1], columns[2], columns[3], level)
-    at += 5 * n
+    at += 6 * n
     distinct = buffer[at : at + n_values]
     at += n_values
     starts = buffer[at : at + n_values + 1].view(np.intp)
@@ -217,6 +220,7 @@ def opened(buffer: np.ndarray) -> Kernel:
         centre,
         root,
         rows,
+        columns[5],
         Runs(distinct, starts),
         grid,
         inverse,

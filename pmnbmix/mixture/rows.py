@@ -13,6 +13,7 @@ from pmnbmix.compiled import compiled
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.blocks import (
     BLOCK,
+    Logs,
     Runs,
     block_of,
     block_size,
@@ -104,6 +105,7 @@ def _fill(
     k, n = means.shape[1], rows.values.size
     block = block_of(np.empty(block_size(k)), k)
     remainders = np.empty((k, 2, runs.distinct.size))
+    unused = Logs(np.empty(0), np.empty((0, 0)))
     once = Rows(rows.values, rows.exposure, np.ones(n), rows.constants, rows.level)
     for s in range(means.shape[0]):
         if not _is_inside(log_weights[s], means[s], inv_disps[s]):
@@ -118,11 +120,11 @@ def _fill(
             means[s].reshape((k, 1)),
             inv_disps[s].reshape((k, 1)),
         )
-        fill_remainders(runs, of_draw[2], remainders)
+        fill_remainders(runs, of_draw[1], of_draw[2], remainders)
         run = 0
         for first in range(0, n, BLOCK):
             stop = min(first + BLOCK, n)
-            run = fill_block(once, runs, first, stop, run, *of_draw, remainders, block)
+            run = fill_block(once, runs, first, stop, run, *of_draw, remainders, unused, block)
             if log_density.size:
                 for u in range(stop - first):
                     log_density[s, first + u] = block.log_mass[u] - rows.constants[first + u]

@@ -249,7 +249,7 @@ def test_a_centre_without_precision_is_no_prior():
 def test_without_priors_it_ends_where_the_gradient_is_zero(first):
     """Whether the first exposure is the least or the largest of all."""
     counts = Counts(SEEN.values, [first, *EXPOSED.exposure[1:]], SEEN.frequency)
-    objective = Objective(counts.table, 1)
+    objective = objective_of(counts.table, 1)
     point, _, path = run_em(objective, np.array([[0.0], [1.0], [0.0]]), 3000, -1.0)
     gradient, _ = objective.derivatives(point)
     assert np.abs(gradient).max() < 1e-4
@@ -264,7 +264,7 @@ def test_without_a_prior_the_dispersion_stays_in_its_range():
         found = em._improve_component(rows, mass, 1.7, dispersion, FLAT, 0, True, column)
         assert found[1] == math.log(1e-12)
     # with one, it goes where the prior pulls
-    pulled = np.array([0.0, 0.0, 0.0, -40.0, 5.0])
+    pulled = prior_of(dispersion=(-40.0, 5.0))
     found = em._improve_component(rows, mass, 1.7, math.log(1e-12), pulled, 0, True, column)
     assert found[1] < math.log(1e-12) - 1.5
     wide = Counts([0, 10**6], frequency=[10**6, 1])
