@@ -23,7 +23,7 @@ from pmnbmix.data.delimited import (
     too_many,
 )
 from pmnbmix.files import as_file
-from pmnbmix.hdf5 import refuse_unreadable
+from pmnbmix.hdf5 import survey
 
 _EXPECTED = "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), or .npz (scipy sparse)"
 # Header of the names of rows: of R and pandas, and of pandas where it wrote what it had read.
@@ -111,7 +111,8 @@ def _anndata() -> Any:
 
 def _read_h5ad(file: Path) -> Any:
     anndata = _anndata()
-    refuse_unreadable(file)
+    # it refuses what leads to other files
+    survey(file)
     return anndata.read_h5ad(file, backed="r")
 
 
