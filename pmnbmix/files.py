@@ -6,11 +6,13 @@ import json
 import os
 import re
 import secrets
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-# Names of files on which a process was killed; they are never read.
+# Names of files and folders on which a process was killed; they are never read.
 LEFT_OVER = re.compile(r"\.saving-[0-9a-f]{12}-")
 _LARGEST_RECORD = 2**20
 
@@ -43,6 +45,28 @@ def as_file(path: object) -> Path:
     return file
 
 
+def beside(path: Path) -> Path:
+    """Name that no other process uses, on the same disk: from there to ``path`` is one step."""
+    return path.with_name(f".saving-{secrets.token_hex(6)}-{path.name}")
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """Give a name to make a folder under; it is in its place, whole, if the block succeeds.
+
+    Raises
+    ------
+    OSError
+        If it cannot be moved there, as onto a folder that holds files.
+    """
+    partial = beside(folder)
+    try:
+        yield partial
+        os.rename(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def write_whole(path: str | os.PathLike[str], content: str | bytes | memoryview) -> None:
     """Write a file in one step: a reader, or a process that is killed, never leaves or sees half.
 
@@ -58,8 +82,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes | memoryview)
     if target.is_dir():
         raise ValueError(f"{target} is a folder; name a file in it.")
     data = content.encode() if isinstance(content, str) else content
-    # of a name that no other process uses, in the same folder, for a move between disks is no step
-    partial = target.with_name(f".saving-{secrets.token_hex(6)}-{target.name}")
+    partial = beside(target)
     try:
         with partial.open("xb") as file:
             file.write(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.spec import MixtureSpec
@@ -30,3 +31,8 @@ def check_number(name: str, number: object, least: int) -> None:
         raise TypeError(f"{name} must be an integer; got {number!r}.")
     if number < least:
         raise ValueError(f"{name} must be {least} or above; got {number}.")
+
+
+def was_interrupted(tree: xr.DataTree) -> bool:
+    """Whether a posterior has less sampling than it was to have; it is kept, but not finished."""
+    return any(tree.attrs.get(name) for name in ("interrupted", "repetition_interrupted"))

@@ -26,7 +26,7 @@ from pmnbmix.mixture import groups
 from pmnbmix.mixture.draws import read_draws, read_table
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
-from pmnbmix.posterior.checks import check_number
+from pmnbmix.posterior.checks import check_number, was_interrupted
 from pmnbmix.posterior.inference import sample
 from pmnbmix.posterior.laplace import approximate
 from pmnbmix.posterior.tree import MixtureTree, load, save
@@ -216,7 +216,7 @@ def _row(
     tree, k_hat, doubt = sampled
     if tree is None:
         return {"reason": doubt, "k_hat": k_hat}
-    if _interrupted(tree):
+    if was_interrupted(tree):
         return {"reason": _INTERRUPTED, "k_hat": k_hat}
     if file is not None and kept is None:
         tree.attrs[_ASKED] = method
@@ -257,11 +257,6 @@ def _method_of(tree: MixtureTree) -> str:
     return "laplace" if "importance_ess" in tree.attrs else "nuts"
 
 
-def _interrupted(tree: MixtureTree) -> bool:
-    """Whether a tree has less sampling than it was to have."""
-    return any(tree.attrs.get(name) for name in ("interrupted", "repetition_interrupted"))
-
-
 def _kept(
     file: Path, counts: Counts, resolved: MixtureSpec, method: str, draws: int
 ) -> MixtureTree | None:
@@ -280,7 +275,7 @@ def _kept(
             f"{file} is the posterior of other counts or priors ({differing}). Name another "
             "folder, or delete it."
         )
-    if _interrupted(tree):
+    if was_interrupted(tree):
         # of an earlier release, which saved such trees
         return None
     shape = tuple(tree["posterior"].sizes[dim] for dim in ("chain", "draw"))

@@ -15,12 +15,18 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.mixture.spec import MixtureSpec, check_n_components
 from pmnbmix.point.result import PointFit
-from pmnbmix.posterior.checks import check_arguments, check_number
+from pmnbmix.posterior.checks import check_arguments, check_number, was_interrupted
 from pmnbmix.seeds import entropy_of, stream
 from pmnbmix.selection.loo import refuse_too_many
 from pmnbmix.selection.rule import ELPD_LIMIT, judge_components
 from pmnbmix.study.fitting import Fitted, Watch, fit_all
-from pmnbmix.study.storage import Kept, read_fitted, read_thorough, write_fitted, write_thorough
+from pmnbmix.study.storage import (
+    Kept,
+    read_thorough,
+    settings_of,
+    write_fitted,
+    write_thorough,
+)
 from pmnbmix.study.thorough import Thorough, look_thoroughly
 
 _log = logging.getLogger(__name__)
@@ -61,6 +67,12 @@ class Choice:
     fits: dict[int, Fitted] = field(repr=False)
     thorough: Thorough | None = None
     note: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was interrupted."""
+        # a study that stopped early may have been interrupted afterwards; then its note says both
+        return "Interrupted" not in self.note
 
     @property
     def trees(self) -> dict[int, xr.DataTree]:
@@ -161,21 +173,16 @@ def choose_components(
     draws, chains = int(draws), int(chains)
     entropy, kept = entropy_of(random_seed), None
     if folder is not None:
-        kept = Kept.open(
-            folder,
-            counts,
-            resolved,
-            draws=draws,
-            chains=chains,
-            entropy=None if random_seed is None else entropy,
-        )
+        settings = settings_of(counts, resolved, draws, chains)
+        kept = Kept.open(folder, settings, None if random_seed is None else entropy)
         entropy = kept.entropy
     fits: dict[int, Fitted] = {}
     note = ""
     for k in range(1, max_components + 1):
         try:
-            if kept is not None and k in kept.finished():
-                fits[k] = read_fitted(kept.folder, k, counts, resolved)
+            found = None if kept is None else kept.read(k, counts, resolved)
+            if found is not None:
+                fits[k] = found
             else:
                 fits[k] = fit_all(
                     counts,
@@ -193,8 +200,7 @@ def choose_components(
             break
         if on_fitted is not None:
             on_fitted(fits[k])
-        done = fits[k].tree.attrs
-        if done.get("interrupted") or done.get("repetition_interrupted"):
+        if was_interrupted(fits[k].tree):
             # sample() keeps what it has; whoever stops it there wants the study to stop as well
             note = (
                 f"Interrupted: {k} of {max_components} numbers of components were assessed, the "
@@ -202,7 +208,7 @@ def choose_components(
             )
             _log.warning(note)
             break
-        if kept is not None and k not in kept.finished():
+        if kept is not None and found is None:
             write_fitted(kept.folder, fits[k])
         if stop_early and k < max_components and _brings_nothing(fits):
             note = (

@@ -20,6 +20,7 @@ from pmnbmix.labels.diagnose import diagnose
 from pmnbmix.mixture.draws import read_spec
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.result import PointFit
+from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.posterior.columns import difference
 from pmnbmix.posterior.tree import load, save
 from pmnbmix.selection.compare import compare_estimates
@@ -29,16 +30,41 @@ from pmnbmix.study.refits import Refits, replace_terms
 from pmnbmix.study.thorough import Thorough
 
 RECORD = "study.json"
-_FORMAT = "pmnbmix study"
+FORMAT = "pmnbmix study"
 _REFITS = "exact_loo"
 _POSTERIOR = re.compile(r"posterior_K(\d{1,3})\.nc")
 # Variables of the exact terms, one value per observation, and the attributes that they are.
 _TERMS = {"term": "elpd_i", "term_pareto_k": "pareto_k"}
 
 
+def settings_of(
+    counts: Counts, spec: MixtureSpec, draws: int, chains: int, **more: Any
+) -> dict[str, Any]:
+    """What all fits of a folder share, beside the seed.
+
+    Parameters
+    ----------
+    counts : Counts
+    spec : MixtureSpec
+        Resolved; its number of components does not matter.
+    draws, chains : int
+    more
+        What else tells this work from other work.
+    """
+    return {
+        "pmnbmix": version("pmnbmix"),
+        "counts": _digest(counts),
+        "name": counts.name,
+        "spec": spec.with_components(1).to_dict(),
+        "draws": draws,
+        "chains": chains,
+        **more,
+    }
+
+
 @dataclass(frozen=True)
 class Kept:
-    """A folder with the numbers of components that a study has finished.
+    """A folder with the numbers of components that were fitted, from which the same work goes on.
 
     Attributes
     ----------
@@ -52,44 +78,26 @@ class Kept:
 
     @classmethod
     def open(
-        cls,
-        folder: str | os.PathLike[str],
-        counts: Counts,
-        spec: MixtureSpec,
-        *,
-        draws: int,
-        chains: int,
-        entropy: int | None,
+        cls, folder: str | os.PathLike[str], settings: dict[str, Any], entropy: int | None
     ) -> Kept:
-        """Open the folder of a study, or make it.
+        """Open a folder, or make it.
 
         Parameters
         ----------
         folder : path-like
-        counts : Counts
-        spec : MixtureSpec
-            Resolved.
-        draws, chains : int
+        settings : dict
+            From `settings_of`.
         entropy : int or None
             None takes that of the folder, or a new one.
 
         Raises
         ------
         ValueError
-            Where the folder holds something else, or a study of other counts or settings.
+            If the folder holds something else, or fits of other counts or settings.
         """
         if not isinstance(folder, str | os.PathLike):
             raise TypeError(f"folder must be the name of a folder; got {folder!r}.")
         path = Path(folder)
-        settings: dict[str, Any] = {
-            "pmnbmix": version("pmnbmix"),
-            "counts": _digest(counts),
-            "name": counts.name,
-            # of every number of components, so that one does not matter
-            "spec": spec.with_components(1).to_dict(),
-            "draws": draws,
-            "chains": chains,
-        }
         try:
             path.mkdir(exist_ok=True)
         except FileExistsError:
@@ -100,29 +108,39 @@ class Kept:
             ) from None
         record = path / RECORD
         if record.exists():
-            stored = read_json(record, _FORMAT)
+            stored = read_json(record, FORMAT)
             _refuse_other_study(path, stored, settings, entropy)
             return cls(path, stored["entropy"])
         # what is left of a study that was killed on its first file is no one's
         if any(not LEFT_OVER.match(entry.name) for entry in path.iterdir()):
             raise ValueError(f"{path} holds other files. Name an empty or a new folder.")
         entropy = int(np.random.default_rng().integers(2**63)) if entropy is None else entropy
-        write_json(record, {"format": _FORMAT, **settings, "entropy": entropy})
+        write_json(record, {"format": FORMAT, **settings, "entropy": entropy})
         return cls(path, entropy)
 
-    def finished(self) -> tuple[int, ...]:
-        """Numbers of components that are there."""
-        return finished(self.folder)
+    def read(self, n_components: int, counts: Counts, spec: MixtureSpec) -> Fitted | None:
+        """Fits of one number of components; None if they are to be made, or made again.
+
+        Raises
+        ------
+        ValueError
+            As `read_fitted`.
+        """
+        if n_components not in finished(self.folder):
+            return None
+        fitted = read_fitted(self.folder, n_components, counts, spec)
+        return None if was_interrupted(fitted.tree) else fitted
 
 
 def _refuse_other_study(
     path: Path, stored: dict[str, Any], settings: dict[str, Any], entropy: int | None
 ) -> None:
-    """Raise a ValueError where a folder holds a study of other counts, settings or seed."""
+    """Raise a ValueError if a folder holds fits of other counts, settings or seed."""
     entropies = stored.get("entropy")
     if not isinstance(entropies, int) or isinstance(entropies, bool) or entropies < 0:
         raise ValueError(f"{path / RECORD}: entropy is {entropies!r}, not a number of 0 or above.")
-    differing = [name for name, value in settings.items() if stored.get(name) != value]
+    wanted = {"format": FORMAT, **settings, "entropy": entropies}
+    differing = [name for name in wanted | stored if stored.get(name) != wanted.get(name)]
     if entropy is not None and entropy != entropies:
         differing.append("random_seed")
     if differing:
@@ -259,7 +277,7 @@ def write_thorough(folder: Path, thorough: Thorough) -> None:
     write_json(
         folder / "thorough.json",
         {
-            "format": _FORMAT,
+            "format": FORMAT,
             "table": {str(k): dict(row) for k, row in table.iterrows()},
             "occupied": thorough.occupied.tolist(),
             "occupied_ok": thorough.occupied_ok,
@@ -272,7 +290,7 @@ def read_thorough(folder: Path) -> Thorough | None:
     file = folder / "thorough.json"
     if not file.exists():
         return None
-    data = read_json(file, _FORMAT)
+    data = read_json(file, FORMAT)
     try:
         if not isinstance(data["table"], dict):
             raise ValueError("its table is none")

@@ -162,7 +162,7 @@ def test_choose_goes_on_where_it_was_stopped(folder, monkeypatch, caplog):
     monkeypatch.setattr(choose, "fit_all", stopped_at_two)
     arguments = ["choose", "--dataset", "red_mites", "--max-components", 2, "--draws", 300]
     assert call(*arguments, "--thorough").exit_code == 1
-    assert sorted(os.listdir(folder)) == ["cells.csv", "pmnbmix-choose-red_mites.unfinished"]
+    assert sorted(os.listdir(folder)) == ["cells.csv", "pmnbmix-choose-red_mites"]
     other = call(*arguments, "--seed", 2)
     assert other.exit_code == 2
     assert "begun with other random_seed" in other.output

@@ -77,6 +77,36 @@ class Source:
     frequency: str | None = None
 
 
+@dataclass(frozen=True)
+class Job:
+    """What a command that fits is to do, as its options say; without max_components, `fit`."""
+
+    command: str
+    source: Source
+    draws: int
+    chains: int
+    seed: int
+    out: Path | None
+    force: bool
+    as_json: bool
+    spec: Path | None = None
+    components: int | None = None
+    max_components: int | None = None
+    thorough: bool = False
+
+    def recorded(self, priors: MixtureSpec) -> dict[str, Any]:
+        """What the record of the run says of the command."""
+        given = {k: str(value) for k, value in asdict(self.source).items() if value is not None}
+        searched = {"max_components": self.max_components, "thorough": self.thorough}
+        return {
+            "command": self.command,
+            **given,
+            **(searched if self.max_components is not None else {}),
+            **{name: getattr(self, name) for name in ("draws", "chains", "seed")},
+            "spec": priors.to_dict(),
+        }
+
+
 def read(source: Source) -> Counts:
     """Counts from wherever the command says."""
     from pmnbmix.data.datasets import load_dataset
@@ -117,6 +147,25 @@ def _read_standard_input(columns: tuple[str | None, ...]) -> Counts:
             return read_counts(file, *columns)
         except (TypeError, ValueError) as error:
             raise ValueError(str(error).replace(str(file), "standard input")) from None
+
+
+def prepare(job: Job) -> tuple[Counts, MixtureSpec, Path]:
+    """Counts, priors and folder of a run; what cannot be done is refused before the work."""
+    counts = read(job.source)
+    priors = read_spec(job.spec, job.components)
+    check_sampling(job.draws, job.chains)
+    from pmnbmix.posterior.checks import check_arguments
+    from pmnbmix.present.folder import check_target, free_folder
+    from pmnbmix.selection.loo import refuse_too_many
+
+    refuse_too_many(counts.n)
+    check_arguments(counts, priors)
+    folder = job.out
+    if folder is None:
+        plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in counts.name)
+        folder = free_folder(f"pmnbmix-{job.command}-{plain}")
+    check_target(folder, job.force)
+    return counts, priors, folder
 
 
 def read_spec(path: Path | None, components: int | None) -> MixtureSpec:
@@ -189,21 +238,3 @@ def target_file(out: Path, force: bool) -> Path:
     if not os.access(folder, os.W_OK):
         raise ValueError(f"{folder}: this folder cannot be written to. Name another --out.")
     return file
-
-
-def target(out: Path | None, command: str, counts: Counts, force: bool) -> Path:
-    """Folder of the run, checked to be free."""
-    from pmnbmix.present.folder import check_target, free_folder
-
-    if out is None:
-        plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in counts.name)
-        out = free_folder(f"pmnbmix-{command}-{plain}")
-    folder = followed(out)
-    check_target(folder, force)
-    return folder
-
-
-def settings_of(command: str, source: Source, spec: MixtureSpec, **other: Any) -> dict[str, Any]:
-    """What the record of the run says of the command."""
-    given = {name: str(value) for name, value in asdict(source).items() if value is not None}
-    return {"command": command, **given, **other, "spec": spec.to_dict()}
