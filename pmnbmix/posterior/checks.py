@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
 from pmnbmix.data.counts import Counts
@@ -23,14 +22,6 @@ def check_arguments(counts: Counts, spec: MixtureSpec) -> MixtureSpec:
             "a flat prior has a point estimate only: use fit_map or fit_em."
         )
     return spec.resolve(counts)
-
-
-def check_number(name: str, number: object, least: int) -> None:
-    """Check a number of draws, chains or the like."""
-    if isinstance(number, bool) or not isinstance(number, int | np.integer):
-        raise TypeError(f"{name} must be an integer; got {number!r}.")
-    if number < least:
-        raise ValueError(f"{name} must be {least} or above; got {number}.")
 
 
 def was_interrupted(tree: xr.DataTree) -> bool:

@@ -19,14 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmnbmix.batch.result import as_names, exposure_of
 from pmnbmix.batch.sources import Source, column_of, open_source
-from pmnbmix.data.checks import as_exposure
+from pmnbmix.data.checks import as_exposure, one_of, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import diagnose
 from pmnbmix.mixture import groups
 from pmnbmix.mixture.draws import read_draws, read_table
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
-from pmnbmix.posterior.checks import check_number, was_interrupted
+from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.posterior.inference import sample
 from pmnbmix.posterior.laplace import approximate
 from pmnbmix.posterior.tree import MixtureTree, load, save
@@ -127,9 +127,8 @@ def sample_columns(
         )
     if not spec.is_proper:
         raise ValueError("the priors must be proper to be sampled. Use fit_columns for flat ones.")
-    if not isinstance(method, str) or method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
-    check_number("draws", draws, 100)
+    one_of(method, "method", METHODS)
+    whole(draws, "draws", 100)
     given = exposure_of(matrix, exposure)
     scale = None if given is None else as_exposure(given, source.n)
     entropy = entropy_of(random_seed)

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pmnbmix.data.checks import function, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.mixture.spec import MixtureSpec, check_n_components
 from pmnbmix.point.result import PointFit
-from pmnbmix.posterior.checks import check_arguments, check_number, was_interrupted
+from pmnbmix.posterior.checks import check_arguments, was_interrupted
 from pmnbmix.seeds import entropy_of, stream
 from pmnbmix.selection.loo import refuse_too_many
 from pmnbmix.selection.rule import ELPD_LIMIT, judge_components
@@ -164,13 +165,9 @@ def choose_components(
     # all that fit_all would refuse: a folder must not remember settings that nothing can be made of
     resolved = check_arguments(counts, spec or MixtureSpec())
     refuse_too_many(counts.n)
-    check_number("draws", draws, 4)
-    check_number("chains", chains, 1)
-    for name, function in (("watch", watch), ("on_fitted", on_fitted)):
-        if function is not None and not callable(function):
-            raise TypeError(f"{name} must be a function; got {function!r}.")
-    # JSON knows no integers of NumPy
-    draws, chains = int(draws), int(chains)
+    draws, chains = whole(draws, "draws", 4), whole(chains, "chains", 1)
+    function(watch, "watch")
+    function(on_fitted, "on_fitted")
     entropy, kept = entropy_of(random_seed), None
     if folder is not None:
         settings = settings_of(counts, resolved, draws, chains)

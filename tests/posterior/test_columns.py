@@ -113,7 +113,7 @@ BAD = {
     "no columns": (ValueError, {"columns": []}, "columns is empty"),
     "spec": (TypeError, {"spec": 2}, "spec must be a MixtureSpec; got 2"),
     "method": (ValueError, {"method": "vi"}, "auto, laplace, nuts; got 'vi'"),
-    "few draws": (ValueError, {"draws": 10}, "draws must be 100 or above"),
+    "few draws": (ValueError, {"draws": 10}, "draws must be a whole number of 100 or above"),
 }
 
 

@@ -277,7 +277,7 @@ def test_interrupted_too_early_is_an_interrupt(crab):
         ({"counts": [1, 2]}, TypeError, "Counts"),
         ({"spec": 2}, TypeError, "MixtureSpec"),
         ({"draws": 0}, ValueError, "draws must be 4"),
-        ({"draws": 10.5}, TypeError, "draws must be an integer"),
+        ({"draws": 10.5}, TypeError, "draws must be a whole number"),
         ({"chains": 0}, ValueError, "chains"),
         ({"random_seed": -1}, ValueError, "random_seed must be 0 or above; got -1"),
         ({"random_seed": "a"}, TypeError, "random_seed must be an integer or a numpy"),

@@ -310,7 +310,7 @@ def test_simulated_counts_can_be_fitted(folder):
     [
         (["simulate", "--means", "2;3"], "--means must be numbers divided by commas"),
         (["simulate", "--weights", "0.5,0.6"], "sum"),
-        (["simulate", "-n", 0], "-n must be 1 or above"),
+        (["simulate", "-n", 0], "-n must be a whole number of 1 or above"),
         (["simulate", "--exposure-spread", 50], "--exposure-spread must be 0 to 20"),
         (["simulate", "--out", "none/a.csv"], "cannot be written"),
         (["spec", "none.toml"], "no such file"),

@@ -187,10 +187,10 @@ def read_spec(path: Path | None, components: int | None) -> MixtureSpec:
 
 def check_sampling(draws: int, chains: int) -> None:
     """Refuse settings of the sampler that cannot be judged, before anything is fitted."""
-    if draws < 4:
-        raise ValueError(f"--draws must be 4 or above; got {draws}.")
-    if chains < 1:
-        raise ValueError(f"--chains must be 1 or above; got {chains}.")
+    from pmnbmix.data.checks import whole
+
+    whole(draws, "--draws", 4)
+    whole(chains, "--chains", 1)
     if draws * chains < _FEWEST_DRAWS:
         raise ValueError(
             f"--draws {draws} of --chains {chains} are {draws * chains} draws in all; LOO needs "
