@@ -17,10 +17,11 @@ from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.mixture.spec import MixtureSpec, check_n_components
 from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.checks import check_arguments, was_interrupted
+from pmnbmix.progress import Watch
 from pmnbmix.seeds import entropy_of, stream
 from pmnbmix.selection.loo import refuse_too_many
 from pmnbmix.selection.rule import ELPD_LIMIT, judge_components
-from pmnbmix.study.fitting import Fitted, Watch, fit_all
+from pmnbmix.study.fitting import Fitted, fit_all
 from pmnbmix.study.storage import (
     Kept,
     read_thorough,

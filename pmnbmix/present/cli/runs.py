@@ -15,9 +15,9 @@ from pmnbmix.present.cli.source import (
     bad_input,
     interruptible,
     prepare,
-    shown_progress,
     target_file,
 )
+from pmnbmix.progress import watching
 from pmnbmix.seeds import entropy_of
 
 
@@ -79,7 +79,7 @@ def fit(
 
     resolved, k = priors.resolve(counts), priors.n_components
     settings = settings_of(counts, resolved, draws, chains, n_components=k)
-    with bad_input(), interruptible(), shown_progress() as watch, begun(folder):
+    with bad_input(), interruptible(), watching() as watch, begun(folder):
         kept = Kept.open(folder, settings, entropy_of(seed))
         fitted = kept.read(k, counts, resolved)
         if fitted is None:
@@ -175,7 +175,7 @@ def _choose(job: Job) -> None:
     from pmnbmix.present.folder import begun, write_choice_run
     from pmnbmix.study import choose_components
 
-    with bad_input(), interruptible(), shown_progress() as watch, begun(folder):
+    with bad_input(), interruptible(), watching() as watch, begun(folder):
         choice = choose_components(
             counts,
             most,

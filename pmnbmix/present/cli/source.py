@@ -17,7 +17,6 @@ import typer
 if TYPE_CHECKING:
     from pmnbmix.data.counts import Counts
     from pmnbmix.mixture.spec import MixtureSpec
-    from pmnbmix.study import Watch
 
 _GZIP = b"\x1f\x8b"
 # As many bytes are read from standard input as from any file of counts.
@@ -45,25 +44,6 @@ def interruptible() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("pmnbmix: interrupted before anything was finished; nothing written.", err=True)
         raise typer.Exit(130) from None
-
-
-@contextmanager
-def shown_progress() -> Iterator[Watch]:
-    """Show the stage of the work and how far it is, on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    # where nobody watches, an erased bar leaves an empty line
-    off = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=off) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def watch(title: str, done: int, total: int) -> None:
-            progress.update(task, description=title, completed=done, total=total)
-
-        yield watch
 
 
 @dataclass(frozen=True)
