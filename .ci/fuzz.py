@@ -34,11 +34,9 @@ from types import FunctionType
 from typing import Any
 
 import atheris
-import h5py
 import numpy as np
 
 import pmnbmix as nb
-from pmnbmix import hdf5, hdf5_probe
 from pmnbmix.batch.files import open_matrix
 from pmnbmix.batch.store import read_fits
 from pmnbmix.present.folder import read_run
@@ -61,7 +59,7 @@ READERS = (
                 "mixture.params",
                 "mixture.draws",
             ),
-            *("files", "point.storage", "posterior.tree", "batch.files", "batch.sources"),
+            *("files", "hdf5", "point.storage", "posterior.tree", "batch.files", "batch.sources"),
             *("batch.disk", "batch.store", "study.storage", "present.folder"),
         )
     ),
@@ -210,27 +208,6 @@ def seeds(target: str, folder: Path) -> Iterator[bytes]:
                 yield bytes([place]) + file.read_bytes()
 
 
-def unreadable_in_a_fork(file: Path) -> None:
-    """Do what ``hdf5.refuse_unreadable`` does in a copy of this process, which takes no start."""
-    child = os.fork()
-    if child:
-        if os.waitpid(child, 0)[1]:
-            raise ValueError("it is damaged")
-        return
-    code = 1
-    # whatever happens, the copy ends here
-    try:
-        address_space = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf(
-            "SC_PAGE_SIZE"
-        )
-        hdf5_probe.limit(address_space // 2**20 + hdf5._MEGABYTES, hdf5._SECONDS)
-        with h5py.File(file, "r") as content:
-            hdf5_probe.walk(content)
-        code = 0
-    finally:
-        os._exit(code)
-
-
 def instrument() -> None:
     """Count branches in every function of the readers."""
     for name in READERS:
@@ -275,8 +252,6 @@ def fuzz(target: str, kept: Path, seconds: int) -> None:
         # some are refused, and should be
         with contextlib.suppress(TypeError, ValueError):
             run(seed.read_bytes(), work)
-    for name in ("posterior.tree", "batch.files"):
-        vars(importlib.import_module(f"pmnbmix.{name}"))["refuse_unreadable"] = unreadable_in_a_fork
     instrument()
 
     def once(data: bytes) -> None:

@@ -6,11 +6,13 @@ import json
 import os
 import re
 import secrets
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-# Names of files on which a process was killed; they are never read.
+# Names of files and folders on which a process was killed; they are never read.
 LEFT_OVER = re.compile(r"\.saving-[0-9a-f]{12}-")
 _LARGEST_RECORD = 2**20
 
@@ -43,6 +45,28 @@ def as_file(path: object) -> Path:
     return file
 
 
+def beside(path: Path) -> Path:
+    """Name that no other process uses, on the same disk: from there to ``path`` is one step."""
+    return path.with_name(f".saving-{secrets.token_hex(6)}-{path.name}")
+
+
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """Give a name to make a folder under; it is in its place, whole, if the block succeeds.
+
+    Raises
+    ------
+    OSError
+        If it cannot be moved there, as onto a folder that holds files.
+    """
+    partial = beside(folder)
+    try:
+        yield partial
+        os.rename(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def write_whole(path: str | os.PathLike[str], content: str | bytes | memoryview) -> None:
     """Write a file in one step: a reader, or a process that is killed, never leaves or sees half.
 
@@ -58,8 +82,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes | memoryview)
     if target.is_dir():
         raise ValueError(f"{target} is a folder; name a file in it.")
     data = content.encode() if isinstance(content, str) else content
-    # of a name that no other process uses, in the same folder, for a move between disks is no step
-    partial = target.with_name(f".saving-{secrets.token_hex(6)}-{target.name}")
+    partial = beside(target)
     try:
         with partial.open("xb") as file:
             file.write(data)
@@ -78,23 +101,47 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes | memoryview)
             partial.unlink(missing_ok=True)
 
 
-def read_json(file: Path, expected: str) -> dict[str, Any]:
-    """Read a JSON object that says it is of the expected format.
+def read_json(
+    path: str | os.PathLike[str],
+    expected: str,
+    version: int | None = None,
+    largest: int = _LARGEST_RECORD,
+) -> dict[str, Any]:
+    """Read a JSON object that says it is of the expected format, and version if it has one.
 
     Raises
     ------
+    TypeError
+        If ``path`` is no path.
     ValueError
-        Where it is missing, too large, no JSON, or of another format.
+        If the file is missing, too large, no JSON, or of another format or version.
     """
+    file = as_file(path)
     try:
-        if file.stat().st_size > _LARGEST_RECORD:
-            raise ValueError(f"it is larger than {_LARGEST_RECORD} bytes")
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: cannot be read ({error}).") from None
+        size = file.stat().st_size
+        content = file.read_bytes() if size <= largest else b""
+    except FileNotFoundError:
+        raise ValueError(f"{file}: there is no such file. Check the path.") from None
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror}).") from None
+    if size > largest:
+        raise ValueError(f"{file}: it has {size} bytes; at most {largest} are read.")
+    try:
+        data = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: this is not JSON ({type(error).__name__}: {error}).") from None
     if not isinstance(data, dict) or data.get("format") != expected:
-        raise ValueError(f"{file}: this is no {expected}.")
+        raise ValueError(f"{file}: this is no {expected}. Name one that pmnbmix has written.")
+    if data.get("version") != version:
+        raise ValueError(
+            f"{file}: version {data.get('version')!r} of the file is not known; expected "
+            f"{version}. Read it with the pmnbmix that wrote it."
+        )
     return data
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def write_json(file: Path, data: dict[str, Any]) -> None:

@@ -1,36 +1,46 @@
-"""A progress bar for work that takes long, and nothing where none is wanted."""
+"""Progress of work that takes long: a stage in words, and how far it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
-# Called with (done, total).
+# Called with a stage in words ("K=2: NUTS") and with (done, total) of it.
+Watch = Callable[[str, int, int], None]
+# Called with (done, total) of one stage.
 Advance = Callable[[int, int], None]
 
 
+def stage(watch: Watch | None, title: str) -> Advance | None:
+    """Tell of a stage that begins; what is returned tells of its progress, None if nobody asks."""
+    if watch is None:
+        return None
+    watch(title, 0, 1)
+    return partial(watch, title)
+
+
 @contextmanager
-def progress_bar(title: str, enabled: bool, unit: str = "") -> Iterator[Advance]:
-    """Show a bar on standard error while the block runs.
+def watching(enabled: bool = True, unit: str = "") -> Iterator[Watch]:
+    """Show stages and their progress on standard error while the block runs.
 
     Parameters
     ----------
-    title : str
     enabled : bool
         False gives a function that does nothing.
     unit : str
-        What is counted; where given, the bar shows how many a second.
+        What is counted; if given, the bar shows how many a second.
 
     Yields
     ------
     callable
-        To be called with (done, total).
+        To be called with (title, done, total).
     """
     if not enabled:
-        yield lambda done, total: None
+        yield lambda title, done, total: None
         return
     from rich.console import Console
-    from rich.progress import Progress, ProgressColumn, Task
+    from rich.progress import Progress, ProgressColumn, Task, TimeElapsedColumn
     from rich.text import Text
 
     class Speed(ProgressColumn):
@@ -38,9 +48,24 @@ def progress_bar(title: str, enabled: bool, unit: str = "") -> Iterator[Advance]
             return Text(f"{task.speed or 0.0:,.0f} {unit}/s")
 
     console = Console(stderr=True)
-    # where nobody watches, an erased bar leaves an empty line
+    # an erased bar leaves an empty line if nobody watches
     watched = console.is_terminal or console.is_jupyter
-    columns = [*Progress.get_default_columns(), *([Speed()] if unit else [])]
+    columns = [*Progress.get_default_columns(), Speed() if unit else TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True, disable=not watched) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task("starting", total=None)
+        yield lambda title, done, total: progress.update(
+            task, description=title, completed=done, total=total
+        )
+
+
+@contextmanager
+def progress_bar(title: str, enabled: bool, unit: str = "") -> Iterator[Advance]:
+    """Show the progress of work that has one stage; see `watching`.
+
+    Yields
+    ------
+    callable
+        To be called with (done, total).
+    """
+    with watching(enabled, unit) as watch:
+        yield partial(watch, title)

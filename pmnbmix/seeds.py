@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pmnbmix.data.checks import whole
+
 # Draws at a time; their arrays take tens of gigabytes.
 _MOST = 2**31
 
@@ -20,9 +22,7 @@ def stream(entropy: int, index: int) -> np.random.Generator:
 
 def as_size(n: object, name: str) -> int:
     """Check how many are to be drawn: a whole number from 1 up that an array can hold."""
-    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= _MOST:
-        raise ValueError(f"{name} must be a whole number of 1 or above, up to 2**31; got {n!r}.")
-    return int(n)
+    return whole(n, name, 1, _MOST)
 
 
 def as_rng(random_seed: int | np.random.Generator | None) -> np.random.Generator:

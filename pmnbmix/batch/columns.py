@@ -20,6 +20,7 @@ from pmnbmix.batch.result import ColumnFits, as_fits, exposure_of
 from pmnbmix.batch.sources import Block, Bounds, Computed, Source, block_of, open_source
 from pmnbmix.batch.store import Store, block_digest, open_store
 from pmnbmix.mixture.spec import check_n_components
+from pmnbmix.point.replicates import check_n_jobs
 from pmnbmix.progress import progress_bar
 
 _log = logging.getLogger(__name__)
@@ -109,10 +110,7 @@ def fit_columns(
     numbers = exposure_of(matrix, exposure)
     exposures = Exposures.of(numbers, source.n)
     task = _task(n_components, max_components, source.n)
-    if n_jobs is not None and (
-        isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs < 1
-    ):
-        raise ValueError(f"n_jobs must be a whole number of 1 or above; got {n_jobs!r}.")
+    check_n_jobs(n_jobs)
     attrs: dict[str, Any] = {
         "n": source.n,
         "candidates": list(task.candidates),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pmnbmix.data.columnar import kind_of_table, read_table
 from pmnbmix.data.delimited import LARGEST_ARCHIVE, is_names, is_number, locate
 from pmnbmix.files import as_file
-from pmnbmix.hdf5 import refuse_unreadable
+from pmnbmix.hdf5 import survey
 
 _EXPECTED = (
     "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), .parquet, .feather, or .npz "
@@ -101,7 +101,8 @@ def _anndata() -> Any:
 
 def _read_h5ad(file: Path) -> Any:
     anndata = _anndata()
-    refuse_unreadable(file)
+    # it refuses what leads to other files
+    survey(file)
     return anndata.read_h5ad(file, backed="r")
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from pmnbmix.batch.fitting import Results, Task, blank
 from pmnbmix.batch.result import ColumnFits, as_fits
 from pmnbmix.batch.sources import Block
+from pmnbmix.files import building
 
 _KEY = "pmnbmix_columns"
 _FORMAT = 1
@@ -116,13 +115,9 @@ def open_store(
                 f"{folder} holds fits of other columns. Name another folder, or delete this one."
             )
         return Store(found_group, int(found_group["means"].chunks[0]))
-    # elsewhere, and then into place, so that a store is there with all its arrays or not at all
-    making = folder.with_name(f".making-{secrets.token_hex(6)}-{folder.name}")
-    try:
-        _make(making, attrs, names, task, width)
-        os.rename(making, folder)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+    # a store is there with all its arrays or not at all
+    with building(folder) as partial:
+        _make(partial, attrs, names, task, width)
     return Store(zarr.open_group(str(folder), mode="r+", zarr_format=3), width)
 
 

@@ -1,7 +1,8 @@
-"""Checks of what users hand over as counts, frequencies, exposures and other arrays of numbers."""
+"""Checks of what users hand over: numbers, words, counts, frequencies, exposures, other arrays."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,60 @@ LARGEST_COUNT = 2**53
 SMALLEST_EXPOSURE, LARGEST_EXPOSURE = 1e-100, 1e100
 # Python's integers have no largest one, floats do.
 _LARGEST_BITS = 1000
+
+
+def whole(number: object, name: str, least: int, most: int | None = None, also: str = "") -> int:
+    """Check an argument that is a whole number; ``also`` says what else it may be.
+
+    Raises
+    ------
+    TypeError
+        For what is no integer of Python or NumPy, a boolean among it.
+    ValueError
+        For a number below ``least`` or above ``most``.
+    """
+    upper = "" if most is None else f" and at most {most}"
+    told = f"{name} must be a whole number of {least} or above{upper}{also}; got {number!r}"
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise TypeError(f"{told} of type {type(number).__name__}.")
+    if number < least or (most is not None and number > most):
+        raise ValueError(f"{told}.")
+    return int(number)
+
+
+def one_of(word: object, name: str, words: Sequence[str]) -> None:
+    """Check an argument that is one of some words.
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
+    if not isinstance(word, str) or word not in words:
+        *first, last = (f'"{one}"' for one in words)
+        raise ValueError(f"{name} must be {', '.join(first)} or {last}; got {word!r}.")
+
+
+def fraction(number: object, name: str) -> float:
+    """Check an argument that is a number between 0 and 1, both left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no number, and for other numbers.
+    """
+    told = f"{name} must be between 0 and 1; got {number!r}. Write 0.95 for 95 %."
+    if isinstance(number, bool) or not isinstance(number, int | float | np.integer | np.floating):
+        raise TypeError(told)
+    if not 0.0 < number < 1.0:
+        raise ValueError(told)
+    return float(number)
+
+
+def function(given: object, name: str) -> None:
+    """Check an argument that is a function, or None."""
+    if given is not None and not callable(given):
+        raise TypeError(f"{name} must be a function; got {given!r}.")
 
 
 def refuse_other_order(rows: Any, numbers: Any, argument: str) -> None:

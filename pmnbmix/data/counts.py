@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 
@@ -108,6 +109,14 @@ class Counts:
     def n_unique(self) -> int:
         """Number of distinct (value, exposure) rows."""
         return self.table.values.size
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the rows in their order, by which results of other counts are told apart."""
+        hashed = hashlib.sha256()
+        for array in (self.values, self.exposure, self.frequency):
+            hashed.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
+        return hashed.hexdigest()
 
     @property
     def variable(self) -> str:

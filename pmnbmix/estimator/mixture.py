@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse, special
 
-from pmnbmix.data.checks import as_array, as_exposure, as_frequency, as_values, refuse_other_order
+from pmnbmix.data.checks import (
+    as_array,
+    as_exposure,
+    as_frequency,
+    as_values,
+    refuse_other_order,
+    whole,
+)
 from pmnbmix.data.counts import Counts
 from pmnbmix.estimator.protocol import Protocol, RandomState, random_seed_of
 from pmnbmix.point.fit import fit_em
@@ -219,13 +226,11 @@ class NegativeBinomialMixture(Protocol):
 
         Raises
         ------
-        ValueError
-            Where ``n_samples`` is below 1, or a mean is too large for a count.
+        TypeError, ValueError
+            If ``n_samples`` is no whole number of 1 or above, or a mean is too large for a count.
         """
         fit = self._fitted()
-        whole = isinstance(n_samples, int | np.integer) and not isinstance(n_samples, bool)
-        if not whole or n_samples < 1:
-            raise ValueError(f"n_samples must be a whole number of 1 or above; got {n_samples!r}.")
+        n_samples = whole(n_samples, "n_samples", 1)
         if exposure is not None:
             exposure = _exposure(exposure, n_samples, f"n_samples is {n_samples}")
         values, labels = fit.sample(n_samples, random_seed_of(self.random_state), exposure)

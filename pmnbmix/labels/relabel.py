@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.data.checks import one_of
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.squash import squash
 from pmnbmix.data.table import CountTable
 from pmnbmix.labels.ecr import Blocks, Expected, ecr, ecr_iterative
-from pmnbmix.labels.relabel_draws import check_method
-from pmnbmix.labels.relabelling import Order, Relabelling, by_parameter, identity, pra
+from pmnbmix.labels.relabelling import METHODS, Order, Relabelling, by_parameter, identity, pra
 from pmnbmix.labels.stephens import stephens, stephens_best_of
 from pmnbmix.mixture.draws import (
     Draws,
@@ -110,7 +110,7 @@ def relabel(
     .. [4] J.-M. Marin, K. Mengersen, C. P. Robert (2005), Handbook of Statistics 25, 459-507,
        https://doi.org/10.1016/S0169-7161(05)25016-2
     """
-    check_method(method)
+    one_of(method, "method", METHODS)
     if by is not None and not isinstance(by, str):
         raise TypeError(f"by must be the name of a variable, such as 'means'; got {by!r}.")
     if method != "order" and by is not None:

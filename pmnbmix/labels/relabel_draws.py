@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pmnbmix.data.checks import LARGEST_COUNT, as_array
+from pmnbmix.data.checks import LARGEST_COUNT, as_array, one_of, whole
 from pmnbmix.labels.ecr import Expected, Sampled, ecr, ecr_iterative
 from pmnbmix.labels.relabelling import METHODS, Relabelling, by_parameter, identity, pra
 from pmnbmix.labels.stephens import stephens_best_of
@@ -101,12 +101,10 @@ def relabel_draws(
        https://doi.org/10.1016/S0169-7161(05)25016-2
     """
     given = {"p": p, "z": z, "draws": draws}
-    check_method(method)
-    for name, number in (("by", by), ("n_components", n_components)):
-        if number is not None and (
-            isinstance(number, bool) or not isinstance(number, int | np.integer)
-        ):
-            raise TypeError(f"{name} must be a whole number; got {number!r}.")
+    one_of(method, "method", METHODS)
+    for name, number, least in (("by", by, 0), ("n_components", n_components, 1)):
+        if number is not None:
+            whole(number, name, least)
     for name in _NEEDS[method]:
         if given[name] is None:
             raise ValueError(f"method={method!r} needs {name}: {_MEANING[name]}.")
@@ -124,12 +122,6 @@ def relabel_draws(
     weight = _checked_frequency(frequency, p_, z_)
     found = _run(method, p_, z_, draws_, pivot, by, weight, k)
     return found.order
-
-
-def check_method(method: str) -> None:
-    """Raise a ValueError for a method that is none."""
-    if not isinstance(method, str) or method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
 
 
 def _run(

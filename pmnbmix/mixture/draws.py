@@ -421,7 +421,7 @@ def row_of_observation(tree: xr.DataTree) -> NDArray[np.int64]:
     return np.asarray(row, dtype=np.int64)
 
 
-def fingerprint(counts: Counts) -> dict[str, float]:
+def fingerprint(counts: Counts) -> dict[str, float | str]:
     """Attributes of a tree by which results of other counts can be told apart."""
     table = counts.table
     return {
@@ -429,6 +429,7 @@ def fingerprint(counts: Counts) -> dict[str, float]:
         "n_unique": counts.n_unique,
         "sum_of_counts": float(table.frequency @ table.values),
         "sum_of_exposure": float(table.frequency @ table.exposure),
+        "digest_of_counts": counts.digest,
     }
 
 

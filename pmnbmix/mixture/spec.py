@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.data.checks import whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import as_file, write_whole
 from pmnbmix.mixture.priors import DirichletPrior, NormalPrior
@@ -33,16 +34,7 @@ LARGEST_N_COMPONENTS = 100
 
 def check_n_components(n_components: object, name: str = "n_components") -> int:
     """Check a number of components: an integer of 1 or above, and no boolean."""
-    if isinstance(n_components, bool) or not isinstance(n_components, int | np.integer):
-        raise TypeError(
-            f"{name} must be an integer; got {n_components!r} of type "
-            f"{type(n_components).__name__}."
-        )
-    if not 1 <= n_components <= LARGEST_N_COMPONENTS:
-        raise ValueError(
-            f"{name} must be 1 or above and at most {LARGEST_N_COMPONENTS}; got {n_components}."
-        )
-    return int(n_components)
+    return whole(n_components, name, 1, LARGEST_N_COMPONENTS)
 
 
 def _check_keys(data: dict[str, Any], allowed: tuple[str, ...], where: str) -> None:

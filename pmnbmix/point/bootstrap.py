@@ -144,7 +144,7 @@ class BootstrapTest:
         ValueError
             Where the file is missing or holds something else.
         """
-        data = read_json(as_file(path), _FORMAT)
+        data = read_json(path, _FORMAT)
         try:
             whole = {name: data[name] for name in _WHOLE}
             if not all(type(value) is int and value >= 0 for value in whole.values()):

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.data.checks import one_of, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec, check_n_components
@@ -83,8 +84,7 @@ def fit_em(
     """
     check_counts(counts)
     n_components = check_n_components(n_components)
-    if not isinstance(mixing, str) or mixing not in ("estimated", "equal"):
-        raise ValueError(f'mixing must be "estimated" or "equal"; got {mixing!r}.')
+    one_of(mixing, "mixing", ("estimated", "equal"))
     _check_start(start)
     objective = likelihood_objective(counts, n_components, mixing == "equal")
     if mixing == "equal" and start is not None and np.ptp(start.weights) > 1e-9:
@@ -162,12 +162,10 @@ def _search(
     random_seed: int | np.random.Generator | None,
     progressbar: bool,
 ) -> Search:
-    if isinstance(max_iter, bool) or not isinstance(max_iter, int | np.integer) or max_iter < 1:
-        raise ValueError(f"max_iter must be a whole number of 1 or above; got {max_iter!r}.")
     return search(
         objective,
         as_rng(random_seed),
-        int(max_iter),
+        whole(max_iter, "max_iter", 1),
         own_start=None if start is None else _own_start(objective, start),
         exact=exact,
         progressbar=progressbar,

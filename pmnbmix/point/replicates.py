@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.data.checks import whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.progress import progress_bar
@@ -28,18 +29,13 @@ _BETWEEN_FILES = 2.0
 
 def check_n_boot(n_boot: object) -> None:
     """Check a number of replicates: an integer of 2 or above."""
-    if isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer) or n_boot < 2:
-        raise ValueError(f"n_boot must be a whole number of 2 or above; got {n_boot!r}.")
+    whole(n_boot, "n_boot", 2)
 
 
 def check_n_jobs(n_jobs: object) -> None:
     """Check a number of processes: an integer of 1 or above, or None for all cores."""
-    if n_jobs is not None and (
-        isinstance(n_jobs, bool) or not isinstance(n_jobs, int | np.integer) or n_jobs < 1
-    ):
-        raise ValueError(
-            f"n_jobs must be a whole number of 1 or above, or None for all cores; got {n_jobs!r}."
-        )
+    if n_jobs is not None:
+        whole(n_jobs, "n_jobs", 1, also=", or None for all cores")
 
 
 def collect[T](

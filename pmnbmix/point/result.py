@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from pmnbmix.data.checks import as_array, as_exposure
+from pmnbmix.data.checks import as_array, as_exposure, fraction, one_of
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
@@ -170,9 +170,8 @@ class PointFit:
         ValueError
             For a level outside (0, 1), another kind, or a sandwich of a MAP.
         """
-        _check_level(level)
-        if not isinstance(kind, str) or kind not in ("information", "sandwich"):
-            raise ValueError(f'kind must be "information" or "sandwich"; got {kind!r}.')
+        fraction(level, "level")
+        one_of(kind, "kind", ("information", "sandwich"))
         if kind == "sandwich" and self.method == "map":
             raise ValueError(
                 "the sandwich is for maximum likelihood: under a prior the scores of the rows are "
@@ -202,7 +201,7 @@ class PointFit:
            based confidence intervals, J. R. Stat. Soc. C 37, 87-94,
            https://doi.org/10.2307/2347496
         """
-        _check_level(level)
+        fraction(level, "level")
         found = self._profile(level)
         flag = [list(row) for row in found.flag]
         rivals = len(rivals_of(self._optima)) - 1
@@ -259,10 +258,9 @@ class PointFit:
         from pmnbmix.point.bootstrap import Bootstrap, bootstrap_estimates, edge_flags
         from pmnbmix.point.replicates import check_n_boot, check_n_jobs
 
-        _check_level(level)
+        fraction(level, "level")
         check_n_boot(n_boot)
-        if not isinstance(kind, str) or kind not in ("parametric", "nonparametric"):
-            raise ValueError(f'kind must be "parametric" or "nonparametric"; got {kind!r}.')
+        one_of(kind, "kind", ("parametric", "nonparametric"))
         if self.method == "map":
             raise ValueError(
                 "repeated data do not measure the uncertainty of a MAP, its posterior does: use "
@@ -431,9 +429,3 @@ class PointFit:
 
     def _parameter_names(self) -> list[str]:
         return [f"{name}[{j}]" for name in PARAMETERS for j in range(self.n_components)]
-
-
-def _check_level(level: Any) -> None:
-    number = isinstance(level, float | np.floating)
-    if not number or not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1; got {level!r}. Write 0.95 for 95 %.")

@@ -11,7 +11,7 @@ import numpy as np
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.squash import squash
-from pmnbmix.files import as_file, write_whole
+from pmnbmix.files import as_file, read_json, write_whole
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.fit import as_fit
@@ -56,24 +56,7 @@ def write_fit(fit: PointFit, path: str | os.PathLike[str]) -> None:
 def read_fit(path: str | os.PathLike[str]) -> PointFit:
     """Read a fit; see `PointFit.read`."""
     file = as_file(path)
-    try:
-        size = file.stat().st_size
-        if size > _LARGEST_FILE:
-            raise ValueError(f"it has {size} bytes, more than the {_LARGEST_FILE} of any fit")
-        data = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError:
-        raise ValueError(f"{file}: there is no such file. Check the path.") from None
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: this is not JSON ({type(error).__name__}: {error}).") from None
-    if not isinstance(data, dict) or data.get("format") != _FORMAT:
-        raise ValueError(f"{file}: this is not a fit that PointFit.write wrote.")
-    if data.get("version") != _VERSION:
-        raise ValueError(
-            f"{file}: version {data.get('version')!r} of the file is not known; expected "
-            f"{_VERSION}. Read it with the pmnbmix that wrote it."
-        )
+    data = read_json(file, _FORMAT, _VERSION, _LARGEST_FILE)
     try:
         return _fit_from_dict(data)
     except KeyError as error:
@@ -93,10 +76,6 @@ def _optimum_to_dict(optimum: Optimum) -> dict[str, Any]:
         "density_path": optimum.density_path.tolist(),
         "family": optimum.family,
     }
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is no number of JSON")
 
 
 def _fit_from_dict(data: dict[str, Any]) -> PointFit:

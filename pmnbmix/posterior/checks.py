@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import xarray as xr
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.spec import MixtureSpec
@@ -24,9 +24,6 @@ def check_arguments(counts: Counts, spec: MixtureSpec) -> MixtureSpec:
     return spec.resolve(counts)
 
 
-def check_number(name: str, number: object, least: int) -> None:
-    """Check a number of draws, chains or the like."""
-    if isinstance(number, bool) or not isinstance(number, int | np.integer):
-        raise TypeError(f"{name} must be an integer; got {number!r}.")
-    if number < least:
-        raise ValueError(f"{name} must be {least} or above; got {number}.")
+def was_interrupted(tree: xr.DataTree) -> bool:
+    """Whether a posterior has less sampling than it was to have; it is kept, but not finished."""
+    return any(tree.attrs.get(name) for name in ("interrupted", "repetition_interrupted"))

@@ -19,14 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmnbmix.batch.result import as_names, exposure_of
 from pmnbmix.batch.sources import Source, column_of, open_source
-from pmnbmix.data.checks import as_exposure
+from pmnbmix.data.checks import as_exposure, one_of, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import diagnose
 from pmnbmix.mixture import groups
 from pmnbmix.mixture.draws import read_draws, read_table
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
-from pmnbmix.posterior.checks import check_number
+from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.posterior.inference import sample
 from pmnbmix.posterior.laplace import approximate
 from pmnbmix.posterior.tree import MixtureTree, load, save
@@ -127,9 +127,8 @@ def sample_columns(
         )
     if not spec.is_proper:
         raise ValueError("the priors must be proper to be sampled. Use fit_columns for flat ones.")
-    if not isinstance(method, str) or method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)}; got {method!r}.")
-    check_number("draws", draws, 100)
+    one_of(method, "method", METHODS)
+    whole(draws, "draws", 100)
     given = exposure_of(matrix, exposure)
     scale = None if given is None else as_exposure(given, source.n)
     entropy = entropy_of(random_seed)
@@ -216,7 +215,7 @@ def _row(
     tree, k_hat, doubt = sampled
     if tree is None:
         return {"reason": doubt, "k_hat": k_hat}
-    if _interrupted(tree):
+    if was_interrupted(tree):
         return {"reason": _INTERRUPTED, "k_hat": k_hat}
     if file is not None and kept is None:
         tree.attrs[_ASKED] = method
@@ -257,11 +256,6 @@ def _method_of(tree: MixtureTree) -> str:
     return "laplace" if "importance_ess" in tree.attrs else "nuts"
 
 
-def _interrupted(tree: MixtureTree) -> bool:
-    """Whether a tree has less sampling than it was to have."""
-    return any(tree.attrs.get(name) for name in ("interrupted", "repetition_interrupted"))
-
-
 def _kept(
     file: Path, counts: Counts, resolved: MixtureSpec, method: str, draws: int
 ) -> MixtureTree | None:
@@ -280,7 +274,7 @@ def _kept(
             f"{file} is the posterior of other counts or priors ({differing}). Name another "
             "folder, or delete it."
         )
-    if _interrupted(tree):
+    if was_interrupted(tree):
         # of an earlier release, which saved such trees
         return None
     shape = tuple(tree["posterior"].sizes[dim] for dim in ("chain", "draw"))
@@ -300,34 +294,39 @@ def _kept(
     return tree
 
 
-def difference(tree: xr.DataTree, counts: Counts) -> str:
-    """Say in which way the rows that a posterior was fitted to are not those of counts.
+def difference(fitted: xr.DataTree | Counts, counts: Counts) -> str:
+    """Say in which way the rows that something was fitted to are not those of counts.
 
     Parameters
     ----------
-    tree : DataTree
+    fitted : DataTree or Counts
+        A posterior, or the counts of a point fit.
     counts : Counts
 
     Returns
     -------
     str
-        Empty where they are the same rows in the same order.
+        Empty if they are the same rows in the same order.
 
     Raises
     ------
     KeyError, ValueError
-        Where the tree does not say what its rows were.
+        If a tree does not say what its rows were.
     """
-    differing = groups.difference(read_table(tree), counts.table, ("the tree", "the counts"))
-    if differing:
-        return differing
-    rows = tree["unique_rows"].to_dataset()
-    # left out where there are very many observations
-    if "row_of_obs" in rows and not np.array_equal(
-        rows["row_of_obs"].values, counts.expanded_inverse()
-    ):
-        return "the rows are in another order"
-    return ""
+    if isinstance(fitted, Counts):
+        digest, table = fitted.digest, fitted.table
+    else:
+        digest, table = str(fitted.attrs.get("digest_of_counts")), read_table(fitted)
+    if digest == counts.digest:
+        return ""
+    differing = groups.difference(table, counts.table, ("the fit", "the counts"))
+    if differing or isinstance(fitted, Counts):
+        return differing or "the rows are in another order"
+    # a tree of an earlier release has no digest, and no order if it has very many observations
+    order = fitted["unique_rows"].to_dataset().get("row_of_obs")
+    if order is None or np.array_equal(order.values, counts.expanded_inverse()):
+        return ""
+    return "the rows are in another order"
 
 
 def _as_dataset(rows: list[dict[str, Any]], names: NDArray[Any], spec: MixtureSpec) -> xr.Dataset:

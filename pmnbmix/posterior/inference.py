@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from pmnbmix.data.checks import fraction, function, one_of, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
 from pmnbmix.labels.gates import DIVERGENCE_LIMIT, ESS_LIMIT, Gates, check_gates
@@ -17,7 +18,7 @@ from pmnbmix.mixture.draws import read_draws, read_table, row_log_density, unpac
 from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import make_target
-from pmnbmix.posterior.checks import check_arguments, check_number
+from pmnbmix.posterior.checks import check_arguments
 from pmnbmix.posterior.engines import Chains, Settings, run_nutpie, run_pymc
 from pmnbmix.posterior.layout import posterior_tree
 from pmnbmix.posterior.modes import find_modes, spread_starts
@@ -104,18 +105,14 @@ def sample(
        1593-1623, https://jmlr.org/papers/v15/hoffman14a.html
     """
     resolved = check_arguments(counts, spec)
-    check_number("draws", draws, 4)
-    check_number("chains", chains, 1)
+    whole(draws, "draws", 4)
+    whole(chains, "chains", 1)
     if tune is not None:
-        check_number("tune", tune, 1)
-    if not isinstance(engine, str) or engine not in ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}; got {engine!r}.")
-    if target_accept is not None and not isinstance(target_accept, float | int | np.floating):
-        raise TypeError(f"target_accept must be a number; got {target_accept!r}.")
-    if on_draw is not None and not callable(on_draw):
-        raise TypeError(f"on_draw must be a function of (done, total); got {on_draw!r}.")
-    if target_accept is not None and not 0.0 < target_accept < 1.0:
-        raise ValueError(f"target_accept must be between 0 and 1; got {target_accept!r}.")
+        whole(tune, "tune", 1)
+    one_of(engine, "engine", ENGINES)
+    if target_accept is not None:
+        fraction(target_accept, "target_accept")
+    function(on_draw, "on_draw")
     rng = as_rng(random_seed)
     modes = find_modes(counts, resolved, rng)
     plan = make_plan(

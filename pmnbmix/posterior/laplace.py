@@ -9,12 +9,13 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import special
 
+from pmnbmix.data.checks import whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.draws import unpack
 from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target, make_target
-from pmnbmix.posterior.checks import check_arguments, check_number
+from pmnbmix.posterior.checks import check_arguments
 from pmnbmix.posterior.layout import posterior_tree
 from pmnbmix.posterior.modes import Mode, find_modes
 from pmnbmix.posterior.tree import MixtureTree
@@ -138,7 +139,7 @@ def laplace(
        sampling, J. Mach. Learn. Res. 25, 1-58, https://jmlr.org/papers/v25/19-556.html
     """
     resolved = check_arguments(counts, spec)
-    check_number("draws", draws, 100)
+    whole(draws, "draws", 100)
     if draws % _CHAINS:
         raise ValueError(
             f"draws must be a multiple of {_CHAINS}, of which chains are made; got {draws}."

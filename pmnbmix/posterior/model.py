@@ -8,6 +8,7 @@ import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
 
+from pmnbmix.data.checks import one_of
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.priors import NormalPrior
@@ -49,8 +50,7 @@ def build_model(
             "build_model needs Counts and a MixtureSpec; got "
             f"{type(counts).__name__} and {type(spec).__name__}."
         )
-    if not isinstance(likelihood, str) or likelihood not in ("pymc", "fused"):
-        raise ValueError(f'likelihood must be "pymc" or "fused"; got {likelihood!r}.')
+    one_of(likelihood, "likelihood", ("pymc", "fused"))
     resolved = spec.resolve(counts)
     k, table = resolved.n_components, counts.table
     coords = {"mixture_component": np.arange(k), "unique_row": np.arange(counts.n_unique)}

@@ -6,6 +6,7 @@ import io
 import os
 from pathlib import Path
 
+import h5netcdf
 import h5py
 import numpy as np
 import xarray as xr
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import as_file, write_whole
-from pmnbmix.hdf5 import refuse_unreadable
+from pmnbmix.hdf5 import survey
 from pmnbmix.mixture.draws import (
     Draws,
     group,
@@ -240,12 +241,9 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     if not file.is_file():
         raise ValueError(f"{file}: there is no such file. Check the path.")
     try:
-        refuse_unreadable(file)
         # before it is opened as a tree, which reads every coordinate
         _check_content(file)
-        with xr.open_datatree(file, engine="h5netcdf") as opened:
-            _check_size(opened.nbytes)
-            content = {node.path: node.to_dataset(inherit=False).load() for node in opened.subtree}
+        content = _read_groups(file)
     # AttributeError: h5netcdf's, of a damaged list of dimensions
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
@@ -268,22 +266,40 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     return tree
 
 
+def _read_groups(file: Path) -> dict[str, xr.Dataset]:
+    """Every group of a netCDF file by its path.
+
+    `xarray.open_datatree` gives the same, at twice the time: it opens each variable anew for each
+    of its properties.
+    """
+    content, ahead = {}, [("/", h5netcdf.File(file, "r", decode_vlen_strings=True))]
+    with ahead[0][1]:
+        while ahead:
+            path, part = ahead.pop(0)
+            variables = {
+                name: (
+                    variable.dimensions,
+                    variable[...],
+                    dict(variable.attrs),
+                    # by which xarray tells texts from other objects
+                    {"dtype": h5py.check_vlen_dtype(variable.dtype) or variable.dtype},
+                )
+                for name, variable in part.variables.items()
+            }
+            content[path] = xr.decode_cf(xr.Dataset(variables, attrs=dict(part.attrs)))
+            ahead += [(f"{path.rstrip('/')}/{name}", child) for name, child in part.groups.items()]
+    # numbers that were stored as smaller ones are unpacked only now
+    _check_size(sum(dataset.nbytes for dataset in content.values()))
+    return {path: dataset.load() for path, dataset in content.items()}
+
+
 def _check_content(file: Path) -> None:
     """Refuse an HDF5 file that is too large unpacked, or of too many parts to be walked through."""
-    sizes: list[int] = []
-    groups: list[str] = []
-    with h5py.File(file, "r") as content:
-
-        def note(name: str, item: h5py.Group | h5py.Dataset) -> None:
-            sizes.append(getattr(item, "nbytes", 0))
-            if isinstance(item, h5py.Group):
-                groups.append(name)
-
-        content.visititems(note)
-    _check_size(sum(sizes))
+    groups, variables, size = survey(file)
+    _check_size(size)
     for found, most, parts in (
-        (len(groups), _MOST_GROUPS, "groups"),
-        (len(sizes) - len(groups), _MOST_VARIABLES, "variables"),
+        (groups, _MOST_GROUPS, "groups"),
+        (variables, _MOST_VARIABLES, "variables"),
     ):
         if found > most:
             raise ValueError(f"it holds {found} {parts}; at most {most} are loaded")

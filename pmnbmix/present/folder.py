@@ -1,4 +1,7 @@
-"""The folder that a run leaves behind; it appears complete or not at all."""
+"""The folder that a run leaves behind: its files appear whole, and its record last.
+
+A folder without a record is that of a run which was stopped; the same command goes on with it.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,19 @@ import os
 import platform
 import re
 import reprlib
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.files import read_json, write_json, write_whole
+from pmnbmix.files import LEFT_OVER, read_json, write_json, write_whole
 from pmnbmix.mixture.groups import difference
+from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.present.report.page import check_record, render
 from pmnbmix.study import Choice, Fitted, make_choice
+from pmnbmix.study.storage import FORMAT as STUDY_FORMAT
 from pmnbmix.study.storage import RECORD as STUDY
 from pmnbmix.study.storage import (
     finished,
@@ -37,18 +39,18 @@ REPORT = "report.html"
 _FORMAT = "pmnbmix run"
 # Every name that a run gives a file, and that of one on which a run was killed.
 _WRITTEN = re.compile(
-    r"(?:\.saving-[0-9a-f]{12}-)?(?:run\.json|thorough\.json|choice\.csv|report\.html"
+    r"(?:\.saving-[0-9a-f]{12}-)?(?:run\.json|study\.json|thorough\.json|choice\.csv|report\.html"
     r"|(fit|rootogram|ranks|estimates|chains|elpd|criteria|labels)\.png"
     r"|posterior_K\d+\.nc|(em|map)_K\d+\.json|(estimates|optima|diagnosis)_K\d+\.csv)"
 )
 _VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray", "pandas")
 
 
-def free_folder(name: str | Path) -> Path:
-    """Folder of this name, or with the first free number behind it."""
+def free_folder(name: str) -> Path:
+    """First folder of this name, or with a number behind it, that no finished work has."""
     folder, number = Path(name), 2
     # a link that leads nowhere has the name all the same
-    while os.path.lexists(folder):
+    while os.path.lexists(folder) and _state(folder) != "unfinished":
         folder, number = Path(f"{name}-{number}"), number + 1
     return folder
 
@@ -59,214 +61,130 @@ def check_target(folder: Path, force: bool) -> None:
     Raises
     ------
     ValueError
-        Where the folder exists and ``force`` is false, where it is not a run or holds other files
-        too (then it is never replaced), where it cannot be replaced (the current folder, a mount
-        point, a link), or where its parent is missing or cannot be written to.
+        If it holds a finished run and ``force`` is false, if it holds anything but a run, or if it
+        cannot be made or written to.
     """
-    if folder.is_symlink():
-        raise ValueError(f"{folder} is a link. Name the folder that it leads to with --out.")
-    if folder.exists() and not _is_empty(folder):
-        foreign = _foreign(folder)
-        if foreign is not None:
-            raise ValueError(
-                f"{folder} exists and {foreign}, so it is left alone. Name another with --out."
-            )
-        if not force:
-            raise ValueError(
-                f"{folder} holds an earlier run. Name another folder with --out, or replace it "
-                "with --force."
-            )
-    # a run comes into its place by a move, which these do not allow
-    if folder.exists() and folder.samefile(os.curdir):
-        raise ValueError(
-            f"{folder} is the current folder, which cannot be replaced from within. Name a new "
-            "folder in it with --out, such as --out run."
-        )
-    if os.path.ismount(folder):
-        raise ValueError(
-            f"{folder} is a mount point, which cannot be replaced. Name a new folder in it with "
-            f"--out, such as --out {folder / 'run'}."
-        )
-    parent = folder.absolute().parent
-    if not parent.is_dir():
-        what = "this is a file" if parent.exists() else "there is no such folder"
-        raise ValueError(f"{parent}: {what}. Create a folder, or name another --out.")
-    if not os.access(parent, os.W_OK):
-        raise ValueError(f"{parent}: this folder cannot be written to. Name another --out.")
-
-
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
-
-
-def _foreign(folder: Path) -> str | None:
-    """Why a folder is not one that a run wrote and may replace; None where it is."""
     try:
-        # what is no file, such as a pipe, may never end
-        ours = (folder / RECORD).is_file() and bool(read_json(folder / RECORD, _FORMAT))
-    except ValueError:
-        ours = False
-    if not ours:
-        return "is not the folder of a run"
-    others = [entry.name for entry in folder.iterdir() if not _WRITTEN.fullmatch(entry.name)]
-    return f"holds {sorted(others)[0]!r}, which no run wrote" if others else None
-
-
-@dataclass
-class Building:
-    """A folder in the making: ``partial`` while it is, then ``folder``."""
-
-    partial: Path
-    folder: Path
-
-
-@contextmanager
-def building(folder: Path, force: bool = False) -> Iterator[Building]:
-    """Give a temporary folder that becomes ``folder`` where the block succeeds.
-
-    Where something else has appeared there meanwhile, or the earlier run cannot be moved away, the
-    result takes the next free name; ``folder`` of what is yielded then says which.
-
-    Raises
-    ------
-    ValueError
-        Where nothing can be written beside ``folder``; or the result, which is then left under
-        its temporary name, can be moved to no place.
-    """
-    made = Building(folder.absolute().parent / f".pmnbmix-{secrets.token_hex(6)}", folder)
-    try:
-        made.partial.mkdir()
+        names = [entry.name for entry in folder.iterdir()]
+        place = folder
+    except FileNotFoundError:
+        names, place = [], folder.absolute().parent
+        if folder.is_symlink():
+            raise ValueError(
+                f"{folder} is a link that leads nowhere. Name the folder that is meant with --out."
+            ) from None
     except OSError as error:
         raise ValueError(
-            f"{made.partial.parent}: this folder cannot be written to ({error.strerror}). Name "
-            "another --out."
+            f"{folder}: this cannot be a folder ({error.strerror}). Name another --out."
         ) from None
-    try:
-        yield made
-    except BaseException:
-        shutil.rmtree(made.partial, ignore_errors=True)
-        raise
-    made.folder = _put(made.partial, folder, force)
+    if not place.is_dir():
+        raise ValueError(f"{place}: there is no such folder. Create it, or name another --out.")
+    if not os.access(place, os.W_OK):
+        raise ValueError(f"{place}: this folder cannot be written to. Name another --out.")
+    if all(LEFT_OVER.match(name) for name in names):
+        return
+    state = _state(folder)
+    if not state:
+        raise ValueError(
+            f"{folder} exists and is not the folder of a run, so it is left alone. Name another "
+            "with --out."
+        )
+    if state == "finished" and not force:
+        raise ValueError(
+            f"{folder} holds an earlier run. Name another folder with --out, or replace it with "
+            "--force."
+        )
 
 
-def _put(partial: Path, folder: Path, force: bool) -> Path:
-    """Move a finished folder to its place, or to the next free name where it cannot be had."""
-    place = folder
-    while True:
-        try:
-            if force and place == folder and _is_replaceable(folder):
-                _replace(folder, partial)
-            else:
-                # a folder that is not empty is never renamed onto
-                partial.rename(place)
-            return place
-        except OSError as error:
-            if not os.path.lexists(place):
-                raise ValueError(
-                    f"{place}: the run cannot be moved there ({error.strerror}). It is finished, "
-                    f"and is in {partial}."
-                ) from None
-            place = free_folder(folder)
-            _log.warning(
-                "%s has appeared meanwhile or cannot be replaced (%s); writing %s",
-                *(folder, error.strerror, place),
-            )
-
-
-def _is_replaceable(folder: Path) -> bool:
-    """Whether this is still what may be replaced; the work may have taken hours."""
-    if folder.is_symlink() or not folder.is_dir():
-        return False
-    return _is_empty(folder) or _foreign(folder) is None
-
-
-@dataclass
-class Unfinished:
-    """Folder beside that of a run where a study keeps what it has finished."""
-
-    folder: Path
-    complete: bool = False
+def _state(folder: Path) -> str:
+    """Whether a folder holds a run, "finished" or "unfinished"; else empty."""
+    for name, expected, state in (
+        (RECORD, _FORMAT, "finished"),
+        (STUDY, STUDY_FORMAT, "unfinished"),
+    ):
+        # reading a pipe may never end
+        with suppress(ValueError):
+            if (folder / name).is_file() and read_json(folder / name, expected):
+                return state
+    return ""
 
 
 @contextmanager
-def unfinished(run: Path) -> Iterator[Unfinished]:
-    """Give a folder for a study to go on from; it is removed where the study is complete or empty.
+def begun(folder: Path) -> Iterator[None]:
+    """Make a folder ready for a run, which the block writes; it goes on with one that was stopped.
 
-    Leave this block after that of `building`, so that a study is in the place of its run before it
-    is removed; where the block fails, what is finished stays.
-
-    Raises
-    ------
-    ValueError
-        As `choose_components` where it holds another study.
+    What a finished run has left is removed: `check_target` has allowed that. If the block fails
+    before anything is finished, nothing is left.
     """
-    kept = Unfinished(run.with_name(f"{run.name}.unfinished"))
-    if kept.folder.is_dir() and (done := finished(kept.folder)):
-        _log.warning(
-            "going on with %s, where numbers of components %s are done",
-            kept.folder,
-            ", ".join(map(str, done)),
-        )
-    placed = False
+    there = folder.is_dir()
+    if there and _state(folder) == "finished":
+        _remove_run(folder)
+    done = finished(folder) if there else ()
+    if done:
+        numbers = _listed(done)
+        _log.warning("going on with %s, where numbers of components %s are done", folder, numbers)
     try:
-        yield kept
-        placed = kept.complete
-    finally:
-        ours = kept.folder.is_dir() and (kept.folder / STUDY).exists()
-        if ours and (placed or not finished(kept.folder)):
-            _remove_study(kept.folder)
-
-
-def _remove_study(folder: Path) -> None:
-    """Remove what a study has written; killed in between, the rest is a study to go on from."""
-    ours = (e for e in folder.iterdir() if e.name == STUDY or _WRITTEN.fullmatch(e.name))
-    # a posterior says that the files beside it are there, and the record that all are of a study
-    for entry in sorted(ours, key=lambda e: (e.name == STUDY, e.suffix != ".nc")):
-        entry.unlink()
-    # what somebody else has put there stays
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _replace(folder: Path, partial: Path) -> None:
-    """Put a new folder in the place of an old one; where that fails, the old one stays."""
-    old = partial.with_name(f"{partial.name}-old")
-    folder.rename(old)
-    try:
-        partial.rename(folder)
+        yield
     except BaseException:
-        old.rename(folder)
+        if (folder / STUDY).is_file() and not finished(folder):
+            _remove_run(folder)
+            if not there:
+                # what somebody else has put there stays
+                with suppress(OSError):
+                    folder.rmdir()
         raise
-    try:
-        shutil.rmtree(old)
-    except OSError as error:
-        _log.warning("the earlier run is left in %s (%s)", old, error.strerror)
 
 
-def _write_tables(folder: Path, fitted: Fitted) -> None:
-    """Write the fits of one number of components, and their tables for other programs."""
+def _remove_run(folder: Path, keep: Iterable[str] = ()) -> None:
+    """Remove the files of a run, its records last: killed in between, it can be done again."""
+    ours = [e for e in folder.iterdir() if _WRITTEN.fullmatch(e.name) and e.name not in keep]
+    # a posterior says that the point fits beside it are there
+    for entry in sorted(ours, key=lambda e: (e.name == STUDY, e.name == RECORD, e.suffix != ".nc")):
+        entry.unlink()
+
+
+def _write_tables(folder: Path, fitted: Fitted) -> set[str]:
+    """Write the fits of one number of components, and their tables; names of the files."""
     k = fitted.n_components
-    write_fitted(folder, fitted)
-    fitted.estimates.to_csv(folder / f"estimates_K{k}.csv")
-    fitted.em.optima.to_csv(folder / f"optima_K{k}.csv", index=False)
-    fitted.diagnosis.table.to_csv(folder / f"diagnosis_K{k}.csv")
+    if k not in finished(folder) or was_interrupted(fitted.tree):
+        write_fitted(folder, fitted)
+    tables = {
+        f"estimates_K{k}.csv": fitted.estimates.to_csv(),
+        f"optima_K{k}.csv": fitted.em.optima.to_csv(index=False),
+        f"diagnosis_K{k}.csv": fitted.diagnosis.table.to_csv(),
+    }
+    for name, text in tables.items():
+        write_whole(folder / name, text)
+    return {*tables, f"em_K{k}.json", f"map_K{k}.json", f"posterior_K{k}.nc"}
 
 
 def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> dict[str, Any]:
-    """Write everything of a run of ``fit``: fits, tables, figures, report and the record."""
-    _write_tables(folder, fitted)
+    """Write what a run of ``fit`` leaves: fits, tables, figures, report and, if finished, a record.
+
+    Returns
+    -------
+    dict
+        The record.
+    """
+    names = _write_tables(folder, fitted)
     record = _record(fitted.em.counts, settings, {"fit": _summary(fitted)})
-    _write_report(folder, fitted, record)
+    _write_report(folder, fitted, record, names, complete=not was_interrupted(fitted.tree))
     return record
 
 
 def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> dict[str, Any]:
-    """Write everything of a run of ``choose``; figures show the chosen number of components."""
-    for fitted in choice.fits.values():
-        _write_tables(folder, fitted)
+    """Write what a run of ``choose`` leaves; figures show the chosen number of components.
+
+    Returns
+    -------
+    dict
+        The record, which the folder has only if nothing was interrupted.
+    """
+    names = {"choice.csv"}.union(*(_write_tables(folder, one) for one in choice.fits.values()))
     if choice.thorough is not None:
         write_thorough(folder, choice.thorough)
-    choice.table.to_csv(folder / "choice.csv")
+        names.add("thorough.json")
+    write_whole(folder / "choice.csv", choice.table.to_csv())
     result = {
         "chosen": choice.chosen,
         "plausible": sorted(choice.plausible),
@@ -275,7 +193,7 @@ def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> 
         "fits": {str(k): _summary(fitted) for k, fitted in choice.fits.items()},
     }
     record = _record(choice.counts, settings, result)
-    _write_report(folder, choice, record)
+    _write_report(folder, choice, record, names, choice.complete)
     return record
 
 
@@ -290,6 +208,10 @@ def read_run(folder: Path) -> tuple[Choice | Fitted, dict[str, Any]]:
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder. Name one that fit or choose wrote.")
     file = folder / RECORD
+    if not file.exists() and (folder / STUDY).exists():
+        raise ValueError(
+            f"{folder}: this run is not finished. The command that began it goes on with it."
+        )
     record = read_json(file, _FORMAT)
     result = record.get("result")
     if not isinstance(result, dict):
@@ -356,12 +278,21 @@ def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _write_report(folder: Path, result: Choice | Fitted, record: dict[str, Any]) -> None:
+def _write_report(
+    folder: Path,
+    result: Choice | Fitted,
+    record: dict[str, Any],
+    names: set[str],
+    complete: bool,
+) -> None:
+    """Write the report; of a complete run its record too, when nothing of other work is left."""
     page, figures = render(result, record)
     for figure in figures:
         write_whole(folder / figure.file, figure.png)
     write_whole(folder / REPORT, page)
-    write_json(folder / RECORD, record)
+    if complete:
+        _remove_run(folder, keep={*names, *(figure.file for figure in figures), REPORT, STUDY})
+        write_json(folder / RECORD, record)
 
 
 def _summary(fitted: Fitted) -> dict[str, Any]:

@@ -11,16 +11,24 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pmnbmix.data.checks import function, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.mixture.spec import MixtureSpec, check_n_components
 from pmnbmix.point.result import PointFit
-from pmnbmix.posterior.checks import check_arguments, check_number
+from pmnbmix.posterior.checks import check_arguments, was_interrupted
+from pmnbmix.progress import Watch
 from pmnbmix.seeds import entropy_of, stream
 from pmnbmix.selection.loo import refuse_too_many
 from pmnbmix.selection.rule import ELPD_LIMIT, judge_components
-from pmnbmix.study.fitting import Fitted, Watch, fit_all
-from pmnbmix.study.storage import Kept, read_fitted, read_thorough, write_fitted, write_thorough
+from pmnbmix.study.fitting import Fitted, fit_all
+from pmnbmix.study.storage import (
+    Kept,
+    read_thorough,
+    settings_of,
+    write_fitted,
+    write_thorough,
+)
 from pmnbmix.study.thorough import Thorough, look_thoroughly
 
 _log = logging.getLogger(__name__)
@@ -61,6 +69,12 @@ class Choice:
     fits: dict[int, Fitted] = field(repr=False)
     thorough: Thorough | None = None
     note: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was interrupted."""
+        # a study that stopped early may have been interrupted afterwards; then its note says both
+        return "Interrupted" not in self.note
 
     @property
     def trees(self) -> dict[int, xr.DataTree]:
@@ -152,30 +166,21 @@ def choose_components(
     # all that fit_all would refuse: a folder must not remember settings that nothing can be made of
     resolved = check_arguments(counts, spec or MixtureSpec())
     refuse_too_many(counts.n)
-    check_number("draws", draws, 4)
-    check_number("chains", chains, 1)
-    for name, function in (("watch", watch), ("on_fitted", on_fitted)):
-        if function is not None and not callable(function):
-            raise TypeError(f"{name} must be a function; got {function!r}.")
-    # JSON knows no integers of NumPy
-    draws, chains = int(draws), int(chains)
+    draws, chains = whole(draws, "draws", 4), whole(chains, "chains", 1)
+    function(watch, "watch")
+    function(on_fitted, "on_fitted")
     entropy, kept = entropy_of(random_seed), None
     if folder is not None:
-        kept = Kept.open(
-            folder,
-            counts,
-            resolved,
-            draws=draws,
-            chains=chains,
-            entropy=None if random_seed is None else entropy,
-        )
+        settings = settings_of(counts, resolved, draws, chains)
+        kept = Kept.open(folder, settings, None if random_seed is None else entropy)
         entropy = kept.entropy
     fits: dict[int, Fitted] = {}
     note = ""
     for k in range(1, max_components + 1):
         try:
-            if kept is not None and k in kept.finished():
-                fits[k] = read_fitted(kept.folder, k, counts, resolved)
+            found = None if kept is None else kept.read(k, counts, resolved)
+            if found is not None:
+                fits[k] = found
             else:
                 fits[k] = fit_all(
                     counts,
@@ -193,8 +198,7 @@ def choose_components(
             break
         if on_fitted is not None:
             on_fitted(fits[k])
-        done = fits[k].tree.attrs
-        if done.get("interrupted") or done.get("repetition_interrupted"):
+        if was_interrupted(fits[k].tree):
             # sample() keeps what it has; whoever stops it there wants the study to stop as well
             note = (
                 f"Interrupted: {k} of {max_components} numbers of components were assessed, the "
@@ -202,7 +206,7 @@ def choose_components(
             )
             _log.warning(note)
             break
-        if kept is not None and k not in kept.finished():
+        if kept is not None and found is None:
             write_fitted(kept.folder, fits[k])
         if stop_early and k < max_components and _brings_nothing(fits):
             note = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,14 +16,11 @@ from pmnbmix.point.fit import fit_em, fit_map
 from pmnbmix.point.optima import Status
 from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.inference import sample
-from pmnbmix.progress import Advance
+from pmnbmix.progress import Watch, stage
 from pmnbmix.seeds import as_rng
 from pmnbmix.selection.compare import compare_estimates
 from pmnbmix.selection.loo import loo, refuse_too_many
 from pmnbmix.study.refits import Refits, refit_high_k
-
-# Called with a stage in words ("2 components: NUTS") and with (done, total) draws of it.
-Watch = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +89,7 @@ def fit_all(
     rng = as_rng(random_seed)
     name = f"K={spec.n_components}"
 
-    def stage(title: str) -> Advance | None:
-        if watch is None:
-            return None
-        watch(title, 0, 1)
-        return lambda done, total: watch(title, done, total)
-
-    stage(f"{name}: EM and MAP")
+    stage(watch, f"{name}: EM and MAP")
     em = fit_em(counts, spec.n_components, random_seed=rng)
     map_ = fit_map(counts, spec, random_seed=rng)
     if Status.INTERRUPTED in (*em.statuses, *map_.statuses):
@@ -111,14 +101,14 @@ def fit_all(
         draws=draws,
         chains=chains,
         random_seed=rng,
-        on_draw=stage(f"{name}: NUTS"),
+        on_draw=stage(watch, f"{name}: NUTS"),
     )
-    stage(f"{name}: checks and LOO")
+    stage(watch, f"{name}: checks and LOO")
     diagnosis = diagnose(tree, optima=em)
     elpd, refits = loo(tree, diagnosis=diagnosis), None
     if diagnosis.density_ok:
         # exact terms of a posterior that is not to be used would be worth nothing
-        on_refit = stage(f"{name}: exact refits") if _has_high_k(elpd) else None
+        on_refit = stage(watch, f"{name}: exact refits") if _has_high_k(elpd) else None
         refits = refit_high_k(counts, spec, tree, elpd, random_seed=rng, on_refit=on_refit)
         elpd = refits.elpd
     return Fitted(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pmnbmix.labels.diagnose import diagnose
 from pmnbmix.mixture.draws import read_spec
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.result import PointFit
+from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.posterior.columns import difference
 from pmnbmix.posterior.tree import load, save
 from pmnbmix.selection.compare import compare_estimates
@@ -29,16 +29,41 @@ from pmnbmix.study.refits import Refits, replace_terms
 from pmnbmix.study.thorough import Thorough
 
 RECORD = "study.json"
-_FORMAT = "pmnbmix study"
+FORMAT = "pmnbmix study"
 _REFITS = "exact_loo"
 _POSTERIOR = re.compile(r"posterior_K(\d{1,3})\.nc")
 # Variables of the exact terms, one value per observation, and the attributes that they are.
 _TERMS = {"term": "elpd_i", "term_pareto_k": "pareto_k"}
 
 
+def settings_of(
+    counts: Counts, spec: MixtureSpec, draws: int, chains: int, **more: Any
+) -> dict[str, Any]:
+    """What all fits of a folder share, beside the seed.
+
+    Parameters
+    ----------
+    counts : Counts
+    spec : MixtureSpec
+        Resolved; its number of components does not matter.
+    draws, chains : int
+    more
+        What else tells this work from other work.
+    """
+    return {
+        "pmnbmix": version("pmnbmix"),
+        "counts": counts.digest,
+        "name": counts.name,
+        "spec": spec.with_components(1).to_dict(),
+        "draws": draws,
+        "chains": chains,
+        **more,
+    }
+
+
 @dataclass(frozen=True)
 class Kept:
-    """A folder with the numbers of components that a study has finished.
+    """A folder with the numbers of components that were fitted, from which the same work goes on.
 
     Attributes
     ----------
@@ -52,44 +77,26 @@ class Kept:
 
     @classmethod
     def open(
-        cls,
-        folder: str | os.PathLike[str],
-        counts: Counts,
-        spec: MixtureSpec,
-        *,
-        draws: int,
-        chains: int,
-        entropy: int | None,
+        cls, folder: str | os.PathLike[str], settings: dict[str, Any], entropy: int | None
     ) -> Kept:
-        """Open the folder of a study, or make it.
+        """Open a folder, or make it.
 
         Parameters
         ----------
         folder : path-like
-        counts : Counts
-        spec : MixtureSpec
-            Resolved.
-        draws, chains : int
+        settings : dict
+            From `settings_of`.
         entropy : int or None
             None takes that of the folder, or a new one.
 
         Raises
         ------
         ValueError
-            Where the folder holds something else, or a study of other counts or settings.
+            If the folder holds something else, or fits of other counts or settings.
         """
         if not isinstance(folder, str | os.PathLike):
             raise TypeError(f"folder must be the name of a folder; got {folder!r}.")
         path = Path(folder)
-        settings: dict[str, Any] = {
-            "pmnbmix": version("pmnbmix"),
-            "counts": _digest(counts),
-            "name": counts.name,
-            # of every number of components, so that one does not matter
-            "spec": spec.with_components(1).to_dict(),
-            "draws": draws,
-            "chains": chains,
-        }
         try:
             path.mkdir(exist_ok=True)
         except FileExistsError:
@@ -100,29 +107,39 @@ class Kept:
             ) from None
         record = path / RECORD
         if record.exists():
-            stored = read_json(record, _FORMAT)
+            stored = read_json(record, FORMAT)
             _refuse_other_study(path, stored, settings, entropy)
             return cls(path, stored["entropy"])
         # what is left of a study that was killed on its first file is no one's
         if any(not LEFT_OVER.match(entry.name) for entry in path.iterdir()):
             raise ValueError(f"{path} holds other files. Name an empty or a new folder.")
         entropy = int(np.random.default_rng().integers(2**63)) if entropy is None else entropy
-        write_json(record, {"format": _FORMAT, **settings, "entropy": entropy})
+        write_json(record, {"format": FORMAT, **settings, "entropy": entropy})
         return cls(path, entropy)
 
-    def finished(self) -> tuple[int, ...]:
-        """Numbers of components that are there."""
-        return finished(self.folder)
+    def read(self, n_components: int, counts: Counts, spec: MixtureSpec) -> Fitted | None:
+        """Fits of one number of components; None if they are to be made, or made again.
+
+        Raises
+        ------
+        ValueError
+            As `read_fitted`.
+        """
+        if n_components not in finished(self.folder):
+            return None
+        fitted = read_fitted(self.folder, n_components, counts, spec)
+        return None if was_interrupted(fitted.tree) else fitted
 
 
 def _refuse_other_study(
     path: Path, stored: dict[str, Any], settings: dict[str, Any], entropy: int | None
 ) -> None:
-    """Raise a ValueError where a folder holds a study of other counts, settings or seed."""
+    """Raise a ValueError if a folder holds fits of other counts, settings or seed."""
     entropies = stored.get("entropy")
     if not isinstance(entropies, int) or isinstance(entropies, bool) or entropies < 0:
         raise ValueError(f"{path / RECORD}: entropy is {entropies!r}, not a number of 0 or above.")
-    differing = [name for name, value in settings.items() if stored.get(name) != value]
+    wanted = {"format": FORMAT, **settings, "entropy": entropies}
+    differing = [name for name in wanted | stored if stored.get(name) != wanted.get(name)]
     if entropy is not None and entropy != entropies:
         differing.append("random_seed")
     if differing:
@@ -211,23 +228,19 @@ def _refuse_other_counts(
 ) -> None:
     """Raise a ValueError that names the file where one was fitted to other counts."""
     k = em.n_components
-    for name, fit in (("em", em), ("map", map_)):
-        if _digest(fit.counts) != _digest(counts):
-            found, wanted = (
-                f"{one.n} observations with sum {one.table.frequency @ one.table.values:.0f}"
-                for one in (fit.counts, counts)
-            )
+    for file, found in (
+        (f"em_K{k}.json", em.counts),
+        (f"map_K{k}.json", map_.counts),
+        (f"posterior_K{k}.nc", tree),
+    ):
+        try:
+            differing = difference(found, counts)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{folder / file}: this is no whole posterior ({error}).") from None
+        if differing:
             raise ValueError(
-                f"{folder / f'{name}_K{k}.json'} was fitted to other counts: {found}, expected "
-                f"{wanted}, in the same order and with the same exposures. {_another(k)}"
+                f"{folder / file} was fitted to other counts: {differing}. {_another(k)}"
             )
-    file = folder / f"posterior_K{k}.nc"
-    try:
-        differing = difference(tree, counts)
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{file}: this is no whole posterior ({error}).") from None
-    if differing:
-        raise ValueError(f"{file} was fitted to other counts: {differing}. {_another(k)}")
 
 
 def _refuse_other_priors(
@@ -259,7 +272,7 @@ def write_thorough(folder: Path, thorough: Thorough) -> None:
     write_json(
         folder / "thorough.json",
         {
-            "format": _FORMAT,
+            "format": FORMAT,
             "table": {str(k): dict(row) for k, row in table.iterrows()},
             "occupied": thorough.occupied.tolist(),
             "occupied_ok": thorough.occupied_ok,
@@ -272,7 +285,7 @@ def read_thorough(folder: Path) -> Thorough | None:
     file = folder / "thorough.json"
     if not file.exists():
         return None
-    data = read_json(file, _FORMAT)
+    data = read_json(file, FORMAT)
     try:
         if not isinstance(data["table"], dict):
             raise ValueError("its table is none")
@@ -283,14 +296,6 @@ def read_thorough(folder: Path) -> Thorough | None:
         return Thorough(table, occupied, bool(data["occupied_ok"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{file}: these are no whole criteria ({error!r}).") from None
-
-
-def _digest(counts: Counts) -> str:
-    """Hash of the observations in their order, so that other counts are told apart."""
-    hashed = hashlib.sha256()
-    for array in (counts.values, counts.exposure, counts.frequency):
-        hashed.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
-    return hashed.hexdigest()
 
 
 def _refits_to_dataset(refits: Refits) -> xr.Dataset:

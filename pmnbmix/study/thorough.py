@@ -17,9 +17,10 @@ from pmnbmix.mixture.priors import DirichletPrior
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.bootstrap import bootstrap_lrt
 from pmnbmix.posterior.inference import sample
+from pmnbmix.progress import Watch, stage
 from pmnbmix.seeds import stream
 from pmnbmix.selection.evidence import MOST_COMPONENTS, log_evidence
-from pmnbmix.study.fitting import Fitted, Watch
+from pmnbmix.study.fitting import Fitted
 
 Floats = NDArray[np.float64]
 
@@ -80,20 +81,16 @@ def look_thoroughly(
     Thorough
     """
 
-    def stage(title: str) -> None:
-        if watch is not None:
-            watch(title, 0, 1)
-
     rows = {}
     for k, fitted in fits.items():
         rng = stream(entropy, 1000 + k)
         row = {"log_evidence": np.nan, "mcse": np.nan, "p_value": np.nan}
-        stage(f"K={k}: evidence")
+        stage(watch, f"K={k}: evidence")
         if k <= MOST_COMPONENTS and fitted.diagnosis.density_ok:
             found = log_evidence(fitted.tree, random_seed=rng)
             row |= {"log_evidence": found.log_evidence, "mcse": found.mcse}
         if k - 1 in fits:
-            stage(f"K={k}: bootstrap test of {k - 1}")
+            stage(watch, f"K={k}: bootstrap test of {k - 1}")
             test = bootstrap_lrt(
                 counts,
                 null=k - 1,
@@ -106,7 +103,7 @@ def look_thoroughly(
         rows[k] = {**row, "density_modes": count_modes(fitted.em.params, int(counts.values.max()))}
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index.name = "n_components"
-    stage("sparse prior")
+    stage(watch, "sparse prior")
     occupied, ok = occupied_components(counts, spec, max(fits) + 1, stream(entropy, 2000))
     return Thorough(table, occupied, ok)
 

@@ -153,3 +153,18 @@ def test_numbers_labelled_in_another_order_are_refused(argument):
     nb.Counts(frame["count"], **{argument: frame["size"].to_numpy()[::-1]})
     with pytest.raises(ValueError, match=f"{argument} has the labels .* in another order"):
         nb.Counts(frame["count"], **{argument: frame["size"].sort_values(ascending=False)})
+
+
+def test_a_digest_tells_other_rows_and_another_order_apart():
+    def digest(*arguments, **options):
+        return nb.Counts(*arguments, **options).digest
+
+    own = digest([1, 2, 2], [1.0, 2.0, 0.5])
+    assert own == digest(np.array([1.0, 2.0, 2.0]), [1, 2, 0.5], name="another")
+    others = [
+        digest([2, 1, 2], [2.0, 1.0, 0.5]),
+        digest([1, 2, 2]),
+        digest([1, 2, 2], [1.0, 2.0, 0.5], [1, 1, 2]),
+        digest([1, 2, 3], [1.0, 2.0, 0.5]),
+    ]
+    assert len({own, *others}) == 5

@@ -258,7 +258,7 @@ def test_parameters_are_got_set_and_shown():
 
 def test_parameters_are_judged_when_fitted():
     for changed, words in (
-        ({"n_components": 0}, "n_components must be 1 or above"),
+        ({"n_components": 0}, "n_components must be a whole number of 1 or above"),
         ({"mixing": "free"}, "mixing must be"),
         ({"max_iter": 0}, "max_iter must be"),
         ({"random_state": -1}, "random_state must be.*got -1"),

@@ -17,18 +17,18 @@ _CODE = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "from pmnbmix.present.cli import main; main({arguments!r})"
 )
-# killed just before or just after the move of a run into its place
+# killed just before or just after the record of a run comes into its place
 _KILLED = """
 import os, pathlib, signal
-rename = pathlib.Path.rename
+replace = os.replace
 def killed(path, target):
-    last = pathlib.Path(target).name == "run"
+    last = pathlib.Path(target).name == "run.json"
     if last and {when!r} == "before":
         os.kill(os.getpid(), signal.SIGKILL)
-    rename(path, target)
+    replace(path, target)
     if last:
         os.kill(os.getpid(), signal.SIGKILL)
-pathlib.Path.rename = killed
+os.replace = killed
 """
 # of a machine on which nothing is compiled yet
 _PATIENCE = 300.0
@@ -66,7 +66,7 @@ def stopped(folder, sent, later):
     """
     run = start(folder, "run")
     begun = time.monotonic()
-    first = folder / "run.unfinished" / "posterior_K1.nc"
+    first = folder / "run" / "posterior_K1.nc"
     while later >= 0 and not first.exists() and time.monotonic() < begun + _PATIENCE:
         assert run.poll() is None, run.communicate()[1][-2000:]
         time.sleep(0.02)
@@ -84,35 +84,33 @@ def whole(tmp_path_factory):
 def test_killed_after_one_number_of_components_it_goes_on_with_the_next(tmp_path, whole):
     status, _ = stopped(tmp_path, signal.SIGKILL, 0.3)
     assert status == -signal.SIGKILL
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run" / "run.json").exists()
     said, found = result(tmp_path, "run")
     assert "numbers of components 1" in said
     assert found == whole
-    assert not (tmp_path / "run.unfinished").exists()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_while_the_run_is_moved_into_its_place_nothing_finished_is_lost(tmp_path, when):
+def test_killed_while_the_record_is_written_the_run_is_finished_or_not(tmp_path, when):
     run = start(tmp_path, "run", *_QUICK, before=_KILLED.format(when=when))
     said = run.communicate(timeout=_PATIENCE)[1]
     assert run.returncode == -signal.SIGKILL, said[-2000:]
-    assert (tmp_path / "run" / "report.html").exists() == (when == "after")
-    # until the run is seen to be there its study is kept
-    assert (tmp_path / "run.unfinished" / "posterior_K1.nc").exists()
-    said, found = result(tmp_path, "run", *_QUICK, "--force")
-    assert "numbers of components 1" in said
+    finished = when == "after"
+    assert (tmp_path / "run" / "run.json").exists() == finished
+    said, found = result(tmp_path, "run", *_QUICK, *(["--force"] if finished else []))
+    assert ("numbers of components 1" in said) == (not finished)
     assert found["chosen"] in (1, None)
-    assert not (tmp_path / "run.unfinished").exists()
+    assert not any(name.startswith(".saving-") for name in os.listdir(tmp_path / "run"))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of this kind are not sent there")
 def test_interrupted_it_says_what_is_kept_and_goes_on(tmp_path, whole):
     status, said = stopped(tmp_path, signal.SIGINT, 0.1)
     assert status == 130
-    assert "the same command with --out run --force goes on" in said
+    assert "the same command with --out run goes on" in said
     assert "Traceback" not in said
     # what was finished is there to be read
     assert (tmp_path / "run" / "report.html").exists()
-    said, found = result(tmp_path, "run", "--force")
+    said, found = result(tmp_path, "run")
     assert "numbers of components 1" in said
     assert found == whole

@@ -49,7 +49,7 @@ def damage(fit, path, change):
 
 DAMAGES = {
     "no-counts": (lambda d: d.pop("counts"), "'counts' is missing"),
-    "format": (lambda d: d.update(format="other"), "not a fit"),
+    "format": (lambda d: d.update(format="other"), "no pmnbmix point fit"),
     "version": (lambda d: d.update(version=9), "version 9 of the file is not known"),
     "method": (lambda d: d.update(method="mcmc"), "method 'mcmc'"),
     "no-optima": (lambda d: d.update(optima=[]), "no optimum"),
@@ -88,5 +88,5 @@ def test_files_that_are_no_fits(tmp_path):
         nb.PointFit.read(tmp_path)
     for text in ("", "{", "[" * 100_000, "\x00\xff", '{"format": NaN}', "[1, 2]"):
         (tmp_path / "bad.json").write_text(text, encoding="latin-1")
-        with pytest.raises(ValueError, match=r"not JSON|not a fit"):
+        with pytest.raises(ValueError, match=r"not JSON|no pmnbmix point fit"):
             nb.PointFit.read(tmp_path / "bad.json")

@@ -112,8 +112,8 @@ BAD = {
     "one name": (TypeError, {"columns": "gene"}, "must be a list of names"),
     "no columns": (ValueError, {"columns": []}, "columns is empty"),
     "spec": (TypeError, {"spec": 2}, "spec must be a MixtureSpec; got 2"),
-    "method": (ValueError, {"method": "vi"}, "auto, laplace, nuts; got 'vi'"),
-    "few draws": (ValueError, {"draws": 10}, "draws must be 100 or above"),
+    "method": (ValueError, {"method": "vi"}, '"auto", "laplace" or "nuts"; got'),
+    "few draws": (ValueError, {"draws": 10}, "draws must be a whole number of 100 or above"),
 }
 
 

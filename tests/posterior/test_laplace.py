@@ -68,11 +68,11 @@ def test_it_refuses_where_it_would_be_wrong(crab, doctor_visits):
         nb.laplace(crab, nb.MixtureSpec(2), random_seed=0)
     with pytest.raises(ValueError, match=r"k-hat .*Use sample"):
         nb.laplace(doctor_visits, nb.MixtureSpec(2), random_seed=0)
-    with pytest.raises(ValueError, match="draws must be 100 or above; got 5"):
+    with pytest.raises(ValueError, match="draws must be a whole number of 100 or above; got 5"):
         nb.laplace(crab, nb.MixtureSpec(1), draws=5)
     with pytest.raises(ValueError, match="draws must be a multiple of 4"):
         nb.laplace(crab, nb.MixtureSpec(1), draws=4001)
-    with pytest.raises(TypeError, match="draws must be an integer"):
+    with pytest.raises(TypeError, match="draws must be a whole number"):
         nb.laplace(crab, nb.MixtureSpec(1), draws=1e3)
 
 

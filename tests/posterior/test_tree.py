@@ -340,3 +340,24 @@ def test_paths_that_are_none_are_refused_in_words(crab_choice, path, error, text
         nb.save(crab_choice.trees[1], path)
     with pytest.raises(error, match=text):
         nb.load(path)
+
+
+def test_load_reads_what_xarray_reads(crab_choice, tmp_path):
+    tree = crab_choice.trees[2].copy()
+    more = {
+        "word": ("obs", np.array(["one", "zwölf", ""])),
+        "yes": ("obs", np.array([True, False, True])),
+        "time": ("obs", np.array(["2024-01-01", "2024-01-03", "NaT"], "datetime64[ns]")),
+        "small": ("obs", np.array([0.0, np.nan, 2.0])),
+        "single": 3,
+    }
+    tree["more/inside"] = xr.DataTree(xr.Dataset(more, attrs={"unit": "cells", "list": [1, 2]}))
+    tree["more/inside"]["small"].encoding = {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1}
+    nb.save(tree, tmp_path / "tree.nc")
+    found = nb.load(tmp_path / "tree.nc")
+    with xr.open_datatree(tmp_path / "tree.nc", engine="h5netcdf") as expected:
+        assert [node.path for node in found.subtree] == [node.path for node in expected.subtree]
+        xr.testing.assert_identical(xr.DataTree.from_dict(found.to_dict()), expected)
+        for node in expected.subtree:
+            for name, variable in node.variables.items():
+                assert found[node.path].variables[name].dtype == variable.dtype

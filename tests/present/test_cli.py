@@ -162,7 +162,7 @@ def test_choose_goes_on_where_it_was_stopped(folder, monkeypatch, caplog):
     monkeypatch.setattr(choose, "fit_all", stopped_at_two)
     arguments = ["choose", "--dataset", "red_mites", "--max-components", 2, "--draws", 300]
     assert call(*arguments, "--thorough").exit_code == 1
-    assert sorted(os.listdir(folder)) == ["cells.csv", "pmnbmix-choose-red_mites.unfinished"]
+    assert sorted(os.listdir(folder)) == ["cells.csv", "pmnbmix-choose-red_mites"]
     other = call(*arguments, "--seed", 2)
     assert other.exit_code == 2
     assert "begun with other random_seed" in other.output
@@ -310,7 +310,7 @@ def test_simulated_counts_can_be_fitted(folder):
     [
         (["simulate", "--means", "2;3"], "--means must be numbers divided by commas"),
         (["simulate", "--weights", "0.5,0.6"], "sum"),
-        (["simulate", "-n", 0], "-n must be 1 or above"),
+        (["simulate", "-n", 0], "-n must be a whole number of 1 or above"),
         (["simulate", "--exposure-spread", 50], "--exposure-spread must be 0 to 20"),
         (["simulate", "--out", "none/a.csv"], "cannot be written"),
         (["spec", "none.toml"], "no such file"),

@@ -1,19 +1,21 @@
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import pmnbmix as nb
-from pmnbmix.present.folder import building, check_target, free_folder, unfinished, write_choice_run
+from pmnbmix.present.folder import begun, check_target, free_folder, read_run, write_choice_run
 
 
 @pytest.fixture(scope="module")
 def run(crab_choice, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "crab"
-    with building(folder) as made:
-        write_choice_run(made.partial, crab_choice, {"command": "choose", "seed": 1})
+    folder.mkdir()
+    write_choice_run(folder, crab_choice, {"command": "choose", "seed": 1})
     return folder
 
 
@@ -57,101 +59,88 @@ def test_figures_are_pictures_of_some_size(run):
 
 
 RUN = json.dumps({"format": "pmnbmix run"})
-NEW = json.dumps({"format": "pmnbmix run", "result": {}})
+STUDY = json.dumps({"format": "pmnbmix study"})
 
 
-def write_run(target, text=RUN, force=False):
-    with building(target, force) as made:
-        (made.partial / "run.json").write_text(text)
-    return made.folder
+def fill(folder, **files):
+    """Write files, of which an underscore stands for the dot."""
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / ".".join(name.rsplit("_", 1))).write_text(text)
+    return folder
 
 
-def test_a_folder_appears_complete_or_not_at_all(tmp_path):
-    def fail():
-        with building(tmp_path / "run") as made:
-            (made.partial / "half").write_text("written")
-            raise RuntimeError
+def test_only_when_all_is_written_there_is_a_record(run, crab_choice, tmp_path, monkeypatch):
+    def killed(folder, data):
+        raise MemoryError
 
-    with pytest.raises(RuntimeError):
-        fail()
-    assert list(tmp_path.iterdir()) == []
-    assert write_run(tmp_path / "run") == tmp_path / "run"
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-def test_an_earlier_run_is_replaced_in_one_step_where_asked(tmp_path):
-    target = tmp_path / "run"
-    for text in (RUN, NEW):
-        write_run(target, text, force=True)
-    assert (target / "run.json").read_text() == NEW
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    fill(tmp_path, study_json=STUDY, labels_png="stale", em_K4_json="of other work")
+    with monkeypatch.context() as patched:
+        patched.setattr("pmnbmix.present.folder.write_json", killed)
+        with pytest.raises(MemoryError):
+            write_choice_run(tmp_path, crab_choice, {"command": "choose", "seed": 1})
+    with pytest.raises(ValueError, match=r"not finished\. The command that began it goes on"):
+        read_run(tmp_path)
+    write_choice_run(tmp_path, crab_choice, {"command": "choose", "seed": 1})
+    # what is no part of this run is gone
+    assert {*os.listdir(tmp_path)} == {*os.listdir(run), "study.json"}
 
 
-def test_two_runs_under_one_name_are_both_kept(tmp_path, caplog):
-    target = tmp_path / "run"
-    with building(target) as slow:
-        (slow.partial / "run.json").write_text("slow")
-        write_run(target, "quick")
-    assert (target / "run.json").read_text() == "quick"
-    assert slow.folder.name == "run-2"
-    assert (tmp_path / "run-2" / "run.json").read_text() == "slow"
-    assert "appeared meanwhile" in caplog.text
+def test_an_interrupted_run_has_a_report_and_no_record(crab_choice, tmp_path):
+    note = "Interrupted: only up to 3 of 4 were assessed."
+    stopped = replace(crab_choice, note=note, reasons=(*crab_choice.reasons, note))
+    record = write_choice_run(tmp_path, stopped, {})
+    assert record["result"]["note"].startswith("Interrupted")
+    assert "posterior_K3.nc" in os.listdir(tmp_path)
+    assert "run.json" not in os.listdir(tmp_path)
+    assert note in (tmp_path / "report.html").read_text()
 
 
-def test_where_replacing_fails_the_earlier_run_stays_and_the_new_one_is_beside_it(
-    tmp_path, monkeypatch, caplog
-):
-    target = tmp_path / "run"
-    write_run(target)
-    rename = Path.rename
-
-    def second_fails(path, other):
-        if other == target and "-old" not in path.name:
-            raise OSError(28, "No space left on device")
-        return rename(path, other)
-
-    monkeypatch.setattr(Path, "rename", second_fails)
-    assert write_run(target, NEW, force=True).name == "run-2"
-    assert (target / "run.json").read_text() == RUN
-    assert (tmp_path / "run-2" / "run.json").read_text() == NEW
-    assert sorted(os.listdir(tmp_path)) == ["run", "run-2"]
-    assert "No space left on device" in caplog.text
+def test_a_finished_run_is_removed_when_it_is_begun_anew_and_what_is_not_its_own_stays(tmp_path):
+    names = {"run_json": RUN, "study_json": STUDY, "posterior_K2_nc": "", "chains_png": ""}
+    folder = fill(tmp_path / "run", **names, thesis_tex="years of work")
+    (folder / f".saving-{'a' * 12}-em_K1.json").touch()
+    with begun(folder):
+        assert os.listdir(folder) == ["thesis.tex"]
 
 
-def test_what_is_no_run_any_more_when_the_work_is_done_is_not_replaced(tmp_path):
-    target = tmp_path / "run"
-    write_run(target)
-    with building(target, force=True) as made:
-        (made.partial / "run.json").write_text(NEW)
-        (target / "thesis.tex").write_text("years of work")
-    assert made.folder.name == "run-2"
-    assert (target / "thesis.tex").read_text() == "years of work"
+def test_killed_while_a_run_is_removed_the_rest_of_it_can_be_removed_again(tmp_path, monkeypatch):
+    removed, unlink = [], Path.unlink
+    monkeypatch.setattr(
+        Path, "unlink", lambda path, **options: (removed.append(path.name), unlink(path))
+    )
+    names = ("study_json", "run_json", "em_K1_json", "posterior_K1_nc", "map_K1_json")
+    with begun(fill(tmp_path / "run", **dict.fromkeys(names, RUN))):
+        pass
+    # without its records a run is refused, and a posterior says that its point fits are there
+    assert removed[0] == "posterior_K1.nc"
+    assert removed[-2:] == ["run.json", "study.json"]
 
 
-def test_a_link_that_appears_meanwhile_is_left_alone(tmp_path):
-    target = tmp_path / "run"
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "run.json").write_text(RUN)
-    for leads_to in ("other", "nowhere"):
-        with building(target, force=True) as made:
-            target.symlink_to(leads_to)
-        assert made.folder.name.startswith("run-")
-        assert os.readlink(target) == leads_to
-        target.unlink()
-    assert sorted(os.listdir(tmp_path)) == ["other", "run-2", "run-3"]
+def test_an_unfinished_run_is_gone_on_with(tmp_path, caplog):
+    folder = fill(tmp_path / "run", study_json=STUDY, posterior_K1_nc="", posterior_K2_nc="")
+    check_target(folder, force=False)
+    with begun(folder):
+        assert len(os.listdir(folder)) == 3
+    assert f"going on with {folder}, where numbers of components 1, 2 are done" in caplog.text
 
 
-def test_a_finished_run_that_can_be_moved_nowhere_is_kept_and_its_place_is_said(
-    tmp_path, monkeypatch
-):
-    def fails(path, other):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("there", [True, False])
+def test_work_that_finished_nothing_leaves_nothing(tmp_path, there):
+    def fails(**more):
+        with begun(folder):
+            fill(folder, study_json=STUDY, em_K1_json="", **more)
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "rename", fails)
-    with pytest.raises(ValueError, match=r"No space left on device.*finished, and is in"):
-        write_run(tmp_path / "run")
-    (left,) = tmp_path.iterdir()
-    assert (left / "run.json").read_text() == RUN
+    folder = tmp_path / "run"
+    if there:
+        folder.mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        fails()
+    assert folder.exists() == there
+    with pytest.raises(KeyboardInterrupt):
+        fails(posterior_K1_nc="")
+    assert sorted(os.listdir(folder)) == ["em_K1.json", "posterior_K1.nc", "study.json"]
 
 
 def test_only_runs_are_ever_replaced(tmp_path):
@@ -170,72 +159,16 @@ def test_only_runs_are_ever_replaced(tmp_path):
     with pytest.raises(ValueError, match="--force"):
         check_target(precious, force=False)
     check_target(precious, force=True)
-    (precious / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match=r"holds 'thesis\.tex', which no run wrote"):
-        check_target(precious, force=True)
     check_target(tmp_path / "new", force=False)
     with pytest.raises(ValueError, match="no such folder"):
         check_target(tmp_path / "none" / "run", force=False)
 
 
-def test_every_file_of_a_run_can_be_replaced(run):
-    check_target(run, force=True)
-
-
-def test_rights_follow_the_users_mask(tmp_path):
-    before = os.umask(0o077)
-    try:
-        folder = write_run(tmp_path / "run")
-    finally:
-        os.umask(before)
-    assert folder.stat().st_mode & 0o777 == 0o700
-
-
-def test_only_what_a_study_wrote_is_removed(tmp_path):
-    kept = tmp_path / "run.unfinished"
-    with unfinished(tmp_path / "run") as study:
-        assert study.folder == kept
-        kept.mkdir()
-        (kept / "study.json").write_text("{}")
-        (kept / "posterior_K1.nc").write_text("")
-    assert kept.exists()
-    with unfinished(tmp_path / "run") as study:
-        (kept / "notes.txt").write_text("mine")
-        study.complete = True
-    assert os.listdir(kept) == ["notes.txt"]
-
-
-def test_a_study_stays_until_its_run_is_in_its_place(tmp_path):
-    kept = tmp_path / "run.unfinished"
-
-    def move_fails():
-        with unfinished(tmp_path / "run") as study:
-            kept.mkdir()
-            (kept / "study.json").write_text("{}")
-            (kept / "posterior_K1.nc").write_text("")
-            study.complete = True
-            raise OSError
-
-    with pytest.raises(OSError):
-        move_fails()
-    assert sorted(os.listdir(kept)) == ["posterior_K1.nc", "study.json"]
-
-
-def test_killed_while_a_study_is_removed_the_rest_of_it_can_be_gone_on_from(tmp_path, monkeypatch):
-    kept, removed = tmp_path / "run.unfinished", []
-    unlink = Path.unlink
-    monkeypatch.setattr(
-        Path, "unlink", lambda path, **options: (removed.append(path.name), unlink(path))
-    )
-    with unfinished(tmp_path / "run") as study:
-        kept.mkdir()
-        for name in ("study.json", "em_K1.json", "posterior_K1.nc", "map_K1.json"):
-            (kept / name).write_text("{}")
-        study.complete = True
-    # without its record a study is refused, and a posterior says that its point fits are there
-    assert removed[0] == "posterior_K1.nc"
-    assert removed[-1] == "study.json"
-    assert not kept.exists()
+def test_every_file_of_a_run_is_known_as_its_own(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    check_target(copy, force=True)
+    with begun(copy):
+        assert os.listdir(copy) == []
 
 
 def test_a_record_that_never_ends_is_no_run(tmp_path):
@@ -258,3 +191,6 @@ def test_the_first_free_name(tmp_path, monkeypatch):
     assert free_folder("run").name == "run-3"
     (tmp_path / "run-3").symlink_to("nowhere")
     assert free_folder("run").name == "run-4"
+    (tmp_path / "run-2" / "study.json").write_text(STUDY)
+    # what was not finished is gone on with
+    assert free_folder("run").name == "run-2"

@@ -122,9 +122,9 @@ def test_figures_are_drawn_where_one_asks(tree):
 
 
 def test_bad_requests(tree):
-    with pytest.raises(ValueError, match="name must be one of weights, means, dispersions"):
+    with pytest.raises(ValueError, match='name must be "weights", "means" or "dispersions"'):
         nb.plots.plot_relabelling(tree, "mu")
-    with pytest.raises(ValueError, match="kind must be 'trace' or 'rank'"):
+    with pytest.raises(ValueError, match='kind must be "trace" or "rank"'):
         nb.plots.plot_relabelling(tree, kind="dots")
     alone = nb.stack_chains(tree).tree
     with pytest.raises(ValueError, match="ranks compare chains, and there is one"):

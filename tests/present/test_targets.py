@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 import pmnbmix as nb
-from pmnbmix.present.folder import check_target
 from tests.present.test_cli import call
 
 COUNTS = [0, 1, 1, 2, 3, 3, 4, 5, 6, 8, 9, 12, 15, 20, 30] * 4
@@ -53,19 +52,10 @@ def refused(*arguments):
     return result.output
 
 
-def test_a_run_is_made_where_a_link_leads_that_leads_nowhere_yet(folder):
-    (folder / "dangling").symlink_to("nowhere")
-    result = call(*CHOOSE, "dangling")
-    assert result.exit_code == 0, result.output
-    assert listed(folder) == ["counts.csv", "dangling", "nowhere"]
-    assert (folder / "dangling").is_symlink()
-    assert (folder / "dangling" / "report.html").exists()
-
-
-def test_a_link_into_a_folder_that_is_missing_is_refused(folder, no_work):
+def test_a_link_that_leads_nowhere_is_refused(folder, no_work):
     (folder / "dangling").symlink_to("no/where")
     for command in (FIT, CHOOSE):
-        assert "no: there is no such folder" in refused(*command, "dangling")
+        assert "is a link that leads nowhere" in refused(*command, "dangling")
     assert listed(folder) == ["counts.csv", "dangling"]
 
 
@@ -73,7 +63,13 @@ def test_a_link_in_a_circle_is_refused(folder, no_work):
     (folder / "one").symlink_to("two")
     (folder / "two").symlink_to("one")
     for command in (FIT, CHOOSE):
-        assert "leads in a circle" in refused(*command, "one", "--force")
+        assert "one: this cannot be a folder" in refused(*command, "one", "--force")
+
+
+def test_a_file_is_no_folder(folder, no_work):
+    for command in (FIT, CHOOSE):
+        assert "counts.csv: this cannot be a folder" in refused(*command, "counts.csv", "--force")
+        assert "no: there is no such folder" in refused(*command, "no/where")
 
 
 def test_the_run_that_a_link_leads_to_is_replaced_and_the_link_stays(folder):
@@ -97,27 +93,21 @@ def test_an_empty_folder_that_a_link_leads_to_is_filled(folder):
 
 
 @pytest.mark.parametrize("name", [".", "", "{}", "../{0.name}"])
-@pytest.mark.parametrize("command", [FIT, CHOOSE])
-def test_the_current_folder_is_refused(folder, no_work, monkeypatch, command, name):
+def test_the_current_folder_can_be_that_of_a_run(folder, monkeypatch, name):
     empty = folder / "empty"
     empty.mkdir()
     monkeypatch.chdir(empty)
-    command = [str(part).replace("counts.csv", "../counts.csv") for part in command]
-    assert "is the current folder" in refused(*command, name.format(empty))
-    (empty / "run.json").write_text('{"format": "pmnbmix run"}')
-    assert "is the current folder" in refused(*command, name.format(empty), "--force")
-    assert listed(folder) == ["counts.csv", "empty"]
+    command = [str(part).replace("counts.csv", "../counts.csv") for part in FIT]
+    for options in ((), ("--force",)):
+        result = call(*command, name.format(empty), *options)
+        assert result.exit_code == 0, result.output
+        assert {"run.json", "report.html"} <= {*listed(empty)}
+    assert "--force" in refused(*command, name.format(empty))
 
 
 def test_a_folder_above_the_current_one_is_refused(folder, no_work):
     assert "is not the folder of a run" in refused(*FIT, "..", "--force")
     assert "is not the folder of a run" in refused(*CHOOSE, "/", "--force")
-
-
-def test_a_mount_point_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path)
-    with pytest.raises(ValueError, match="is a mount point"):
-        check_target(tmp_path, force=False)
 
 
 def test_a_name_that_is_too_long_is_refused(folder, no_work):
@@ -128,28 +118,23 @@ def test_a_name_that_is_too_long_is_refused(folder, no_work):
     assert listed(folder) == ["counts.csv", "named.csv"]
 
 
-def test_where_the_run_cannot_be_moved_into_its_place_the_study_is_gone_on_from(
-    folder, monkeypatch
-):
-    from pathlib import Path
-
-    rename = Path.rename
-
-    def fails(path, other):
-        if other == Path("run"):
-            raise OSError(28, "No space left on device")
-        return rename(path, other)
+@pytest.mark.parametrize("command", [FIT, CHOOSE])
+def test_if_the_report_cannot_be_written_the_same_command_goes_on(folder, monkeypatch, command):
+    def full(*arguments):
+        raise ValueError("No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "rename", fails)
-        assert "No space left on device" in refused(*CHOOSE, "run")
-    assert {"study.json", "posterior_K1.nc"} <= set(listed(folder / "run.unfinished"))
+        patched.setattr("pmnbmix.present.folder.render", full)
+        assert "No space left on device" in refused(*command, "run")
+    assert {"study.json", "posterior_K1.nc"} <= {*listed(folder / "run")}
+    assert "is not finished" in refused("report", "run")
     # what was fitted is not fitted again
     monkeypatch.setattr("pmnbmix.study.choose.fit_all", None)
-    result = call(*CHOOSE, "run")
+    monkeypatch.setattr("pmnbmix.study.fit_all", None)
+    assert "begun with other random_seed" in refused(*command, "run", "--seed", 2)
+    result = call(*command, "run")
     assert result.exit_code == 0, result.output
-    assert (folder / "run" / "report.html").exists()
-    assert not (folder / "run.unfinished").exists()
+    assert call("report", "run").exit_code == 0
 
 
 def test_interrupted_after_it_stopped_early_the_study_is_kept(folder, monkeypatch):
@@ -161,8 +146,9 @@ def test_interrupted_after_it_stopped_early_the_study_is_kept(folder, monkeypatc
     command = [2 if part == 1 else part for part in CHOOSE]
     result = call(*command, "run", "--thorough")
     assert result.exit_code == 130, result.output
-    assert "the same command with --out run --force goes on" in result.output
-    assert (folder / "run.unfinished" / "posterior_K1.nc").exists()
+    assert "the same command with --out run goes on" in result.output
+    assert (folder / "run" / "report.html").exists()
+    assert not (folder / "run" / "run.json").exists()
 
 
 @pytest.fixture

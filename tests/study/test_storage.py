@@ -171,7 +171,7 @@ def test_fits_copied_from_a_study_of_other_counts_are_refused(study, counts, tmp
     for name in ("em_K1.json", "map_K1.json", "posterior_K1.nc"):
         shutil.copy(folder / name, begun(other, tmp_path / "other", draws=300))
     with pytest.raises(
-        ValueError, match=r"em_K1\.json was fitted to other counts: 61 observations"
+        ValueError, match=r"em_K1\.json was fitted to other counts: the rows are in another order"
     ):
         nb.choose_components(other, 1, folder=tmp_path / "other", **QUIET)
 
@@ -188,6 +188,8 @@ def test_each_file_of_other_counts_is_named(study, counts, copied, name):
         rows = tree["unique_rows"].to_dataset()
         rows["row_of_obs"] = rows["row_of_obs"].copy(data=rows["row_of_obs"].values[::-1])
         tree["unique_rows"].dataset = rows
+        # as in one of an earlier release
+        del tree.attrs["digest_of_counts"]
         nb.save(tree, copied / name)
     with pytest.raises(ValueError, match=f"{copied / name} was fitted to other counts"):
         nb.choose_components(counts, 1, folder=copied, **QUIET)
@@ -220,9 +222,9 @@ def test_priors_of_a_posterior_that_are_none_are_named(counts, copied):
 @pytest.mark.parametrize(
     ("change", "error", "text"),
     [
-        ({"draws": 2}, ValueError, "draws must be 4 or above; got 2"),
-        ({"draws": 50.0}, TypeError, "draws must be an integer; got 50.0"),
-        ({"chains": 0}, ValueError, "chains must be 1 or above; got 0"),
+        ({"draws": 2}, ValueError, "draws must be a whole number of 4 or above; got 2"),
+        ({"draws": 50.0}, TypeError, "draws must be a whole number .*; got 50.0"),
+        ({"chains": 0}, ValueError, "chains must be a whole number of 1 or above; got 0"),
         ({"spec": nb.MixtureSpec(log_means=nb.NormalPrior(0.0, np.inf))}, ValueError, "be proper"),
         ({"watch": 3}, TypeError, "watch must be a function; got 3"),
         ({"on_fitted": "x"}, TypeError, "on_fitted must be a function; got 'x'"),

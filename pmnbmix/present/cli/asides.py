@@ -62,10 +62,11 @@ def simulate(
     """
     import numpy as np
 
+    from pmnbmix.data.checks import whole
+
     with bad_input():
         params = _params(weights, means, dispersions)
-        if n < 1:
-            raise ValueError(f"-n must be 1 or above; got {n}.")
+        whole(n, "-n", 1)
         if not 0.0 <= exposure_spread <= 20.0:
             raise ValueError(f"--exposure-spread must be 0 to 20; got {exposure_spread}.")
         rng = np.random.default_rng(seed)

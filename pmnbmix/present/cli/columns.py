@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pmnbmix.files import beside
 from pmnbmix.present.cli import options
 from pmnbmix.present.cli.source import bad_input, followed, interruptible, target_file
 
@@ -136,7 +136,7 @@ def _replaced(folder: Path, force: bool) -> Iterator[None]:
     if not (force and folder.exists()):
         yield
         return
-    old = folder.with_name(f".making-{secrets.token_hex(6)}-{folder.name}")
+    old = beside(folder)
     try:
         folder.rename(old)
     except OSError as error:

@@ -10,17 +10,15 @@ import typer
 
 from pmnbmix.present.cli import options
 from pmnbmix.present.cli.source import (
+    Job,
     Source,
     bad_input,
-    check_sampling,
     interruptible,
-    read,
-    read_spec,
-    settings_of,
-    shown_progress,
-    target,
+    prepare,
     target_file,
 )
+from pmnbmix.progress import watching
+from pmnbmix.seeds import entropy_of
 
 
 def demo(
@@ -37,18 +35,12 @@ def demo(
 
     Example: pmnbmix demo red_mites
     """
+    source = Source(dataset=dataset)
     _choose(
-        Source(dataset=dataset),
-        "demo",
-        max_components=max_components,
-        thorough=False,
-        spec=None,
-        draws=draws,
-        chains=chains,
-        seed=seed,
-        out=out,
-        force=force,
-        as_json=as_json,
+        Job(
+            *("demo", source, draws, chains, seed, out, force, as_json),
+            max_components=max_components,
+        )
     )
 
 
@@ -72,31 +64,39 @@ def fit(
     Example: pmnbmix fit cells.csv --column count --exposure size_factor --components 2
     """
     source = Source(file, dataset, column, exposure, frequency)
+    job = Job(
+        *("fit", source, draws, chains, seed, out, force, as_json),
+        spec=spec,
+        components=components,
+    )
     with bad_input():
-        counts = read(source)
-        priors = read_spec(spec, components)
-        check_sampling(draws, chains)
-        folder = target(out, "fit", counts, force)
+        counts, priors, folder = prepare(job)
+    from pmnbmix.posterior.checks import was_interrupted
     from pmnbmix.present import tables
-    from pmnbmix.present.folder import building, write_fit_run
+    from pmnbmix.present.folder import begun, write_fit_run
     from pmnbmix.study import fit_all
+    from pmnbmix.study.storage import Kept, settings_of
 
-    with bad_input(), building(folder, force) as made, interruptible(), shown_progress() as watch:
-        fitted = fit_all(counts, priors, draws=draws, chains=chains, random_seed=seed, watch=watch)
+    resolved, k = priors.resolve(counts), priors.n_components
+    settings = settings_of(counts, resolved, draws, chains, n_components=k)
+    with bad_input(), interruptible(), watching() as watch, begun(folder):
+        kept = Kept.open(folder, settings, entropy_of(seed))
+        fitted = kept.read(k, counts, resolved)
+        if fitted is None:
+            fitted = fit_all(
+                counts, priors, draws=draws, chains=chains, random_seed=seed, watch=watch
+            )
         watch("writing the folder", 0, 1)
-        settings = settings_of("fit", source, spec=priors, draws=draws, chains=chains, seed=seed)
-        record = write_fit_run(made.partial, fitted, settings)
+        record = write_fit_run(folder, fitted, job.recorded(priors))
     if as_json:
-        _print_json(record, made.folder)
+        _print_json(record, folder)
     else:
         console = tables.output_console()
         tables.print_heading(console, counts)
         tables.print_fitted(console, fitted)
-        tables.print_folder(console, made.folder)
-    attrs = fitted.tree.attrs
-    if attrs["interrupted"] or attrs.get("repetition_interrupted"):
-        # what there is was written, but not all that was asked for
-        raise typer.Exit(130)
+        tables.print_folder(console, folder)
+    if was_interrupted(fitted.tree):
+        _say_interrupted(folder)
 
 
 def choose(
@@ -121,17 +121,12 @@ def choose(
     """
     source = Source(file, dataset, column, exposure, frequency)
     _choose(
-        source,
-        "choose",
-        max_components=max_components,
-        thorough=thorough,
-        spec=spec,
-        draws=draws,
-        chains=chains,
-        seed=seed,
-        out=out,
-        force=force,
-        as_json=as_json,
+        Job(
+            *("choose", source, draws, chains, seed, out, force, as_json),
+            spec=spec,
+            max_components=max_components,
+            thorough=thorough,
+        )
     )
 
 
@@ -170,79 +165,45 @@ def report(
     tables.print_folder(console, path)
 
 
-def _choose(
-    source: Source,
-    command: str,
-    *,
-    max_components: int,
-    thorough: bool,
-    spec: Path | None,
-    draws: int,
-    chains: int,
-    seed: int,
-    out: Path | None,
-    force: bool,
-    as_json: bool,
-) -> None:
-    with bad_input():
-        from pmnbmix.mixture.spec import check_n_components
+def _choose(job: Job) -> None:
+    from pmnbmix.mixture.spec import check_n_components
 
-        counts = read(source)
-        priors = read_spec(spec, None)
-        check_n_components(max_components, "--max-components")
-        check_sampling(draws, chains)
-        folder = target(out, command, counts, force)
+    with bad_input():
+        most = check_n_components(job.max_components, "--max-components")
+        counts, priors, folder = prepare(job)
     from pmnbmix.present import tables
-    from pmnbmix.present.folder import building, unfinished, write_choice_run
+    from pmnbmix.present.folder import begun, write_choice_run
     from pmnbmix.study import choose_components
 
-    with (
-        bad_input(),
-        # left last, when the run is in its place
-        unfinished(folder) as kept,
-        building(folder, force) as made,
-        interruptible(),
-        shown_progress() as watch,
-    ):
+    with bad_input(), interruptible(), watching() as watch, begun(folder):
         choice = choose_components(
             counts,
-            max_components,
-            thorough=thorough,
+            most,
+            thorough=job.thorough,
             spec=priors,
-            draws=draws,
-            chains=chains,
-            random_seed=seed,
+            draws=job.draws,
+            chains=job.chains,
+            random_seed=job.seed,
             watch=watch,
-            folder=kept.folder,
+            folder=folder,
         )
         watch("writing the folder", 0, 1)
-        settings = settings_of(
-            command,
-            source,
-            spec=priors,
-            max_components=max_components,
-            thorough=thorough,
-            draws=draws,
-            chains=chains,
-            seed=seed,
-        )
-        record = write_choice_run(made.partial, choice, settings)
-        # a study that stopped early may have been interrupted afterwards; then it says both
-        kept.complete = "Interrupted" not in choice.note
-    if not kept.complete:
-        typer.echo(
-            f"pmnbmix: interrupted; the same command with --out {made.folder} --force goes on.",
-            err=True,
-        )
-    if as_json:
-        _print_json(record, made.folder)
+        record = write_choice_run(folder, choice, job.recorded(priors))
+    if job.as_json:
+        _print_json(record, folder)
     else:
         console = tables.output_console()
         tables.print_heading(console, counts)
         tables.print_choice(console, choice)
-        tables.print_folder(console, made.folder)
-    if not kept.complete:
-        raise typer.Exit(130)
+        tables.print_folder(console, folder)
+    if not choice.complete:
+        _say_interrupted(folder)
+
+
+def _say_interrupted(folder: Path) -> None:
+    """Say how the work goes on, and end with the code of an interrupt."""
+    typer.echo(f"pmnbmix: interrupted; the same command with --out {folder} goes on.", err=True)
+    raise typer.Exit(130)
 
 
 def _print_json(record: dict[str, Any], folder: Path) -> None:

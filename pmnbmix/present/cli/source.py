@@ -17,7 +17,6 @@ import typer
 if TYPE_CHECKING:
     from pmnbmix.data.counts import Counts
     from pmnbmix.mixture.spec import MixtureSpec
-    from pmnbmix.study import Watch
 
 _GZIP = b"\x1f\x8b"
 # As many bytes are read from standard input as from any file of counts.
@@ -47,25 +46,6 @@ def interruptible() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-@contextmanager
-def shown_progress() -> Iterator[Watch]:
-    """Show the stage of the work and how far it is, on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    # where nobody watches, an erased bar leaves an empty line
-    off = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=off) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def watch(title: str, done: int, total: int) -> None:
-            progress.update(task, description=title, completed=done, total=total)
-
-        yield watch
-
-
 @dataclass(frozen=True)
 class Source:
     """Where the counts come from."""
@@ -75,6 +55,36 @@ class Source:
     column: str | None = None
     exposure: str | None = None
     frequency: str | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a command that fits is to do, as its options say; without max_components, `fit`."""
+
+    command: str
+    source: Source
+    draws: int
+    chains: int
+    seed: int
+    out: Path | None
+    force: bool
+    as_json: bool
+    spec: Path | None = None
+    components: int | None = None
+    max_components: int | None = None
+    thorough: bool = False
+
+    def recorded(self, priors: MixtureSpec) -> dict[str, Any]:
+        """What the record of the run says of the command."""
+        given = {k: str(value) for k, value in asdict(self.source).items() if value is not None}
+        searched = {"max_components": self.max_components, "thorough": self.thorough}
+        return {
+            "command": self.command,
+            **given,
+            **(searched if self.max_components is not None else {}),
+            **{name: getattr(self, name) for name in ("draws", "chains", "seed")},
+            "spec": priors.to_dict(),
+        }
 
 
 def read(source: Source) -> Counts:
@@ -119,6 +129,25 @@ def _read_standard_input(columns: tuple[str | None, ...]) -> Counts:
             raise ValueError(str(error).replace(str(file), "standard input")) from None
 
 
+def prepare(job: Job) -> tuple[Counts, MixtureSpec, Path]:
+    """Counts, priors and folder of a run; what cannot be done is refused before the work."""
+    counts = read(job.source)
+    priors = read_spec(job.spec, job.components)
+    check_sampling(job.draws, job.chains)
+    from pmnbmix.posterior.checks import check_arguments
+    from pmnbmix.present.folder import check_target, free_folder
+    from pmnbmix.selection.loo import refuse_too_many
+
+    refuse_too_many(counts.n)
+    check_arguments(counts, priors)
+    folder = job.out
+    if folder is None:
+        plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in counts.name)
+        folder = free_folder(f"pmnbmix-{job.command}-{plain}")
+    check_target(folder, job.force)
+    return counts, priors, folder
+
+
 def read_spec(path: Path | None, components: int | None) -> MixtureSpec:
     """Priors from a file, or the default ones; refused where they cannot be sampled."""
     from pmnbmix.mixture.spec import MixtureSpec
@@ -138,10 +167,10 @@ def read_spec(path: Path | None, components: int | None) -> MixtureSpec:
 
 def check_sampling(draws: int, chains: int) -> None:
     """Refuse settings of the sampler that cannot be judged, before anything is fitted."""
-    if draws < 4:
-        raise ValueError(f"--draws must be 4 or above; got {draws}.")
-    if chains < 1:
-        raise ValueError(f"--chains must be 1 or above; got {chains}.")
+    from pmnbmix.data.checks import whole
+
+    whole(draws, "--draws", 4)
+    whole(chains, "--chains", 1)
     if draws * chains < _FEWEST_DRAWS:
         raise ValueError(
             f"--draws {draws} of --chains {chains} are {draws * chains} draws in all; LOO needs "
@@ -189,21 +218,3 @@ def target_file(out: Path, force: bool) -> Path:
     if not os.access(folder, os.W_OK):
         raise ValueError(f"{folder}: this folder cannot be written to. Name another --out.")
     return file
-
-
-def target(out: Path | None, command: str, counts: Counts, force: bool) -> Path:
-    """Folder of the run, checked to be free."""
-    from pmnbmix.present.folder import check_target, free_folder
-
-    if out is None:
-        plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in counts.name)
-        out = free_folder(f"pmnbmix-{command}-{plain}")
-    folder = followed(out)
-    check_target(folder, force)
-    return folder
-
-
-def settings_of(command: str, source: Source, spec: MixtureSpec, **other: Any) -> dict[str, Any]:
-    """What the record of the run says of the command."""
-    given = {name: str(value) for name, value in asdict(source).items() if value is not None}
-    return {"command": command, **given, **other, "spec": spec.to_dict()}

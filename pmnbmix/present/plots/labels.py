@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.data.checks import one_of
 from pmnbmix.labels.chains import chain_names
 from pmnbmix.labels.relabel import raw_draws
 from pmnbmix.mixture.draws import group, read_draws
@@ -60,10 +61,8 @@ def plot_relabelling(
     import xarray as xr
     from arviz_plots import PlotCollection
 
-    if name not in PARAMETERS:
-        raise ValueError(f"name must be one of {', '.join(PARAMETERS)}; got {name!r}.")
-    if kind not in ("trace", "rank"):
-        raise ValueError(f"kind must be 'trace' or 'rank'; got {kind!r}.")
+    one_of(name, "name", PARAMETERS)
+    one_of(kind, "kind", ("trace", "rank"))
     raw, _ = raw_draws(tree)
     if kind == "rank" and raw.means.shape[0] < 2:
         raise ValueError("ranks compare chains, and there is one; draw kind='trace'.")
