@@ -16,7 +16,6 @@ from .mixture.params import MixtureParams as MixtureParams
 from .mixture.priors import DirichletPrior as DirichletPrior
 from .mixture.priors import NormalPrior as NormalPrior
 from .mixture.spec import MixtureSpec as MixtureSpec
-from .point.bootstrap import Bootstrap as Bootstrap
 from .point.bootstrap import BootstrapTest as BootstrapTest
 from .point.bootstrap import bootstrap_lrt as bootstrap_lrt
 from .point.fit import fit_em as fit_em
@@ -24,6 +23,7 @@ from .point.fit import fit_map as fit_map
 from .point.goodness import GoodnessOfFit as GoodnessOfFit
 from .point.goodness import goodness_of_fit as goodness_of_fit
 from .point.optima import Status as Status
+from .point.resample import Bootstrap as Bootstrap
 from .point.result import PointFit as PointFit
 from .posterior.columns import sample_columns as sample_columns
 from .posterior.derived import add_rates as add_rates

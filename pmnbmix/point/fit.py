@@ -16,10 +16,8 @@ from pmnbmix.point.objective import (
     likelihood_objective,
     pack_point,
     prior_objective,
-    unpack_point,
 )
-from pmnbmix.point.optima import Status
-from pmnbmix.point.result import PointFit
+from pmnbmix.point.result import PointFit, as_fit
 from pmnbmix.point.search import Search, search
 from pmnbmix.seeds import as_rng
 
@@ -191,34 +189,3 @@ def _own_start(objective: Objective, start: MixtureParams) -> Floats:
             "density. Start from means, weights and dispersions above 0."
         )
     return point
-
-
-def as_fit(
-    method: Literal["em", "map"],
-    counts: Counts,
-    spec: MixtureSpec | None,
-    mixing: Literal["estimated", "equal"],
-    objective: Objective,
-    found: Search,
-) -> PointFit:
-    """Make a fit of what a search found; ``spec`` is the resolved one of a MAP."""
-    best = found.optima[0]
-    # an interrupted search is the most serious of all: nothing is known of the other starts
-    statuses = best.statuses if found.complete else (*best.statuses, Status.INTERRUPTED)
-    return PointFit(
-        method=method,
-        params=unpack_point(best.point),
-        counts=counts,
-        spec=spec,
-        mixing=mixing,
-        log_likelihood=best.log_likelihood,
-        log_density=best.log_density,
-        log_likelihood_path=best.likelihood_path,
-        log_density_path=best.density_path,
-        status=best.status if found.complete else Status.INTERRUPTED,
-        statuses=statuses,
-        squashing=found.squashing,
-        _optima=tuple(found.optima),
-        _objective=objective,
-        _quick=found.quick,
-    )

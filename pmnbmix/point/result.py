@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,19 +13,20 @@ from scipy import special
 
 from pmnbmix.data.checks import as_array, as_exposure, fraction, one_of
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.params import PARAMETERS, MixtureParams
+from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.point.as_table import optima_table, parameter_table
 from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.profile import Profile, profile
-from pmnbmix.point.search import Squashing
+from pmnbmix.point.search import Search, Squashing
 from pmnbmix.point.uncertainty import Wald, rivals_of, wald, with_doubts, with_rivals
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from pmnbmix.point.bootstrap import Bootstrap
+    from pmnbmix.point.resample import Bootstrap
 
 Floats = NDArray[np.float64]
 
@@ -101,22 +102,7 @@ class PointFit:
             status (the most serious), statuses (all, divided by commas), and weights, means,
             dispersions as tuples.
         """
-        import pandas as pd
-
-        rows = []
-        for optimum in self._optima:
-            params = unpack_point(optimum.point)
-            rows.append(
-                {
-                    "log_likelihood": optimum.log_likelihood,
-                    "log_density": optimum.log_density,
-                    "times_reached": optimum.times_reached,
-                    "status": str(optimum.status),
-                    "statuses": ", ".join(optimum.statuses),
-                    **{name: tuple(getattr(params, name).tolist()) for name in PARAMETERS},
-                }
-            )
-        return pd.DataFrame(rows)
+        return optima_table(self._optima)
 
     @property
     def entropy(self) -> float:
@@ -178,7 +164,8 @@ class PointFit:
                 'not all there is. Use kind="information", or sample().'
             )
         errors = self._wald(level, kind == "sandwich")
-        return self._table(errors.lower, errors.upper, errors.flag, errors.se)
+        point = self._optima[0].point
+        return parameter_table(point, errors.lower, errors.upper, errors.flag, errors.se)
 
     def profile_intervals(self, level: float = 0.95) -> pd.DataFrame:
         """Tabulate profile-likelihood intervals.
@@ -204,8 +191,8 @@ class PointFit:
         fraction(level, "level")
         found = self._profile(level)
         flag = [list(row) for row in found.flag]
-        rivals = len(rivals_of(self._optima)) - 1
-        return self._table(found.lower, found.upper, with_rivals(flag, rivals, found))
+        flag = with_rivals(flag, len(rivals_of(self._optima)) - 1, found)
+        return parameter_table(self._optima[0].point, found.lower, found.upper, flag)
 
     def bootstrap(
         self,
@@ -255,8 +242,8 @@ class PointFit:
         .. [1] B. Efron, R. J. Tibshirani (1993), An Introduction to the Bootstrap,
            https://doi.org/10.1201/9780429246593
         """
-        from pmnbmix.point.bootstrap import Bootstrap, bootstrap_estimates, edge_flags
         from pmnbmix.point.replicates import check_n_boot, check_n_jobs
+        from pmnbmix.point.resample import Bootstrap, bootstrap_estimates, edge_flags
 
         fraction(level, "level")
         check_n_boot(n_boot)
@@ -275,7 +262,7 @@ class PointFit:
         tail = 0.5 * (1.0 - level)
         lower, upper = np.quantile(estimates, [tail, 1.0 - tail], axis=0)
         flag = edge_flags(np.exp(point), estimates)
-        table = self._table(lower, upper, flag, estimates.std(axis=0, ddof=1))
+        table = parameter_table(point, lower, upper, flag, estimates.std(axis=0, ddof=1))
         return Bootstrap(kind, table, estimates, complete)
 
     def responsibilities(
@@ -369,15 +356,19 @@ class PointFit:
             parameter; ``optima`` and ``optimizer_result``; ``observed_data``, every observation,
             below 100 MB.
         """
-        from pmnbmix.point.layout import point_tree
+        from pmnbmix.point.as_tree import point_tree
 
-        return point_tree(self, self._wald(), self._parameter_names())
+        return point_tree(
+            self.counts, self.method, self.mixing, self._optima, self.status, self._wald()
+        )
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the fit to a JSON file, counts included, replacing it; `read` gives it back."""
         from pmnbmix.point.storage import write_fit
 
-        write_fit(self, path)
+        complete = Status.INTERRUPTED not in self.statuses
+        found = Search(list(self._optima), complete, self.squashing, self._quick)
+        write_fit(path, self.method, self.counts, self.spec, self.mixing, found)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> PointFit:
@@ -391,7 +382,7 @@ class PointFit:
         """
         from pmnbmix.point.storage import read_fit
 
-        return read_fit(path)
+        return as_fit(*read_fit(path))
 
     def _wald(self, level: float = 0.95, sandwich: bool = False) -> Wald:
         errors = wald(self._objective, self._optima[0].point, level, sandwich)
@@ -411,21 +402,33 @@ class PointFit:
             )
         return exposure
 
-    def _table(
-        self, lower: Floats, upper: Floats, flag: list[list[str]], se: Floats | None = None
-    ) -> pd.DataFrame:
-        import pandas as pd
 
-        estimate = np.exp(self._optima[0].point)
-        columns: dict[str, Any] = {"estimate": estimate.ravel()}
-        if se is not None:
-            columns["se"] = se.ravel()
-        columns |= {
-            "lower": lower.ravel(),
-            "upper": upper.ravel(),
-            "flag": [word for row in flag for word in row],
-        }
-        return pd.DataFrame(columns, index=pd.Index(self._parameter_names(), name="parameter"))
-
-    def _parameter_names(self) -> list[str]:
-        return [f"{name}[{j}]" for name in PARAMETERS for j in range(self.n_components)]
+def as_fit(
+    method: Literal["em", "map"],
+    counts: Counts,
+    spec: MixtureSpec | None,
+    mixing: Literal["estimated", "equal"],
+    objective: Objective,
+    found: Search,
+) -> PointFit:
+    """Make a fit of what a search found; ``spec`` is the resolved one of a MAP."""
+    best = found.optima[0]
+    # an interrupted search is the most serious of all: nothing is known of the other starts
+    statuses = best.statuses if found.complete else (*best.statuses, Status.INTERRUPTED)
+    return PointFit(
+        method=method,
+        params=unpack_point(best.point),
+        counts=counts,
+        spec=spec,
+        mixing=mixing,
+        log_likelihood=best.log_likelihood,
+        log_density=best.log_density,
+        log_likelihood_path=best.likelihood_path,
+        log_density_path=best.density_path,
+        status=best.status if found.complete else Status.INTERRUPTED,
+        statuses=statuses,
+        squashing=found.squashing,
+        _optima=tuple(found.optima),
+        _objective=objective,
+        _quick=found.quick,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from pmnbmix.data.squash import squash
 from pmnbmix.files import as_file, read_json, write_whole
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
-from pmnbmix.point.fit import as_fit
 from pmnbmix.point.objective import (
     Objective,
     likelihood_objective,
@@ -22,7 +21,6 @@ from pmnbmix.point.objective import (
     prior_objective,
 )
 from pmnbmix.point.optima import Optimum, Status
-from pmnbmix.point.result import PointFit
 from pmnbmix.point.search import Search, Squashing
 
 _FORMAT = "pmnbmix point fit"
@@ -31,34 +29,51 @@ _LARGEST_FILE = 2**30
 _PATHS = ("likelihood_path", "density_path")
 
 
-def write_fit(fit: PointFit, path: str | os.PathLike[str]) -> None:
+class Stored(NamedTuple):
+    """What a fit is made of again."""
+
+    method: Literal["em", "map"]
+    counts: Counts
+    spec: MixtureSpec | None
+    mixing: Literal["estimated", "equal"]
+    objective: Objective
+    found: Search
+
+
+def write_fit(
+    path: str | os.PathLike[str],
+    method: Literal["em", "map"],
+    counts: Counts,
+    spec: MixtureSpec | None,
+    mixing: Literal["estimated", "equal"],
+    found: Search,
+) -> None:
     """Write a fit; see `PointFit.write`."""
-    counts = fit.counts
     data = {
         "format": _FORMAT,
         "version": _VERSION,
-        "method": fit.method,
-        "mixing": fit.mixing,
-        "spec": None if fit.spec is None else fit.spec.to_dict(),
+        "method": method,
+        "mixing": mixing,
+        "spec": None if spec is None else spec.to_dict(),
         "counts": {
             "name": counts.name,
             "values": counts.values.tolist(),
             "exposure": counts.exposure.tolist() if counts.has_exposure else None,
             "frequency": counts.frequency.tolist() if (counts.frequency != 1).any() else None,
         },
-        "complete": Status.INTERRUPTED not in fit.statuses,
-        "squashing": None if fit.squashing is None else vars(fit.squashing),
-        "optima": [_optimum_to_dict(optimum) for optimum in fit._optima],
+        "complete": found.complete,
+        "squashing": None if found.squashing is None else vars(found.squashing),
+        "optima": [_optimum_to_dict(optimum) for optimum in found.optima],
     }
     write_whole(path, json.dumps(data, allow_nan=False))
 
 
-def read_fit(path: str | os.PathLike[str]) -> PointFit:
-    """Read a fit; see `PointFit.read`."""
+def read_fit(path: str | os.PathLike[str]) -> Stored:
+    """Read what a fit is made of; see `PointFit.read`."""
     file = as_file(path)
     data = read_json(file, _FORMAT, _VERSION, _LARGEST_FILE)
     try:
-        return _fit_from_dict(data)
+        return _stored_from_dict(data)
     except KeyError as error:
         raise ValueError(f"{file}: {error} is missing. Write the fit again.") from None
     except (TypeError, AttributeError, ValueError, OverflowError) as error:
@@ -78,7 +93,7 @@ def _optimum_to_dict(optimum: Optimum) -> dict[str, Any]:
     }
 
 
-def _fit_from_dict(data: dict[str, Any]) -> PointFit:
+def _stored_from_dict(data: dict[str, Any]) -> Stored:
     counts = Counts(**data["counts"])
     method, mixing = data["method"], data["mixing"]
     if (method, mixing) not in (("em", "estimated"), ("em", "equal"), ("map", "estimated")):
@@ -104,7 +119,7 @@ def _fit_from_dict(data: dict[str, Any]) -> PointFit:
         squashing = _squashing_from_dict(data["squashing"])
         quick = objective.on(squash(counts.table, squashing.width, squashing.nodes))
     found = Search(optima, bool(data["complete"]), squashing, quick)
-    return as_fit(method, counts, spec, mixing, objective, found)
+    return Stored(method, counts, spec, mixing, objective, found)
 
 
 def _params(entry: dict[str, Any]) -> MixtureParams:
