@@ -229,7 +229,7 @@ def test_new_counts_need_their_exposure():
     [
         ({"counts": [1, 2, 3]}, TypeError, "Wrap the column"),
         ({"n_components": 0}, ValueError, "1 or above"),
-        ({"n_components": 1.5}, TypeError, "integer"),
+        ({"n_components": 1.5}, TypeError, "whole number"),
         ({"mixing": "both"}, ValueError, '"estimated" or "equal"'),
         ({"start": [0.5, 0.5]}, TypeError, "MixtureParams"),
         ({"start": nb.MixtureParams([1.0], [1.0], [1.0])}, ValueError, "1 components but 2"),
