@@ -11,14 +11,14 @@ import pmnbmix as nb
 from pmnbmix.labels.ecr import Expected, Sampled, ecr, ecr_iterative
 from pmnbmix.labels.relabelling import identity, pra
 from pmnbmix.labels.stephens import losses_under, stephens
+from tests.synthetic import label_switching
 
 NAMES = ("K2", "K3", "K5")
 
 
 @pytest.fixture(params=NAMES)
 def case(request, reference):
-    folder = reference / "label_switching"
-    return np.load(folder / f"{request.param}_in.npz"), np.load(folder / f"{request.param}_ref.npz")
+    return label_switching(reference, request.param)
 
 
 def agreement_cost(z, order, pivot):
