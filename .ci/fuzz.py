@@ -53,6 +53,7 @@ READERS = (
             *(
                 "data.readers",
                 "data.delimited",
+                "data.columnar",
                 "data.checks",
                 "data.counts",
                 "data.table",

@@ -11,28 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.delimited import (
-    LARGEST_ARCHIVE,
-    SEPARATORS,
-    Table,
-    is_empty,
-    open_table,
-    read_rows,
-    refuse_numbers_as_names,
-    refuse_twice,
-    too_many,
-)
+from pmnbmix.data.columnar import kind_of_table, read_table
+from pmnbmix.data.delimited import LARGEST_ARCHIVE, is_names, is_number, locate
 from pmnbmix.files import as_file
 from pmnbmix.hdf5 import refuse_unreadable
 
-_EXPECTED = "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), or .npz (scipy sparse)"
+_EXPECTED = (
+    "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), .parquet, .feather, or .npz "
+    "(scipy sparse)"
+)
 # Header of the names of rows: of R and pandas, and of pandas where it wrote what it had read.
 _NAMELESS = ("", "Unnamed: 0")
-# Names of columns 0, 1, 2, ... are those that pandas gives. The first counts of a table without a
-# header line may be 0, 1, 2 as well, but hardly more of them.
-_FEWEST_NUMBERED = 4
-# Numbers to a reader, though not to pandas: 1,234 or 1 234.5 or 2,5
-_GROUPED = r"\s*[+-]?\d+([,' ]\d+)+(\.\d*)?\s*"
 
 
 def open_matrix(
@@ -44,8 +33,9 @@ def open_matrix(
     ----------
     path : path-like
         An AnnData (.h5ad, which stays on disk, or .zarr), a table of counts (.csv, .tsv, also
-        gzipped) or a sparse matrix that scipy saved (.npz). The first column of a table names the
-        rows where its header is empty, or where every cell of it is text that is no number.
+        gzipped, .parquet or .feather) or a sparse matrix that scipy saved (.npz). The first column
+        of a table names the rows if its header is empty, or if every cell of it is text that is no
+        number. The index of a DataFrame is none of the columns.
     exposure : str, optional
         Column of ``.obs``, or of the table, with the exposures.
 
@@ -65,14 +55,14 @@ def open_matrix(
     file = as_file(path)
     if not file.exists():
         raise ValueError(f"{file}: there is no such file. Check the path; it is relative to here.")
-    packed = file.suffix.lower() == ".gz"
-    kind = (file.with_suffix("") if packed else file).suffix.lower()
+    table = kind_of_table(file) is not None
+    kind = kind_of_table(file) or file.suffix.lower()
     readers: dict[str, Callable[[Path], Any]] = {
         ".h5ad": _read_h5ad,
         ".zarr": _read_zarr,
         ".npz": _read_sparse,
     }
-    if kind not in readers and kind not in SEPARATORS:
+    if kind not in readers and not table:
         raise ValueError(f"{file}: files of this kind cannot be read; {_EXPECTED}.")
     if not (file.is_dir() if kind == ".zarr" else file.is_file()):
         # reading a pipe may wait for ever
@@ -80,12 +70,12 @@ def open_matrix(
             f"{file}: this is not a {'folder' if kind == '.zarr' else 'file'}; {_EXPECTED}."
         )
     try:
-        if kind in SEPARATORS:
-            return _open_text(file, SEPARATORS[kind], exposure)
+        if table:
+            return _open_table(file, exposure)
         matrix = readers[kind](file)
     # whatever libraries raise where a file is not what its name says: their own classes too
     except Exception as error:
-        if kind in SEPARATORS and isinstance(error, TypeError | ValueError):
+        if table and isinstance(error, TypeError | ValueError):
             # it says all already
             own = TypeError if isinstance(error, TypeError) else ValueError
             raise own(f"{file}: {error}") from None
@@ -119,50 +109,28 @@ def _read_zarr(file: Path) -> Any:
     return _anndata().read_zarr(file)
 
 
-def _open_text(
-    file: Path, separator: str, exposure: str | None
-) -> tuple[Any, NDArray[np.float64] | None]:
+def _open_table(file: Path, exposure: str | None) -> tuple[Any, NDArray[np.float64] | None]:
     """A table, and its column of exposures."""
-    table = open_table(file, separator)
-    names = list(table.names)
-    if len(names) < _FEWEST_NUMBERED or names != [str(j) for j in range(len(names))]:
-        refuse_numbers_as_names(names, table.separator)
-    frame = _rows_of(table)
-    _refuse_blank_row(frame)
-    first, header = frame.iloc[:, 0], frame.columns[0]
-    rows_named = frame.shape[1] > 1 and (header in _NAMELESS or _is_names(first))
-    if not rows_named:
-        _refuse_text(first, header)
-    matrix = frame.iloc[:, 1:] if rows_named else frame
-    if exposure is None:
-        return matrix, None
-    if rows_named and first.size and exposure == header:
-        raise TypeError(
-            f"column {exposure!r} cannot hold the exposures: it is the first, and names the rows "
-            f"(data row 1 has {str(first.iloc[0])!r}). Name a column of numbers."
-        )
-    if exposure not in matrix.columns:
-        listed = ", ".join(repr(name) for name in matrix.columns[:20])
-        raise ValueError(f"there is no column {exposure!r}. Existing columns: {listed}.")
-    return matrix.drop(columns=exposure), matrix[exposure].to_numpy()
-
-
-def _rows_of(table: Table) -> Any:
-    """Rows of a table under the names of the header."""
-    names = list(table.names)
-    if table.excess:
-        # R writes no field for the names of the rows into the header. Where they are numbers they
-        # could be counts as well, and a last column without any is a separator too many.
-        frame = read_rows(table, len(names) + 1)
-        if not _is_names(frame.iloc[:, 0]) or is_empty(frame.iloc[:, -1]).all():
-            raise ValueError(too_many(table))
-        names = ["", *names]
-        _check_names(names)
+    table = read_table(file, rows_named=True)
+    names = table.column_names
+    _check_names(names)
+    _refuse_blank_row(table)
+    first = table.column(0)
+    rows_named = len(names) > 1 and (names[0] in _NAMELESS or is_names(first))
+    if rows_named:
+        if exposure == names[0] and len(first):
+            raise TypeError(
+                f"column {exposure!r} cannot hold the exposures: it is the first, and names the "
+                f"rows (data row 1 has {str(first[0].as_py())!r}). Name a column of numbers."
+            )
+        table = table.remove_column(0)
     else:
-        _check_names(names)
-        frame = read_rows(table)
-    frame.columns = names
-    return frame
+        _refuse_text(first, names[0])
+    if exposure is None:
+        return table.to_pandas(ignore_metadata=True, split_blocks=True), None
+    [position] = locate(table.column_names, [exposure])
+    matrix = table.remove_column(position).to_pandas(ignore_metadata=True, split_blocks=True)
+    return matrix, table.column(position).to_numpy()
 
 
 def _check_names(names: Sequence[str]) -> None:
@@ -173,48 +141,36 @@ def _check_names(names: Sequence[str]) -> None:
                 f"column {position} of {len(names)} has no name in the first line. Name it, or "
                 "look for a separator at the end of the lines."
             )
-    refuse_twice(names, names)
+    if len(set(names)) < len(names):
+        locate(names, names)
 
 
-def _refuse_blank_row(frame: Any) -> None:
+def _refuse_blank_row(table: Any) -> None:
     """Refuse a row without any cell, for which no column could be fitted."""
-    rows = np.flatnonzero(is_empty(frame.iloc[:, 0]))
-    blank = rows[frame.iloc[rows, 1:].isna().all(axis=1).to_numpy(dtype=bool)]
-    if blank.size:
+    import pyarrow.compute as pc
+
+    blank = np.ones(table.num_rows, dtype=bool)
+    for column in table.columns:
+        if not blank.any():
+            return
+        blank &= np.asarray(pc.is_null(column, nan_is_null=True))
+    if blank.any():
         raise ValueError(
-            f"every cell of data row {blank[0] + 1} is empty or missing, as in a blank line. Drop "
-            "or fill that row first."
+            f"every cell of data row {np.argmax(blank) + 1} is empty or missing, as in a blank "
+            "line. Drop or fill that row first."
         )
-
-
-def _is_names(column: Any) -> bool:
-    """Whether every cell is text that is no number; some may be empty, but not all."""
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return False
-    cells = column[~is_empty(column)]
-    return (
-        cells.size > 0
-        and all(isinstance(cell, str) for cell in cells)
-        and not pd.to_numeric(cells, errors="coerce").notna().any()
-        and not cells.str.fullmatch(_GROUPED).any()
-    )
 
 
 def _refuse_text(column: Any, name: str) -> None:
     """Refuse a first column of counts in which some cell is none."""
-    import pandas as pd
+    import pyarrow as pa
 
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return
-    numbers = pd.to_numeric(column, errors="coerce").notna() | column.isna()
-    bad = np.flatnonzero(~numbers.to_numpy(dtype=bool))
-    if bad.size:
+    if pa.types.is_string(column.type):
+        bad = int(np.argmin(is_number(column).fill_null(True)))
         raise TypeError(
-            f"column {name!r} must hold numbers; data row {bad[0] + 1} has "
-            f"{str(column.iloc[bad[0]])!r}. Mend or drop that row; or, where the column names the "
-            "rows, leave its header empty."
+            f"column {name!r} must hold numbers; data row {bad + 1} has "
+            f"{column[bad].as_py()!r}. Mend or drop that row; or, if the column names the rows, "
+            "leave its header empty."
         )
 
 

@@ -1,143 +1,243 @@
-"""Tables in text files: what `read_counts` and `open_matrix` refuse alike.
+"""Tables in text files, read by pyarrow.
 
-pandas reads on where a table is not what it seems: it takes a field too many for names of the rows,
-numbers names that come twice and leaves out lines that are blank. Each of these moves counts.
+pyarrow refuses rows of another length and guesses neither names nor an index. Left to this module
+are the encoding, the header, what only looks like a number, and words for what is wrong.
 """
 
 from __future__ import annotations
 
+import codecs
+import csv
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
-# What csv files are divided by where the comma is the decimal sign.
+# What csv files are divided by if the comma is the decimal sign.
 _OTHER_SEPARATORS = (";", "\t")
-# An archive, or a gzipped text, that unpacks to more is refused: 2 GiB hold 268 million counts.
+# A file that unpacks to more is refused: 2 GiB hold 268 million counts.
 LARGEST_ARCHIVE = 2**31
-_MARK = b"\xef\xbb\xbf"
-# Of a first line that is shown in an error.
-_SHOWN = 80
+# A line must fit into one block of pyarrow's, and the header of a matrix may be megabytes long.
+_BLOCK = 2**24
+# Follows the last row: pyarrow takes a quotation without end for a cell, this line included.
+_END = "end of the table"
+# Characters of a line, and names of columns, that an error shows.
+_SHOWN, _LISTED = 80, 20
+_MISSING = (
+    *("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NULL", "null", "None"),
+    *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
+_NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))$"
+# 1,234 or 1 234.5 or 2,5 or 1.234.567: numbers to a reader, though not to a parser.
+_GROUPED = r"^[+-]?\d+([,' ]\d+)+(\.\d*)?$|^[+-]?\d{1,3}(\.\d{3}){2,}(,\d*)?$"
+# 1.234, which is above a thousand where the comma is the decimal sign.
+_THOUSANDS = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
+_SOME_THOUSANDS = re.compile(rb"(?<![\d.])[1-9]\d{0,2}\.\d{3}(?![\d.])")
+# Names of columns 0, 1, 2, ... are those that pandas gives. The first counts of a table without a
+# header line may be 0, 1, 2 as well, but hardly more of them.
+_FEWEST_NUMBERED = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
-    """A text file whose header was read.
+class _Text:
+    """Unpacked text without blank lines around it, and what its header says.
 
-    Attributes
-    ----------
-    content : bytes
-        Unpacked, without blank lines at its end.
-    separator : str
-    n_blank : int
-        Number of blank lines before the header.
-    names : tuple of str
-        Of the columns, as they are written but for space around them.
-    excess : str
-        What pandas says where the first data row has more fields than the header; else empty.
+    Its last line is `_END`, which has another number of fields than any row.
     """
 
-    content: bytes
+    content: bytearray
     separator: str
-    n_blank: int
-    names: tuple[str, ...]
-    excess: str
+    names: list[str]
 
 
-def open_table(file: Path, separator: str) -> Table:
-    """Unpack a text file and read its header.
+class _TooManyFieldsError(ValueError):
+    """The first data row has more fields than the header, which may leave out the row names."""
+
+
+def read_delimited(
+    file: Path, separator: str, columns: Sequence[str] | None = None, *, rows_named: bool = False
+) -> Any:
+    """Read columns of a text file; a blank line below the header is a row of empty cells.
 
     Parameters
     ----------
     file : Path
-        Gzipped where its name ends in .gz.
+        Gzipped if its name ends in .gz.
     separator : str
-        Semicolons or tabs are tried as well where this one divides nothing.
-
-    Raises
-    ------
-    ValueError
-        Where the file is empty, damaged, no UTF-8 text, or unpacks to more than 2 GB.
-    """
-    import pandas as pd
-
-    with _in_words():
-        content = _unpacked(file) if file.suffix.lower() == ".gz" else file.read_bytes()
-        names = _first_line(content, separator)
-        for other in _OTHER_SEPARATORS:
-            if len(names) == 1 and other in names[0]:
-                separator = other
-                names = _first_line(content, separator)
-        content, n_blank = _trim(content, separator)
-        excess = ""
-        try:
-            _first_lines(content, separator, 2)
-        except pd.errors.ParserError as error:
-            excess = str(error).strip()
-            if "Expected" not in excess:
-                # a quotation without end, say
-                raise
-    return Table(content, separator, n_blank, names, excess)
-
-
-def read_rows(table: Table, n_fields: int | None = None) -> Any:
-    """Read what is below the header; a blank line is a row of empty cells.
-
-    Parameters
-    ----------
-    table : Table
-    n_fields : int, optional
-        Number of fields of a row; that of the header where absent.
+        Semicolons or tabs are tried as well if this one does not divide the header.
+    columns : sequence of str, optional
+        All if absent.
+    rows_named : bool
+        Whether the header may lack a field for the names of the rows, as R writes it. The name of
+        that column is then empty.
 
     Returns
     -------
-    DataFrame
-        Its columns are numbered from 0.
+    pyarrow.Table
+        Its columns hold numbers, true and false, or else text.
 
     Raises
     ------
     ValueError
-        Where a row has more fields, or a quotation does not end.
+        If the file is empty, damaged, no UTF-8 text, or unpacks to more than 2 GB; if it has no
+        header line, a row with more or fewer fields than that, a quotation without end, or points
+        that may divide thousands; if it lacks a column, or has two of its name.
     """
-    import pandas as pd
-
-    with _in_words():
-        # names of its own, for pandas would number those that come twice, and must know how many
-        # fields to expect where the first data row is blank
-        frame = pd.read_csv(
-            BytesIO(table.content),
-            sep=table.separator,
-            low_memory=False,
-            header=0,
-            names=range(len(table.names) if n_fields is None else n_fields),
-            skiprows=table.n_blank,
-            skip_blank_lines=False,
-        )
-    if not isinstance(frame.index, pd.RangeIndex):
-        # pandas took fields too many of the first data row for an index
-        raise ValueError(too_many(table))
-    return frame
+    content = _content(file)
+    _trim(content, separator)
+    if len(_header(content, separator)) == 1:
+        found = [other for other in _OTHER_SEPARATORS if len(_header(content, other)) > 1]
+        separator = found[0] if found else separator
+    names = _header(content, separator, strict=True)
+    _refuse_numbers_as_names(names, separator)
+    content += f"\n{_END}{2 * separator if len(names) == 1 else ''}\n".encode()
+    text = _Text(content, separator, names)
+    try:
+        return _columns(text, columns)
+    except _TooManyFieldsError:
+        text = replace(text, names=["", *names])
+        if not rows_named or not _has_row_names(text):
+            raise
+    return _columns(text, columns)
 
 
-def too_many(table: Table) -> str:
-    """Error of a first data row with more fields than the header."""
-    return (
-        f"the first data row has more fields than the header ({table.excess}). Look for decimal "
-        "commas, a separator at the end of the lines, or row names without a header."
-    )
+def locate(names: Sequence[str], columns: Sequence[str] | None) -> list[int]:
+    """Positions of columns, each once; of all if none are named.
+
+    Raises
+    ------
+    ValueError
+        If no column bears a name, or more than one does.
+    """
+    if columns is None:
+        return list(range(len(names)))
+    found = []
+    for name in dict.fromkeys(columns):
+        positions = [j for j, existing in enumerate(names) if existing == name]
+        if not positions:
+            listed = ", ".join(repr(existing) for existing in names[:_LISTED]) or "none"
+            more = f", ... ({len(names)} in all)" if len(names) > _LISTED else ""
+            if names and names[0].startswith("#"):
+                more += ". The first line may be a comment; remove it"
+            raise ValueError(f"there is no column {name!r}. Existing columns: {listed}{more}.")
+        if len(positions) > 1:
+            raise ValueError(f"{len(positions)} columns are called {name!r}. Rename one of them.")
+        found += positions
+    return found
 
 
-def refuse_numbers_as_names(names: Sequence[str], separator: str) -> None:
+def plain(column: Any) -> Any:
+    """A column as numbers, true and false, or text; text whose cells are all numbers as numbers.
+
+    Cells of nothing but space are missing.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return plain(column.cast(kind.value_type))
+    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
+        return column.cast(pa.float64())
+    if pa.types.is_temporal(kind) or pa.types.is_large_string(kind):
+        return column.cast(pa.string())
+    if not pa.types.is_string(kind):
+        return column
+    trimmed = pc.utf8_trim_whitespace(column)
+    column = pc.if_else(pc.equal(trimmed, ""), None, column)
+    if column.null_count == len(column):
+        return column.cast(pa.float64())
+    if not pc.all(is_number(column)).as_py():
+        return column
+    digits = pc.utf8_ltrim(pc.if_else(pc.equal(trimmed, ""), None, trimmed), "+")
+    try:
+        return digits.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return digits.cast(pa.float64())
+
+
+def is_number(text: Any) -> Any:
+    """Which cells of a column of text are numbers; missing for those that are."""
+    import pyarrow.compute as pc
+
+    return pc.match_substring_regex(pc.utf8_trim_whitespace(text), _NUMBER)
+
+
+def is_names(column: Any) -> bool:
+    """Whether every cell of a column is text that is no number; some may be empty, not all."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cells = column.drop_null()
+    if not pa.types.is_string(cells.type) or not len(cells):
+        return False
+    grouped = pc.match_substring_regex(pc.utf8_trim_whitespace(cells), _GROUPED)
+    return not pc.any(pc.or_(is_number(cells), grouped)).as_py()
+
+
+def _content(file: Path) -> bytearray:
+    """Content of a file of UTF-8, unpacked only as far as it may be kept."""
+    content = bytearray()
+    try:
+        with gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as stream:
+            while part := stream.read(2**20):
+                content += part
+                if isinstance(stream, gzip.GzipFile) and len(content) > LARGEST_ARCHIVE:
+                    raise ValueError(
+                        f"it unpacks to more than {LARGEST_ARCHIVE} bytes, which are not read. "
+                        "Split it, or save it as .parquet, .npz or .h5ad."
+                    )
+        if not content.isascii():
+            content.decode()
+    except UnicodeDecodeError:
+        raise ValueError("the file is not UTF-8 text; save it as UTF-8 csv.") from None
+    except gzip.BadGzipFile:
+        raise ValueError("this is not a gzipped file, whatever its name says.") from None
+    except (EOFError, zlib.error):
+        raise ValueError("the compressed file is damaged; copy it again.") from None
+    return content
+
+
+def _trim(content: bytearray, separator: str) -> None:
+    """Leave out a byte order mark, and blank lines at the start and at the end."""
+    space = b" " if separator == "\t" else b" \t"
+    if content.startswith(codecs.BOM_UTF8):
+        del content[: len(codecs.BOM_UTF8)]
+    if blank := re.match(rb"(?:[" + space + rb"]*(?:\r\n|\r|\n))*", content):
+        del content[: blank.end()]
+    while content:
+        # in parts, for a copy of the whole may not fit into memory
+        part = content[-(2**16) :]
+        n_kept = len(part.rstrip(space + b"\r\n"))
+        del content[len(content) - len(part) + n_kept :]
+        if n_kept:
+            return
+    raise ValueError("the file is empty; expected a header line and one row a count.")
+
+
+def _header(content: bytearray, separator: str, *, strict: bool = False) -> list[str]:
+    lines = (line[0].decode() for line in re.finditer(rb"[^\r\n]*(?:\r\n|\r|\n)?", content))
+    try:
+        names = next(csv.reader(lines, delimiter=separator, strict=strict))
+    except csv.Error as error:
+        raise ValueError(
+            f"the table cannot be parsed: its first line is no header ({error}). Look for a "
+            "quotation mark too many."
+        ) from None
+    return [name.strip() for name in names]
+
+
+def _refuse_numbers_as_names(names: list[str], separator: str) -> None:
     """Refuse a table without a header line, whose first row would become names."""
-    if names and all(is_number(name) for name in names):
+    numbered = len(names) >= _FEWEST_NUMBERED and names == [str(j) for j in range(len(names))]
+    if not numbered and all(re.match(_NUMBER, name) for name in names):
         line = separator.join(names)
         line = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
         raise ValueError(
@@ -146,110 +246,146 @@ def refuse_numbers_as_names(names: Sequence[str], separator: str) -> None:
         )
 
 
-def refuse_twice(names: Sequence[str], wanted: Sequence[str]) -> None:
-    """Refuse wanted names that more than one column bears."""
-    counted: dict[str, int] = {}
-    for name in names:
-        counted[name] = counted.get(name, 0) + 1
-    for name in wanted:
-        if counted[name] > 1:
-            raise ValueError(f"{counted[name]} columns are called {name!r}. Rename one of them.")
+def _columns(text: _Text, columns: Sequence[str] | None) -> Any:
+    import pyarrow as pa
+
+    chosen = locate(text.names, columns)
+    cells = dict(zip(chosen, _parse(text, chosen).columns, strict=True))
+    # Of dates and times the text is wanted; of numbers, whether a point may mean thousands.
+    again = [
+        j
+        for j, column in cells.items()
+        if pa.types.is_temporal(column.type)
+        or (
+            pa.types.is_floating(column.type)
+            and _has_at_most_three_decimals(column.to_numpy())
+            and _SOME_THOUSANDS.search(text.content)
+        )
+    ]
+    if again:
+        for j, written in zip(again, _parse(text, again, as_written=True).columns, strict=True):
+            if pa.types.is_temporal(cells[j].type):
+                cells[j] = written
+            else:
+                _refuse_thousands(text.names[j], written)
+    names = [text.names[j] for j in chosen]
+    return pa.table([plain(column) for column in cells.values()], names=names)
 
 
-def is_number(text: str) -> bool:
-    """Whether a text is a number to Python."""
+def _parse(text: _Text, chosen: Sequence[int], *, as_written: bool = False) -> Any:
+    """Columns at these positions, as text if wanted."""
+    import pyarrow as pa
+    from pyarrow import csv as parser
+
+    # Names of its own, for those of the header may come twice.
+    own = [str(j) for j in range(len(text.names))]
+    wanted = [own[j] for j in chosen]
+    # pyarrow would read hexadecimal numbers. A single letter is found much sooner than both.
+    as_written = as_written or any(
+        mark in text.content and b"0" + mark in text.content for mark in (b"x", b"X")
+    )
+    odd: list[Any] = []
+
+    def judge(row: Any) -> str:
+        odd.append(row)
+        return "skip" if row.text.rstrip(text.separator) == _END else "error"
+
     try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        table = parser.read_csv(
+            pa.BufferReader(text.content),
+            # Rows are numbered only if a single thread reads them.
+            parser.ReadOptions(
+                use_threads=False, block_size=_BLOCK, column_names=own, skip_rows_after_names=1
+            ),
+            parser.ParseOptions(
+                delimiter=text.separator,
+                newlines_in_values=b'"' in text.content,
+                ignore_empty_lines=False,
+                invalid_row_handler=judge,
+            ),
+            parser.ConvertOptions(
+                check_utf8=False,
+                null_values=_MISSING,
+                # pyarrow would read 1 as true beside a True.
+                true_values=("True", "TRUE", "true"),
+                false_values=("False", "FALSE", "false"),
+                strings_can_be_null=True,
+                include_columns=wanted,
+                column_types=dict.fromkeys(wanted, pa.string()) if as_written else None,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if odd:
+            _refuse_row(odd[0])
+        raise ValueError(f"the table cannot be parsed ({error}).") from None
+    if not odd:
+        raise ValueError("the table cannot be parsed: a quotation in its last row does not end.")
+    return table
 
 
-def is_empty(series: Any) -> Any:
-    """Which cells of a column are empty, missing, or of nothing but space.
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-    """
-    import pandas as pd
-
-    empty = series.isna().to_numpy(dtype=bool)
-    if pd.api.types.is_numeric_dtype(series.dtype):
-        return empty
-    return empty | np.array([isinstance(cell, str) and not cell.strip() for cell in series], bool)
-
-
-def _unpacked(file: Path) -> bytes:
-    """Content of a gzipped file, measured before any of it is kept."""
-    size = 0
-    with gzip.open(file) as stream:
-        while part := stream.read(2**20):
-            size += len(part)
-            if size > LARGEST_ARCHIVE:
-                raise ValueError(
-                    f"it unpacks to more than {LARGEST_ARCHIVE} bytes, which are not read. Split "
-                    "it, or save it as .npz or .h5ad."
-                )
-    with gzip.open(file) as stream:
-        return stream.read()
-
-
-def _first_line(content: bytes, separator: str) -> tuple[str, ...]:
-    line = _first_lines(content, separator, 1).iloc[0].fillna("")
-    return tuple(str(name).strip() for name in line)
-
-
-def _first_lines(content: bytes, separator: str, n_rows: int) -> Any:
-    """First lines that are not blank, all as data, since pandas changes names."""
-    import pandas as pd
-
-    return pd.read_csv(
-        BytesIO(content),
-        sep=separator,
-        header=None,
-        nrows=n_rows,
-        dtype=str,
-        # NA may be the name of a column
-        keep_default_na=False,
+def _refuse_row(row: Any) -> NoReturn:
+    """Refuse a row with more or fewer fields than the header, and say where they may come from."""
+    # The header is the first of pyarrow's rows.
+    place = f"data row {row.number - 1}"
+    if not row.text.strip():
+        raise ValueError(
+            f"every cell of {place} is empty or missing, as in a blank line. Drop or fill that row "
+            "first."
+        )
+    if _END in row.text:
+        raise ValueError(f"the table cannot be parsed: a quotation in {place} does not end.")
+    shown = row.text if len(row.text) <= _SHOWN else f"{row.text[:_SHOWN]}..."
+    fields = f"{row.actual_columns} where it has {row.expected_columns}: {shown!r}"
+    more = row.actual_columns > row.expected_columns
+    if row.number == 2 and more:
+        raise _TooManyFieldsError(
+            f"the first data row has more fields than the header ({fields}). Look for decimal "
+            "commas, a separator at the end of the lines, row names without a header, or a comment "
+            "in the first line."
+        )
+    if row.text.startswith("#"):
+        cause = "It may be a comment; remove it."
+    elif more:
+        cause = "Look for decimal commas, thousands, or a separator at the end of the line."
+    else:
+        cause = "Look for a line that was cut off, or empty cells left out at its end."
+    raise ValueError(
+        f"the table cannot be parsed: {place} has {'more' if more else 'fewer'} fields than the "
+        f"header ({fields}). {cause}"
     )
 
 
-def _trim(content: bytes, separator: str) -> tuple[bytes, int]:
-    """Leave out blank lines at the end; make those at the start empty, and count them.
+def _has_row_names(text: _Text) -> bool:
+    """Whether the first of these columns names the rows.
 
-    Which lines are blank is for pandas to say where they stand inside, because a quotation may hold
-    some. None can before the header, nor at the end, where it would not be closed.
+    Numbers could be counts as well, and a last column without any cell is a separator too many.
     """
-    space = b" " if separator == "\t" else b" \t"
-    start = len(_MARK) if content.startswith(_MARK) else 0
-    blank = re.compile(rb"(?:[" + space + rb"]*(?:\r\n|\r|\n))*").match(content, start)
-    header = blank.end() if blank else start
-    n_blank = len(content[start:header].splitlines())
-    end = len(content.rstrip(space + b"\r\n"))
-    # the last line keeps its own space
-    rest = content[end:].splitlines()[:1]
-    # pandas takes returns without a newline before the header for fewer lines than they are
-    return n_blank * b"\n" + content[header:end] + b"".join(rest), n_blank
-
-
-@contextmanager
-def _in_words() -> Iterator[None]:
-    """Say what is wrong with a file in place of what a library raises."""
-    import pandas as pd
-
     try:
-        yield
-    except pd.errors.EmptyDataError:
-        raise ValueError("the file is empty; expected a header line and one row a count.") from None
-    except UnicodeDecodeError:
-        raise ValueError("the file is not UTF-8 text; save it as UTF-8 csv.") from None
-    except pd.errors.ParserError as error:
-        raise ValueError(f"the table cannot be parsed ({str(error).strip()}).") from None
-    except gzip.BadGzipFile:
-        raise ValueError("this is not a gzipped file, whatever its name says.") from None
-    except (EOFError, zlib.error):
-        raise ValueError("the compressed file is damaged; copy it again.") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(f"the file cannot be read ({reason}). Check its rights.") from None
+        first, last = (plain(cells) for cells in _parse(text, [0, len(text.names) - 1]).columns)
+    except _TooManyFieldsError:
+        return False
+    return is_names(first) and last.null_count < len(last)
+
+
+def _has_at_most_three_decimals(values: NDArray[np.float64]) -> bool:
+    thousandths = 1000 * values[np.abs(values) < 1e6]
+    return bool(np.allclose(thousandths, np.rint(thousandths), rtol=0, atol=1e-6))
+
+
+def _refuse_thousands(name: str, column: Any) -> None:
+    """Refuse points before three digits in some cells if the others have none."""
+    import pyarrow.compute as pc
+
+    cells = pc.utf8_trim_whitespace(column)
+    marked = pc.match_substring_regex(cells, _THOUSANDS)
+    others = cells.filter(pc.invert(marked))
+    if len(others) in (0, len(cells)) or pc.any(pc.match_substring(others, ".")).as_py():
+        return
+    row = pc.index(marked, True).as_py()
+    cell = cells[row].as_py()
+    whole = cell.replace(".", "")
+    raise ValueError(
+        f"column {name!r} has {cell!r} in data row {row + 1}, and cells without a point. It may "
+        f"mean {whole}, with a mark of thousands, or {float(cell):g}. Write {whole} if the first; "
+        "if the other, every cell with as many decimals."
+    )

@@ -13,18 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.data.columnar import kind_of_table, read_table
 from pmnbmix.data.counts import Counts
-from pmnbmix.data.delimited import (
-    LARGEST_ARCHIVE,
-    SEPARATORS,
-    is_empty,
-    open_table,
-    read_rows,
-    refuse_numbers_as_names,
-    refuse_twice,
-    too_many,
-)
+from pmnbmix.data.delimited import LARGEST_ARCHIVE, is_number, locate
 from pmnbmix.files import as_file
+
+_KINDS = ".csv, .tsv (also .gz), .parquet, .feather or .npz"
 
 
 def read_counts(
@@ -34,13 +28,13 @@ def read_counts(
     frequency: str | None = None,
     name: str | None = None,
 ) -> Counts:
-    """Read counts from a csv, tsv (also gzipped) or npz file.
+    """Read counts from a csv, tsv (also gzipped), parquet, feather or npz file.
 
     Parameters
     ----------
     path : path-like
-        File whose suffix is .csv, .tsv, .csv.gz, .tsv.gz or .npz. A text file needs a header line;
-        a blank line below it is a row of empty cells, unless nothing follows.
+        File whose suffix is .csv, .tsv, .csv.gz, .tsv.gz, .parquet, .feather or .npz. A text file
+        needs a header line; a blank line below it is a row of empty cells, unless nothing follows.
     column : str, optional
         Column (npz: array) with the counts. May be left out where the file has only one.
     exposure : str, optional
@@ -79,11 +73,11 @@ def read_counts(
     if not str(path) or not file.exists():
         raise ValueError(f"{file}: there is no such file. Check the path; it is relative to here.")
     if not file.is_file():
-        raise ValueError(f"{file}: this is not a file. Pass a .csv, .tsv or .npz file.")
+        raise ValueError(f"{file}: this is not a file. Pass {_KINDS}.")
     wanted = {"values": column, "exposure": exposure, "frequency": frequency}
     try:
         archive = file.suffix.lower() == ".npz"
-        columns = _read_archive(file, wanted) if archive else _read_text(file, wanted)
+        columns = _read_archive(file, wanted) if archive else _read_columns(file, wanted)
         return Counts(
             columns["values"][1],
             exposure=columns["exposure"][1] if exposure is not None else None,
@@ -109,74 +103,63 @@ def _in_words_of_the_file(text: str, wanted: dict[str, str | None]) -> str:
 
 def _choose(wanted: dict[str, str | None], existing: list[str]) -> dict[str, str]:
     """Match the wanted columns with those that exist."""
-    listed = ", ".join(repr(name) for name in existing) or "none"
     chosen: dict[str, str] = {}
     for role, name in wanted.items():
         if name is None:
             if role != "values":
                 continue
             if len(existing) != 1:
+                listed = ", ".join(repr(name) for name in existing) or "none"
                 raise ValueError(
                     f"it has {len(existing)} columns, so the one with the counts must be named. "
                     f"Existing columns: {listed}. Pass column=NAME (command line: --column NAME)."
                 )
             name = existing[0]
-        if name not in existing:
-            raise ValueError(f"there is no column {name!r}. Existing columns: {listed}.")
+        locate(existing, [name])
         if name in chosen.values():
             raise ValueError(f"column {name!r} is named for two things. Name another for {role}.")
         chosen[role] = name
     return chosen
 
 
-def _read_text(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[str, NDArray[Any]]]:
-    suffixes = [suffix.lower() for suffix in file.suffixes]
-    suffix = "".join(suffixes[-2:] if suffixes[-1:] == [".gz"] else suffixes[-1:])
-    separator = SEPARATORS.get(suffix.removesuffix(".gz"))
-    if separator is None:
+def _read_columns(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[str, NDArray[Any]]]:
+    if kind_of_table(file) is None:
+        suffix = "".join(file.suffixes[-2:] if file.suffix.lower() == ".gz" else file.suffixes[-1:])
         raise ValueError(
             f"{f'files ending in {suffix!r}' if suffix else 'files without a suffix'} cannot be "
-            "read; expected .csv, .tsv (also .gz) or .npz."
+            f"read; expected {_KINDS}."
         )
-    table = open_table(file, separator)
-    if table.excess:
-        raise ValueError(too_many(table))
-    refuse_numbers_as_names(table.names, table.separator)
-    chosen = _choose(wanted, list(table.names))
-    refuse_twice(table.names, list(chosen.values()))
-    # all columns, for only then does pandas refuse a row with more fields than the first
-    frame = read_rows(table)
+    named = [name for name in wanted.values() if name is not None]
+    table = read_table(file, named if wanted["values"] is not None else None)
     return {
-        role: (name, _numeric(frame.iloc[:, table.names.index(name)], name, role))
-        for role, name in chosen.items()
+        role: (name, _numeric(table.column(name), name, role))
+        for role, name in _choose(wanted, table.column_names).items()
     }
 
 
-def _numeric(series: Any, name: str, role: str) -> NDArray[Any]:
+def _numeric(cells: Any, name: str, role: str) -> NDArray[Any]:
     """One column as numbers; a cell that is none is an error that names its row."""
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
-    if series.empty:
+    if not len(cells):
         return np.empty(0)
     column = f"column {name!r} ({role})"
-    if pd.api.types.is_bool_dtype(series.dtype):
+    if pa.types.is_boolean(cells.type):
         raise TypeError(f"{column} holds true and false where numbers are expected.")
-    missing = np.flatnonzero(is_empty(series))
+    missing = np.flatnonzero(pc.is_null(cells, nan_is_null=True))
     if missing.size:
         raise ValueError(
             f"{column} has {missing.size} empty or missing cell{'s' * (missing.size > 1)}, the "
-            f"first in data row "
-            f"{missing[0] + 1}. Drop or fill these rows first; a blank line is a row, too."
+            f"first in data row {missing[0] + 1}. Drop or fill these rows first; a blank line is a "
+            "row, too."
         )
-    if pd.api.types.is_numeric_dtype(series.dtype):
-        return np.asarray(series)
-    numbers = pd.to_numeric(series, errors="coerce")
-    if not numbers.isna().any():
-        # integers of more digits than an int64 holds come as text; Counts says what is too large
-        return np.asarray(numbers, dtype=np.float64)
-    bad = int(np.flatnonzero(numbers.isna().to_numpy())[0])
+    if pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type):
+        return np.asarray(cells.to_numpy())
+    text = pa.types.is_string(cells.type)
+    bad = int(np.argmin(is_number(cells))) if text else 0
     raise TypeError(
-        f"{column} must hold numbers; data row {bad + 1} has {str(series.iloc[bad])!r}. "
+        f"{column} must hold numbers; data row {bad + 1} has {str(cells[bad].as_py())!r}. "
         "Mend or drop that row, or name another column."
     )
 

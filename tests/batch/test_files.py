@@ -28,7 +28,10 @@ REFUSED = {
         "a,b,\n1,20,\n2,21,\n",
         "column 3 of 3 has no name.*separator at the end",
     ),
-    "a comma at the end of a later row": ("a,b\n1,2\n3,4,\n", "cannot be parsed .*line 3, saw 3"),
+    "a comma at the end of a later row": (
+        "a,b\n1,2\n3,4,\n",
+        "cannot be parsed: data row 2 has more fields .*'3,4,'",
+    ),
     "numbers of rows that the header leaves out": (
         "g,h\n1,5,3\n2,6,4\n",
         "more fields than the header .*row names without a header",
@@ -55,6 +58,16 @@ REFUSED = {
         r"first line \([17,]{80}\.\.\.\) holds numbers",
     ),
     "a name that comes twice": ("g,g,h\n1,2,3\n", "2 columns are called 'g'"),
+    "a blank line of spaces": ("a,b\n1,2\n  \n3,4\n", "every cell of data row 2 is empty"),
+    "a row that is cut off": ("a,b\n1,2\n3\n", "data row 2 has fewer fields"),
+    "points that may divide thousands": (
+        "a;b\n12;2\n1.000;4\n",
+        r"column 'a' has '1\.000' in data row 2",
+    ),
+    "names left out of the header, and a row cut off": (
+        "g,h\nc1,5,3\nc2,6\n",
+        "data row 2 has fewer fields than the header .2 where it has 3",
+    ),
     "a blank line inside": ("a,b\n1,2\n\n3,4\n", "every cell of data row 2 is empty"),
     "a blank line of one column": ("a\n1\n2\n \n3\n", "every cell of data row 3 is empty"),
     "a row of commas at the end": ("a,b\n1,2\n,\n", "every cell of data row 2 is empty"),
@@ -79,6 +92,8 @@ ROWS_NAMED = {
     "written again by pandas": "Unnamed: 0,g,h\n0,5,3\n1,6,4\n",
     "left out of the header, as R writes": 'g,h\n"c1",5,3\n"c2",6,4\n',
     "a name that is missing": "cell,g,h\nc1,5,3\nNA,6,4\n",
+    "times": "time,g,h\n12:30,5,3\n12:31,6,4\n",
+    "hexadecimal numbers": "id,g,h\n0x01,5,3\n0x02,6,4\n",
     "dates": "day,g,h\n2020-01-01,5,3\n2020-01-02,6,4\n",
     "barcodes": "cell,g,h\nAAAC-1,5,3\nAAAG-1,6,4\n",
     "blank lines around": "\n \ncell,g,h\nc1,5,3\nc2,6,4\n\n \n",
@@ -115,6 +130,40 @@ def test_names_that_pandas_gives_are_names(tmp_path):
 def test_missing_counts_stay_in_their_rows(tmp_path):
     matrix, _ = opened(tmp_path, "cell,g,h\nc1,,3\nc2,,\nc3,6,4\n")
     np.testing.assert_array_equal(matrix.to_numpy(), [[np.nan, 3], [np.nan, np.nan], [6, 4]])
+
+
+@pytest.mark.parametrize("empty", ["", "NA", " ", '""'])
+def test_a_column_without_any_count_is_one_of_missing_counts(tmp_path, empty):
+    matrix, _ = opened(tmp_path, f"g,h\n{empty},3\n{empty},4\n")
+    assert matrix["g"].dtype == np.float64
+    assert matrix["g"].isna().all()
+
+
+@pytest.mark.parametrize("kind", [".parquet", ".feather"])
+@pytest.mark.parametrize("rows_named", [False, True])
+def test_tables_of_parquet_and_feather(tmp_path, kind, rows_named):
+    frame = pd.DataFrame({"g": [5, 6], "h": [3, 4], "s": [0.5, 2.0]})
+    if rows_named:
+        frame.insert(0, "cell", ["c1", "c2"])
+    path = tmp_path / f"cells{kind}"
+    frame.to_parquet(path) if kind == ".parquet" else frame.to_feather(path)
+    matrix, exposure = open_matrix(path, "s")
+    assert list(matrix.columns) == ["g", "h"]
+    np.testing.assert_array_equal(matrix.to_numpy(), [[5, 3], [6, 4]])
+    np.testing.assert_array_equal(exposure, [0.5, 2])
+    with pytest.raises(ValueError, match=r"no column 't'\. Existing columns: 'g', 'h', 's'"):
+        open_matrix(path, "t")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(ValueError, match=f"cells{kind}: it is not a whole {kind} file"):
+        open_matrix(path)
+
+
+def test_an_index_of_pandas_names_rows(tmp_path):
+    path = tmp_path / "cells.parquet"
+    pd.DataFrame({"g": [5, 6]}, index=pd.Index([7, 8], name="cell")).to_parquet(path)
+    matrix, _ = open_matrix(path)
+    assert list(matrix.columns) == ["g"]
+    assert matrix["g"].tolist() == [5, 6]
 
 
 def test_a_blank_line_in_quotes_is_none(tmp_path):

@@ -3,9 +3,13 @@ import io
 import zipfile
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import feather, parquet
 
 import pmnbmix as nb
+from tests.fuzz import arbitrary as a
 
 TABLE = "count,size_factor,times,label\n3,0.5,1,a\n0,1.5,2,b\n7,2.5,0,c\n"
 
@@ -33,7 +37,7 @@ def test_one_column_needs_no_name(tmp_path):
     assert counts.name == "molecules"
 
 
-def test_a_gzip_bomb_is_refused_before_it_is_kept(tmp_path, monkeypatch):
+def test_a_gzip_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("pmnbmix.data.delimited.LARGEST_ARCHIVE", 10**6)
     path = tmp_path / "cells.csv.gz"
     path.write_bytes(gzip.compress(b"count\n" + b"0\n" * 10**6))
@@ -182,7 +186,7 @@ BLANK_INSIDE = {
     "of several columns": ("count,b\n1,1\n2,2\n\n3,3\n", "1 empty .* data row 3"),
     "of several columns, below the header": ("count,b\n\n1,1\n", "1 empty .* data row 1"),
     "of spaces": ("count\n1\n  \n3\n", "1 empty .* data row 2"),
-    "of spaces and tabs": ("count,b\n1,1\n \t\n3,3\n", "1 empty .* data row 2"),
+    "of spaces and tabs": ("count,b\n1,1\n \t\n3,3\n", "every cell of data row 2 is empty"),
     "of Windows": ("count\r\n1\r\n\r\n3\r\n", "1 empty .* data row 2"),
     "of returns": ("\r\rcount\r1\r\r3\r", "1 empty .* data row 2"),
     "after blank lines before the header": ("\n \ncount\n1\n\n3\n", "1 empty .* data row 2"),
@@ -205,9 +209,8 @@ def test_a_blank_line_does_not_shift_the_row_of_an_error(tmp_path):
     path.write_text('label,count\n"a\n\nb",1\n\nc,x\n')
     with pytest.raises(ValueError, match="data row 2"):
         nb.read_counts(path, "count")
-    # the field too many stands in line 7 of the file
-    path.write_text("\n\ncount,b\n1,1\n\n2,2\n3,3,3\n")
-    with pytest.raises(ValueError, match="Expected 2 fields in line 7, saw 3"):
+    path.write_text('\n\nlabel,count\n"a\n\nb",1\n\n2,2\n3,3,3\n')
+    with pytest.raises(ValueError, match=r"data row 4 has more fields .*3 where it has 2: '3,3,3'"):
         nb.read_counts(path, "count")
 
 
@@ -228,10 +231,50 @@ def test_a_row_of_tabs_is_not_blank_where_tabs_separate(tmp_path):
         nb.read_counts(path, "count")
 
 
-def test_a_quotation_without_end_is_no_field_too_many(tmp_path):
+WITHOUT_END = {
+    'count,b\n1,2\n"3,4\n': "a quotation in data row 2 does not end",
+    'count,b\n1,2\n3,"4\n': "a quotation in its last row does not end",
+    'count\n1\n"3': "a quotation in its last row does not end",
+    '"count,b\n1,2\n': "its first line is no header",
+}
+
+
+@pytest.mark.parametrize("text", WITHOUT_END)
+def test_a_quotation_without_end_is_no_cell(tmp_path, text):
     path = tmp_path / "cells.csv"
-    path.write_text('count,b\n"3,4\n')
-    with pytest.raises(ValueError, match=r"cannot be parsed .*EOF inside string"):
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"cannot be parsed: {WITHOUT_END[text]}"):
+        nb.read_counts(path, "count")
+
+
+def test_a_quotation_mark_inside_a_cell_is_a_letter(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text('label,count\n5" pipe,3\n6" pipe,4\n')
+    assert nb.read_counts(path, "count").values.tolist() == [3, 4]
+
+
+OTHER_LENGTHS = {
+    "count,b\n1,2\n3\n": "data row 2 has fewer fields .*1 where it has 2: '3'.*cut off",
+    "count,b\n1,2\n# a comment\n": "data row 2 has fewer fields .*may be a comment",
+    "# made by, say\ncount,b,c\n1,2,3\n": "no column 'count'.*first line may be a comment",
+    "# made by\n1,2\n": "no column 'count'.*first line may be a comment",
+    "count;b\n1;2\n3;2;5\n": "data row 2 has more fields .*'3;2;5'",
+}
+
+
+@pytest.mark.parametrize("text", OTHER_LENGTHS)
+def test_rows_of_another_length_are_refused_with_what_they_may_come_from(tmp_path, text):
+    path = tmp_path / "cells.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=OTHER_LENGTHS[text]):
+        nb.read_counts(path, "count")
+
+
+def test_rows_of_another_length_are_numbered_far_into_a_file(tmp_path):
+    path = tmp_path / "cells.csv"
+    # more than one block of the parser
+    path.write_text("count,b\n" + 3_000_000 * "1234,5\n" + "6\n" + "7,8\n")
+    with pytest.raises(ValueError, match="data row 3000001 has fewer fields"):
         nb.read_counts(path, "count")
 
 
@@ -260,6 +303,153 @@ def test_an_integer_too_long_for_the_machine_is_refused_by_its_size(tmp_path):
     path.write_text("count\n1" + 30 * "0" + "\n")
     with pytest.raises(ValueError, match=r"at most 2\*\*53"):
         nb.read_counts(path)
+
+
+READ = {
+    "a plus sign": ("count\n+1\n2\n", [1, 2]),
+    "space": ("count\n 1\n2 \n\t3\n", [1, 2, 3]),
+    "exponents": ("count\n1e2\n2\n", [100, 2]),
+    "text that is a number but for space in one cell": ('count\n1\n"+2 "\n', [1, 2]),
+    "zeros before": ("count\n007\n1\n", [7, 1]),
+    "decimals in every cell": ("count\n1.000\n15.000\n", [1, 15]),
+    "decimals of another number": ("count\n1.000\n15.0\n12\n", [1, 15, 12]),
+    "decimals below one": ("count\n0.000\n12\n", [0, 12]),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_numbers_as_they_may_be_written(tmp_path, case):
+    text, expected = READ[case]
+    path = tmp_path / "cells.csv"
+    path.write_text(text)
+    assert nb.read_counts(path).values.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "cell", ["0x1F", "1_000", "True", "12:30", "2020-01-01", "1,5", "1.000.000"]
+)
+def test_what_is_no_number_is_shown_as_it_is_written(tmp_path, cell):
+    path = tmp_path / "cells.csv"
+    path.write_text(f"count;b\n7;1\n{cell};2\n")
+    with pytest.raises(TypeError, match=f"must hold numbers; data row 2 has '{cell}'"):
+        nb.read_counts(path, "count")
+
+
+def test_points_that_may_divide_thousands_are_refused(tmp_path):
+    path = tmp_path / "cells.csv"
+    path.write_text("count;b\n12;0,5\n7;1\n1.000;2\n350;3\n")
+    with pytest.raises(
+        ValueError, match=r"'count' has '1\.000' in data row 3.*may mean 1000, .* or 1\..*decimals"
+    ):
+        nb.read_counts(path, "count")
+
+
+def _frame():
+    return pd.DataFrame(
+        {
+            "count": [3, 0, 7],
+            "size": [0.5, 1.5, 2.5],
+            "cell": ["a", "b", "c"],
+            "missing": pd.array([1, None, 3], dtype="Int64"),
+            "half": [1.0, 2.5, 3.0],
+            "flag": [True, False, True],
+            "day": pd.to_datetime(["2020-01-01"] * 3),
+            "kind": pd.Categorical(["x", "y", "x"]),
+        }
+    )
+
+
+def _written(folder, kind, frame=None):
+    path = folder / f"cells{kind}"
+    frame = _frame() if frame is None else frame
+    frame.to_parquet(path) if kind == ".parquet" else frame.to_feather(path)
+    return path
+
+
+COLUMNAR = pytest.mark.parametrize("kind", [".parquet", ".feather"])
+
+
+@COLUMNAR
+def test_columns_of_parquet_and_feather(tmp_path, kind):
+    counts = nb.read_counts(_written(tmp_path, kind), "count", exposure="size")
+    assert counts.values.tolist() == [3, 0, 7]
+    assert counts.exposure.tolist() == [0.5, 1.5, 2.5]
+    one = _written(tmp_path, kind, pd.DataFrame({"molecules": [4, 5]}))
+    assert nb.read_counts(one).name == "molecules"
+
+
+def test_the_index_of_a_frame_is_no_column_of_counts(tmp_path):
+    frame = pd.DataFrame({"molecules": [4, 5]}, index=["a", "b"])
+    assert nb.read_counts(_written(tmp_path, ".parquet", frame)).values.tolist() == [4, 5]
+
+
+@COLUMNAR
+@pytest.mark.parametrize(
+    ("column", "error", "text"),
+    [
+        ("counts", ValueError, "no column 'counts'. Existing columns: 'count', 'size', 'cell'"),
+        (None, ValueError, "it has 8 columns"),
+        ("cell", TypeError, "must hold numbers; data row 1 has 'a'"),
+        ("kind", TypeError, "must hold numbers; data row 1 has 'x'"),
+        ("day", TypeError, "must hold numbers; data row 1 has '2020-01-01"),
+        ("flag", TypeError, "true and false"),
+        ("missing", ValueError, "1 empty or missing cell, the first in data row 2"),
+        ("half", ValueError, "whole numbers.*2.5 in data row 2"),
+    ],
+)
+def test_columns_that_are_no_counts_are_refused(tmp_path, kind, column, error, text):
+    path = _written(tmp_path, kind)
+    with pytest.raises(error, match=text) as caught:
+        nb.read_counts(path, column)
+    assert str(caught.value).startswith(str(path))
+
+
+@COLUMNAR
+def test_a_file_that_is_cut_off_or_another_is_no_whole_one(tmp_path, kind):
+    path = _written(tmp_path, kind)
+    whole = path.read_bytes()
+    for content in (b"", b"PAR1", b"ARROW1", whole[:-1], whole[: len(whole) // 2], whole[100:]):
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=f"cells{kind}: it is not a whole {kind} file"
+        ) as caught:
+            nb.read_counts(path, "count")
+        assert "\n" not in str(caught.value)
+
+
+@COLUMNAR
+def test_damaged_bytes_are_refused_or_read(tmp_path, kind):
+    path = _written(tmp_path, kind)
+    whole = path.read_bytes()
+    draw = np.random.default_rng(1)
+    for place in draw.integers(0, len(whole), 150):
+        content = bytearray(whole)
+        content[place] ^= int(draw.integers(1, 256))
+        path.write_bytes(content)
+        a.refusal(lambda: nb.read_counts(path, "count", exposure="size"))
+
+
+@COLUMNAR
+def test_a_table_that_unpacks_to_too_much(tmp_path, kind, monkeypatch):
+    path = _written(tmp_path, kind, pd.DataFrame({"count": np.zeros(10**5, dtype=np.int64)}))
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr("pmnbmix.data.columnar.LARGEST_ARCHIVE", 7 * 10**5)
+    with pytest.raises(ValueError, match=r"unpacks to \d+ bytes; at most 700000 are read"):
+        nb.read_counts(path)
+
+
+def test_two_columns_of_one_name_in_a_file_that_knows_types(tmp_path):
+    table = pa.table([[1, 2], [3, 4], [5, 6]], names=["count", "count", "b"])
+    for write, kind in ((parquet.write_table, ".parquet"), (feather.write_feather, ".feather")):
+        path = tmp_path / f"twice{kind}"
+        try:
+            write(table, path)
+        except ValueError:
+            # feather does not write it
+            continue
+        with pytest.raises(ValueError, match="2 columns are called 'count'"):
+            nb.read_counts(path, "count")
+        assert nb.read_counts(path, "b").values.tolist() == [5, 6]
 
 
 @pytest.mark.parametrize("content", [b"\x93NUMPY\x01\x00\x10\x00{'descr': (((\n   ", b"\x93NUMPY"])

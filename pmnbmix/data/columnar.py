@@ -1,0 +1,119 @@
+"""Tables from files as named columns: text, parquet and feather."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pmnbmix.data.delimited import LARGEST_ARCHIVE, SEPARATORS, locate, plain, read_delimited
+
+_BYTES_A_CELL = 8
+# Characters of an error of pyarrow's.
+_SHOWN = 200
+
+
+def kind_of_table(file: Path) -> str | None:
+    """Suffix of a table, without .gz; None for files of other kinds."""
+    kind = file.suffix.lower()
+    if kind == ".gz":
+        kind = file.with_suffix("").suffix.lower()
+        return kind if kind in SEPARATORS else None
+    return kind if kind in SEPARATORS or kind in (".parquet", ".feather") else None
+
+
+def read_table(
+    file: Path, columns: Sequence[str] | None = None, *, rows_named: bool = False
+) -> Any:
+    """Read columns of a csv, tsv (also gzipped), parquet or feather file.
+
+    Parameters
+    ----------
+    file : Path
+        Of a kind that `kind_of_table` knows.
+    columns : sequence of str, optional
+        All if absent, but for the index of a DataFrame that pandas wrote.
+    rows_named : bool
+        Whether the header of a text may lack a field for the names of the rows.
+
+    Returns
+    -------
+    pyarrow.Table
+        Its columns hold numbers, true and false, text, or what only parquet and feather can.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or too large, lacks a column or has two of its name, and for every
+        reason of `read_delimited`.
+    """
+    kind = kind_of_table(file)
+    if kind in SEPARATORS:
+        return read_delimited(file, SEPARATORS[kind], columns, rows_named=rows_named)
+    import pyarrow as pa
+
+    with _in_words(kind):
+        table = (_read_parquet if kind == ".parquet" else _read_feather)(file, columns)
+        # pyarrow trusts what a file says about where its texts begin and end.
+        table.validate(full=True)
+        return pa.table([plain(column) for column in table.columns], names=table.column_names)
+
+
+def _read_parquet(file: Path, columns: Sequence[str] | None) -> Any:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(file) as source:
+        chosen = _chosen(source.schema_arrow, columns)
+        _refuse_large(source.metadata.num_rows * len(chosen) * _BYTES_A_CELL)
+        names = source.schema_arrow.names
+        return source.read([names[j] for j in chosen]).select([names[j] for j in chosen])
+
+
+def _read_feather(file: Path, columns: Sequence[str] | None) -> Any:
+    import pyarrow as pa
+
+    with pa.OSFile(str(file)) as source:
+        chosen = _chosen(pa.ipc.open_file(source).schema, columns)
+        reader = pa.ipc.open_file(
+            source, options=pa.ipc.IpcReadOptions(included_fields=sorted(chosen))
+        )
+        batches, size = [], 0
+        for j in range(reader.num_record_batches):
+            batches.append(reader.get_batch(j))
+            size += batches[-1].nbytes
+            _refuse_large(size)
+        return pa.Table.from_batches(batches, reader.schema)
+
+
+def _chosen(schema: Any, columns: Sequence[str] | None) -> list[int]:
+    """Positions of columns; of all but an index of pandas if none are named."""
+    index = (schema.pandas_metadata or {}).get("index_columns", []) if columns is None else []
+    names = schema.names
+    chosen = [j for j in locate(names, columns) if names[j] not in index]
+    if not chosen:
+        raise ValueError("it has no columns. Save it again, with one column of counts or more.")
+    return chosen
+
+
+def _refuse_large(size: int) -> None:
+    if size > LARGEST_ARCHIVE:
+        raise ValueError(
+            f"it unpacks to {size} bytes; at most {LARGEST_ARCHIVE} are read. Split it, or name "
+            "fewer columns."
+        )
+
+
+@contextmanager
+def _in_words(kind: str | None) -> Iterator[None]:
+    """Say that a file is damaged in place of what pyarrow raises."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, MemoryError, LookupError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            # the system's, not the file's
+            raise
+        reason = (str(error).strip() or repr(error)).splitlines()[0][:_SHOWN]
+        raise ValueError(f"it is not a whole {kind} file ({reason}). Save it again.") from None
