@@ -38,7 +38,6 @@ import numpy as np
 
 import pmnbmix as nb
 from pmnbmix.batch.files import open_matrix
-from pmnbmix.batch.store import read_fits
 from pmnbmix.present.folder import read_run
 
 # What reads. Functions are instrumented one by one: in a whole package, those that are compiled
@@ -60,7 +59,7 @@ READERS = (
                 "mixture.draws",
             ),
             *("files", "hdf5", "point.storage", "posterior.tree", "batch.files", "batch.sources"),
-            *("batch.disk", "batch.store", "study.storage", "present.folder"),
+            *("batch.blocks", "batch.disk", "batch.store", "study.storage", "present.folder"),
         )
     ),
 )
@@ -145,7 +144,7 @@ TARGETS: dict[str, Callable[[bytes, Path], Any]] = {
     "table": one_file(".csv", lambda file: columns(*open_matrix(file, "size"))),
     "sparse": one_file(".npz", lambda file: columns(*open_matrix(file))),
     "h5ad": one_file(".h5ad", lambda file: columns(*open_matrix(file))),
-    "column_fits": one_of_folder("fits.zarr", read_fits),
+    "column_fits": one_of_folder("fits.zarr", nb.ColumnFits.read),
     "run": one_of_folder("run", read_run),
 }
 

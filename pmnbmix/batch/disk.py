@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.batch import sources
+from pmnbmix.batch.blocks import Block, Bounds, block_of
 from pmnbmix.compiled import compiled
 
 # Numbers that are read at a time, and bytes that one of them takes among columns.
@@ -30,7 +30,8 @@ class RowsOnDisk:
     data: Any
     n: int
     names: NDArray[Any]
-    budget: int = field(default_factory=lambda: sources.BUDGET)
+    # bytes of it that are held at a time
+    budget: int
 
     @cached_property
     def sizes(self) -> NDArray[np.int64]:
@@ -40,7 +41,7 @@ class RowsOnDisk:
             sizes += np.bincount(part.indices, minlength=sizes.size)
         return sizes
 
-    def blocks(self, bounds: sources.Bounds) -> Iterator[sources.Block]:
+    def blocks(self, bounds: Bounds) -> Iterator[Block]:
         """Yield the blocks of columns with these bounds, many to one pass."""
         waiting: list[tuple[int, int]] = []
         room = self.budget
@@ -71,7 +72,7 @@ class RowsOnDisk:
                 ) from None
             yield first, part
 
-    def _gather(self, bounds: list[tuple[int, int]]) -> Iterator[sources.Block]:
+    def _gather(self, bounds: list[tuple[int, int]]) -> Iterator[Block]:
         first, last = bounds[0][0], bounds[-1][1]
         wanted = np.zeros(last - first, dtype=np.bool_)
         for a, b in bounds:
@@ -90,10 +91,10 @@ class RowsOnDisk:
 
 def _columns(
     first: int, indptr: NDArray[Any], rows: NDArray[Any], values: NDArray[Any], n: int
-) -> sources.Block:
+) -> Block:
     from scipy import sparse
 
-    return sources.block_of(sparse.csc_array((values, rows, indptr), (n, indptr.size - 1)), first)
+    return block_of(sparse.csc_array((values, rows, indptr), (n, indptr.size - 1)), first)
 
 
 @compiled

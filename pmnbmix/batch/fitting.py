@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pmnbmix.batch.blocks import Block
 from pmnbmix.batch.kernel import (
     CONVERGED,
     ENTROPY,
@@ -18,7 +19,6 @@ from pmnbmix.batch.kernel import (
     STARTS,
     fit_columns_of,
 )
-from pmnbmix.batch.sources import Block
 from pmnbmix.batch.tables import FINE, find_faults
 from pmnbmix.data.checks import as_exposure
 from pmnbmix.mixture.params import PARAMETERS

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmnbmix.batch.fitting import FAILED, FAULTS, PER_COLUMN, PER_COMPONENT, WORDS, Results
 from pmnbmix.batch.sources import Source, column_of, open_source
+from pmnbmix.batch.store import read_store
 from pmnbmix.data.checks import as_exposure, refuse_other_order
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.point.optima import Status
@@ -61,9 +62,7 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
         TypeError, ValueError
             Where there is no such folder, or it holds no fits.
         """
-        from pmnbmix.batch.store import read_fits
-
-        return read_fits(path)
+        return as_fits(*read_store(path))
 
     def params(self, column: Hashable) -> MixtureParams:
         """Parameters of one column, by name; raises ValueError where it has no fit."""

@@ -7,15 +7,15 @@ Nothing larger than `BUDGET` is held of a matrix that lies on disk.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.batch.tables import nonzeros
-from pmnbmix.data.checks import LARGEST_COUNT
+from pmnbmix.batch.blocks import Block, Bounds, as_floats, block_of, check_dtype
+from pmnbmix.batch.disk import RowsOnDisk, open_group
 
 # Bytes of a matrix on disk that are held at a time.
 BUDGET = 2**28
@@ -23,28 +23,6 @@ _CONTAINERS = (
     "a numpy array, a scipy sparse matrix or array, a pandas DataFrame, an xarray DataArray, an "
     "AnnData, a zarr or h5py array, or a Dask array"
 )
-Bounds = Sequence[tuple[int, int]]
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Some columns next to each other, as compressed sparse columns without stored zeros.
-
-    Attributes
-    ----------
-    first : int
-        Index of the first column.
-    indptr : ndarray of int64, shape (n_columns + 1,)
-    rows : ndarray of int32 or int64, shape (n_nonzero,)
-        Ascending within each column.
-    values : ndarray, shape (n_nonzero,)
-        Of any type of number that holds them.
-    """
-
-    first: int
-    indptr: NDArray[np.int64]
-    rows: NDArray[Any]
-    values: NDArray[Any]
 
 
 class Source(Protocol):
@@ -70,15 +48,6 @@ def column_of(source: Source, position: int) -> NDArray[np.float64]:
     return values
 
 
-def check_dtype(dtype: Any, what: str) -> None:
-    """Check that numbers are what a container holds."""
-    if np.dtype(dtype).kind not in "iuf":
-        raise TypeError(
-            f"{what} must hold numbers; its dtype is {dtype}. Counts are whole numbers from 0 up: "
-            "convert it first, or leave out what is no count."
-        )
-
-
 def check_shape(shape: tuple[int, ...], what: str = "matrix") -> None:
     """Check that there are observations and columns."""
     if len(shape) != 2:
@@ -88,51 +57,6 @@ def check_shape(shape: tuple[int, ...], what: str = "matrix") -> None:
         )
     if 0 in shape:
         raise ValueError(f"{what} is empty: its shape is {shape}. At least one count is needed.")
-
-
-def block_of(data: Any, first: int) -> Block:
-    """Make a block of columns of a numpy array or a scipy sparse matrix."""
-    if hasattr(data, "tocsc"):
-        check_dtype(data.dtype, "matrix")
-        return _sparse_block(data.tocsc(), first)
-    dense = np.asarray(data)
-    check_dtype(dense.dtype, "matrix")
-    indptr, rows, values = nonzeros(np.ascontiguousarray(_as_floats(dense)))
-    return Block(first, indptr, rows.astype(np.int32), small(values))
-
-
-def _sparse_block(columns: Any, first: int) -> Block:
-    # summing what is stored twice would change the matrix of the user
-    columns = columns if columns.has_canonical_format else columns.copy()
-    columns.sum_duplicates()
-    indptr, rows, values = columns.indptr, columns.indices, columns.data
-    if (values == 0).any():
-        kept = values != 0
-        indptr = np.append(0, np.cumsum(kept))[indptr]
-        rows, values = rows[kept], values[kept]
-    return Block(first, indptr.astype(np.int64), rows.astype(np.int32), small(_as_floats(values)))
-
-
-def _as_floats(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Floats, in which integers that floats cannot hold are still seen to be too large."""
-    floats = values.astype(np.float64)
-    if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
-        floats[values > LARGEST_COUNT] = 2.0 * LARGEST_COUNT
-    return floats
-
-
-def small(values: NDArray[np.float64]) -> NDArray[Any]:
-    """Values in the smallest type that holds them all, for blocks that wait or travel."""
-    if values.size == 0:
-        return values.astype(np.uint8)
-    low, high = values.min(), values.max()
-    for dtype in (np.uint8, np.uint16, np.uint32):
-        if low >= 0 and high <= np.iinfo(dtype).max:
-            with np.errstate(invalid="ignore"):
-                narrow = values.astype(dtype)
-            if (narrow == values).all():
-                return narrow
-    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +114,7 @@ class FrameColumns:
             columns = [
                 part.to_numpy(dtype=np.float64, na_value=np.nan)
                 if part.hasnans
-                else _as_floats(part.to_numpy())
+                else as_floats(part.to_numpy())
                 for part in parts
             ]
             yield block_of(np.column_stack(columns), a)
@@ -232,8 +156,6 @@ def open_source(matrix: Any, layer: str | None = None) -> Source:
 
 def open_plain(matrix: Any, names: NDArray[Any] | None) -> Source:
     """Wrap an array, in memory or on disk, whose columns may have names elsewhere."""
-    from pmnbmix.batch.disk import RowsOnDisk, open_group
-
     if isinstance(matrix, list | tuple):
         try:
             matrix = np.asarray(matrix)
@@ -264,7 +186,7 @@ def open_plain(matrix: Any, names: NDArray[Any] | None) -> Source:
         # compressed sparse columns once, where they are not so already
         return Slices(matrix.tocsc(), n, labels)
     if getattr(matrix, "format", None) == "csr":
-        return RowsOnDisk(matrix, n, labels)
+        return RowsOnDisk(matrix, n, labels, BUDGET)
     if getattr(matrix, "format", None) == "csc":
         return Slices(matrix, n, labels)
     if hasattr(matrix, "chunks"):

@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.batch.blocks import Block
 from pmnbmix.batch.fitting import Results, Task, blank
-from pmnbmix.batch.result import ColumnFits, as_fits
-from pmnbmix.batch.sources import Block
 from pmnbmix.files import building
 
 _KEY = "pmnbmix_columns"
@@ -159,8 +158,8 @@ def _make(folder: Path, attrs: dict[str, Any], names: NDArray[Any], task: Task, 
     group.attrs[_KEY] = {"format": _FORMAT, **attrs}
 
 
-def read_fits(path: str | os.PathLike[str]) -> ColumnFits:
-    """`ColumnFits.read`."""
+def read_store(path: str | os.PathLike[str]) -> tuple[Results, NDArray[Any], dict[str, Any]]:
+    """Read the numbers of all columns, their names and attributes; see `ColumnFits.read`."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be the name of a folder; got {type(path).__name__}.")
     folder = Path(path)
@@ -171,7 +170,7 @@ def read_fits(path: str | os.PathLike[str]) -> ColumnFits:
     names = _labels(group)
     store = Store(group, int(group["means"].chunks[0]))
     attrs["finished"] = int(store.done().all())
-    return as_fits(store.read(0, names.size), names, attrs)
+    return store.read(0, names.size), names, attrs
 
 
 def _unpacked(group: Any, name: str, part: Any, what: str) -> NDArray[Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
-import io
 import re
 import zlib
 from collections.abc import Sequence
@@ -211,19 +210,11 @@ def _trim(content: bytearray, separator: str) -> None:
     space = b" " if separator == "\t" else b" \t"
     if content.startswith(codecs.BOM_UTF8):
         del content[: len(codecs.BOM_UTF8)]
-<<<<<<< HEAD
-    if blank := re.match(rb"(?:[" + space + rb"]*(?:\r\n|\r|\n))*", content[:_BLOCK]):
-        del content[: blank.end()]
-    while content:
-        # in parts, for a copy of the whole may not fit into memory
-        part = content[-_BLOCK:]
-=======
     if blank := re.match(rb"(?:[" + space + rb"]*(?:\r\n|\r|\n))*", content):
         del content[: blank.end()]
     while content:
         # in parts, for a copy of the whole may not fit into memory
         part = content[-(2**16) :]
->>>>>>> tables
         n_kept = len(part.rstrip(space + b"\r\n"))
         del content[len(content) - len(part) + n_kept :]
         if n_kept:
@@ -232,11 +223,7 @@ def _trim(content: bytearray, separator: str) -> None:
 
 
 def _header(content: bytearray, separator: str, *, strict: bool = False) -> list[str]:
-<<<<<<< HEAD
-    lines = io.TextIOWrapper(io.BytesIO(content[:_BLOCK]), "utf-8", "replace", newline="")
-=======
     lines = (line[0].decode() for line in re.finditer(rb"[^\r\n]*(?:\r\n|\r|\n)?", content))
->>>>>>> tables
     try:
         names = next(csv.reader(lines, delimiter=separator, strict=strict))
     except csv.Error as error:
