@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from pmnbmix.data.checks import whole
-
-# Draws at a time; their arrays take tens of gigabytes.
-_MOST = 2**31
-
 
 def entropy_of(random_seed: int | np.random.Generator | None) -> int:
     """One number from which the streams of many tasks follow, whichever of them run."""
@@ -18,11 +13,6 @@ def entropy_of(random_seed: int | np.random.Generator | None) -> int:
 def stream(entropy: int, index: int) -> np.random.Generator:
     """Generator of one of many tasks, independent of the others."""
     return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=(index + 1,)))
-
-
-def as_size(n: object, name: str) -> int:
-    """Check how many are to be drawn: a whole number from 1 up that an array can hold."""
-    return whole(n, name, 1, _MOST)
 
 
 def as_rng(random_seed: int | np.random.Generator | None) -> np.random.Generator:

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 LARGEST_COUNT = 2**53
 # Squares and quotients of exposures, counts and means must stay finite floating-point numbers.
 SMALLEST_EXPOSURE, LARGEST_EXPOSURE = 1e-100, 1e100
+# Draws at a time; their arrays take tens of gigabytes.
+_MOST_DRAWS = 2**31
 # Python's integers have no largest one, floats do.
 _LARGEST_BITS = 1000
 
@@ -33,6 +35,11 @@ def whole(number: object, name: str, least: int, most: int | None = None, also: 
     if number < least or (most is not None and number > most):
         raise ValueError(f"{told}.")
     return int(number)
+
+
+def as_size(n: object, name: str) -> int:
+    """Check how many are to be drawn: a whole number from 1 up that an array can hold."""
+    return whole(n, name, 1, _MOST_DRAWS)
 
 
 def one_of(word: object, name: str, words: Sequence[str]) -> None:

@@ -9,8 +9,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from pmnbmix.data.checks import as_size
 from pmnbmix.data.counts import Counts
-from pmnbmix.seeds import as_rng, as_size
+from pmnbmix.seeds import as_rng
 
 
 @dataclass(frozen=True)

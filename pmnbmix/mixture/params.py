@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pmnbmix.data.checks import LARGEST_COUNT, as_array, as_exposure, as_values
+from pmnbmix.data.checks import LARGEST_COUNT, as_array, as_exposure, as_size, as_values
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.density import component_cdf
 from pmnbmix.mixture.levels import (
@@ -36,7 +36,7 @@ from pmnbmix.mixture.levels import (
     rows_at,
 )
 from pmnbmix.mixture.permute import canonical_order
-from pmnbmix.seeds import as_rng, as_size
+from pmnbmix.seeds import as_rng
 
 Floats = NDArray[np.float64]
 
