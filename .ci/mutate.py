@@ -104,7 +104,9 @@ def outcome(folder: Path, tests: list[str], seconds: float) -> str:
 
             hypothesis.settings.register_profile("fixed", derandomize=True, database=None)
             hypothesis.settings.load_profile("fixed")
-            quiet = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain"]
+            # in this process: the options of pyproject.toml are for several
+            alone = ["-o", "addopts=--import-mode=importlib"]
+            quiet = [*alone, "-x", "-q", "-p", "no:cacheprovider", "--assert=plain"]
             quiet += ["-W", "ignore::RuntimeWarning"]
             code = int(pytest.main([*quiet, *tests]))
         except BaseException:

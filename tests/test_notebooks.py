@@ -13,6 +13,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
 NEEDS = {"many_genes": ("anndata", "scanpy")}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs(path, tmp_path, monkeypatch, capsys):
     for name in NEEDS.get(path.stem, ()):

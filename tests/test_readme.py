@@ -89,10 +89,12 @@ def test_guide_on_labels(crab_choice):
     assert names["diagnosis"].chains.shape[0] == 4
 
 
+@pytest.mark.exhaustive
 def test_guide_on_choosing(crab):
     assert run_guide("choosing", counts=crab)["choice"].chosen == 2
 
 
+@pytest.mark.exhaustive
 # sockets of the workers are closed by the collector, and another program may have the port
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

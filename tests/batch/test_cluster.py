@@ -66,6 +66,7 @@ def test_dask_columns_are_computed_where_they_are_fitted(client, matrix, whole, 
     same(nb.fit_columns(lazy, out=tmp_path / "fits.zarr", **options), whole)
 
 
+@pytest.mark.exhaustive
 def test_a_killed_worker_loses_nothing(client, matrix, whole, tmp_path):
     counts, exposure = matrix
 
@@ -116,6 +117,7 @@ DRIVER = textwrap.dedent(
 )
 
 
+@pytest.mark.exhaustive
 def test_a_driver_that_was_killed_redoes_only_what_is_missing(whole, tmp_path, pytestconfig):
     out = tmp_path / "fits.zarr"
     job = [sys.executable, "-c", DRIVER, str(out)]

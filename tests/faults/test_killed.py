@@ -17,7 +17,10 @@ _SPEC = importlib.util.spec_from_file_location("killed", _FILE)
 killed = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(killed)
 
-pytestmark = pytest.mark.skipif(not hasattr(killed.os, "fork"), reason="copies are made by fork")
+pytestmark = [
+    pytest.mark.exhaustive,
+    pytest.mark.skipif(not hasattr(killed.os, "fork"), reason="copies are made by fork"),
+]
 
 
 def copies(work, folder, *moves):

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.exhaustive
+
 _VALUES = [0, 1, 1, 2, 3, 3, 4, 5, 6, 8, 9, 12, 15, 20, 30] * 4
 _CHOOSE = ["choose", "counts.csv", "--max-components", "3", "--draws", "250", "--json"]
 _QUICK = ["--max-components", "1", "--draws", "50", "--chains", "2"]

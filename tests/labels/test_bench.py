@@ -8,6 +8,8 @@ import pytest
 import pmnbmix as nb
 from tests.labels.bench import GAPS, all_cases
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture(scope="module")
 def verdicts():

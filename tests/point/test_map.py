@@ -29,7 +29,14 @@ def test_log_density_is_that_of_the_priors_and_the_counts(crab, k):
     assert fit.log_density_path[-1] == pytest.approx(fit.log_density, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["crab_satellites", "doctor_visits", "red_mites"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "crab_satellites",
+        pytest.param("doctor_visits", marks=pytest.mark.exhaustive),
+        pytest.param("red_mites", marks=pytest.mark.exhaustive),
+    ],
+)
 @pytest.mark.parametrize("k", [1, 2])
 def test_find_map_from_there_finds_nothing_higher(name, k):
     counts, spec = nb.load_dataset(name), nb.MixtureSpec(k)

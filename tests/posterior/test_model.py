@@ -10,6 +10,10 @@ EXPOSED = nb.Counts([0, 3, 5, 5, 40], exposure=[0.2, 1.0, 1.0, 2.0, 9.0], freque
 PLAIN = nb.load_dataset("crab_satellites")
 
 
+def exhaustive(value):
+    return pytest.param(value, marks=pytest.mark.exhaustive)
+
+
 @pytest.mark.parametrize("counts", [PLAIN, EXPOSED], ids=["plain", "exposed"])
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_log_density_is_that_of_the_density_and_the_priors(counts, k):
@@ -37,9 +41,9 @@ def test_log_density_is_that_of_the_density_and_the_priors(counts, k):
         assert log_density(point) == pytest.approx(expected, rel=1e-8)
 
 
-@pytest.mark.parametrize("mode", ["NUMBA", "FAST_COMPILE"])
-@pytest.mark.parametrize("counts", [PLAIN, EXPOSED], ids=["plain", "exposed"])
-@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("mode", ["NUMBA", exhaustive("FAST_COMPILE")])
+@pytest.mark.parametrize("counts", [exhaustive(PLAIN), EXPOSED], ids=["plain", "exposed"])
+@pytest.mark.parametrize("k", [exhaustive(1), 2])
 def test_the_fused_likelihood_is_the_same_model(counts, k, mode):
     models = [nb.build_model(counts, nb.MixtureSpec(k), word) for word in ("pymc", "fused")]
     rng = np.random.default_rng(k)
@@ -60,6 +64,7 @@ def test_the_fused_model_refuses_second_derivatives():
         model.compile_d2logp()
 
 
+@pytest.mark.exhaustive
 def test_the_fused_model_can_be_built_upon():
     # both components share their dispersion
     with nb.build_model(PLAIN, nb.MixtureSpec(2), likelihood="fused") as model:

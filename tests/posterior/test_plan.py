@@ -81,6 +81,7 @@ def test_squashed_rows_are_sampled_and_their_error_is_measured(exposed):
     assert tree["log_likelihood_unique"].sizes["unique_row"] == exposed.n_unique
 
 
+@pytest.mark.exhaustive
 def test_a_squashed_table_too_coarse_is_given_up(exposed, monkeypatch):
     monkeypatch.setattr(inference, "_SQUASHING_LIMIT", 0.0)
     tree = nb.sample(exposed, nb.MixtureSpec(2), draws=250, random_seed=1, progressbar=False)

@@ -93,6 +93,7 @@ def test_counts_of_less_than_poisson_variance_are_beyond_the_limit(values):
     assert limit < np.abs(curve).max() < stats.kstwo.ppf(0.95, len(values))
 
 
+@pytest.mark.exhaustive
 def test_the_limit_of_large_counts_is_that_of_continuous_ranks():
     """Jumps at counts of a million are too small to matter, and large samples scale."""
     for n in (300, 4000):

@@ -24,6 +24,7 @@ def test_equals_arviz_on_every_single_observation(crab_choice, crab, k):
     assert found.good_k == expected.good_k
 
 
+@pytest.mark.exhaustive
 def test_equals_arviz_on_twenty_thousand_rows(doctor_tree):
     few = doctor_tree.isel(draw=slice(0, 60))
     with warnings.catch_warnings():

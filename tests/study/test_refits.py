@@ -29,6 +29,7 @@ def refitted(outlier):
     return refit_high_k(*outlier, random_seed=2)
 
 
+@pytest.mark.exhaustive
 def test_the_outlier_is_found_and_refitted_as_a_reference_has_it(outlier, refitted):
     counts, spec, *_ = outlier
     assert refitted.method == "refit"
@@ -69,6 +70,7 @@ def test_nothing_to_refit(crab_choice):
     assert fitted.refits.elpd is fitted.elpd
 
 
+@pytest.mark.exhaustive
 def test_many_are_left_to_cross_validation(outlier, monkeypatch):
     counts, spec, tree, elpd = outlier
     monkeypatch.setattr(refits, "MOST_REFITS", 0)
