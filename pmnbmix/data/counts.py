@@ -55,6 +55,22 @@ class Counts:
         that are missing or outside 1e-100 to 1e100, for frequencies that are not non-negative
         integers, for arrays of another length or pandas Series in another order, and where no
         observation is left.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.Counts([0, 3, 0, 12, 3, 3], exposure=[1, 2, 1, 2, 2, 2], name="visits")
+    >>> counts
+    Counts('visits', n=6, n_unique=3, with exposure)
+    >>> counts.table.values
+    array([ 0.,  3., 12.])
+    >>> counts.expanded_inverse()  # the row of that table which each observation went to
+    array([0, 1, 0, 2, 1, 1])
+
+    A published table says how often each count was seen:
+
+    >>> nb.Counts([0, 1, 2, 3], frequency=[120, 30, 7, 1]).n
+    158
     """
 
     values: NDArray[np.int64]

@@ -126,6 +126,15 @@ def list_datasets() -> list[Dataset]:
     Returns
     -------
     list of Dataset
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> for dataset in nb.list_datasets()[:3]:
+    ...     print(f"{dataset.name}: {dataset.n} counts")
+    crab_satellites: 173 counts
+    earthquakes: 107 counts
+    death_notices: 1096 counts
     """
     return list(_DATASETS.values())
 
@@ -146,6 +155,12 @@ def load_dataset(name: str) -> Counts:
     ------
     ValueError
         For an unknown name; the text gives the nearest ones and lists all.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> nb.load_dataset("crab_satellites")
+    Counts('crab_satellites', n=173, n_unique=15)
     """
     if not isinstance(name, str) or name not in _DATASETS:
         near = difflib.get_close_matches(str(name), _DATASETS, n=2, cutoff=0.4)
@@ -187,6 +202,16 @@ def simulate_droplets(
     ------
     ValueError
         Where ``n_droplets`` is no whole number from 1 to 2**31.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.simulate_droplets(500, with_exposure=True, random_seed=1)
+    >>> counts
+    Counts('molecules', n=500, n_unique=500, with exposure)
+    >>> rate = counts.values / counts.exposure
+    >>> print(f"{rate.mean():.2g}")
+    3e+03
     """
     n_droplets = as_size(n_droplets, "n_droplets")
     rng = as_rng(random_seed)

@@ -55,6 +55,15 @@ def read_counts(
         text lists those that exist), and for every reason of `Counts`.
     TypeError
         Where a column does not hold numbers.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import pmnbmix as nb
+    >>> patients = pd.DataFrame({"visits": [0, 2, 5, 2], "years": [1.0, 0.5, 2.0, 0.5]})
+    >>> patients.to_csv("patients.csv", index=False)
+    >>> nb.read_counts("patients.csv", column="visits", exposure="years")
+    Counts('visits', n=4, n_unique=3, with exposure)
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(

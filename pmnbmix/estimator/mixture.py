@@ -73,6 +73,28 @@ class NegativeBinomialMixture(Protocol):
 
     scikit-learn passes exposures on where metadata routing is enabled and they are requested:
     ``set_fit_request(exposure=True).set_score_request(exposure=True)``.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> truth = nb.MixtureParams([0.6, 0.4], [2.0, 30.0], [0.2, 0.1])
+    >>> X = truth.sample(300, random_seed=1)[0][:, None]
+    >>> mixture = nb.NegativeBinomialMixture(n_components=2, random_state=1).fit(X)
+    >>> mixture.means_.round(1), mixture.status_
+    (array([ 2., 30.]), 'converged')
+    >>> mixture.predict([[1], [40]])
+    array([0, 1])
+    >>> mixture.predict_proba([[1], [40]]).round(2)
+    array([[1., 0.],
+           [0., 1.]])
+    >>> round(mixture.score(X), 2), mixture.score_samples([[1], [40]]).round(1)
+    (-3.24, array([-1.9, -4.8]))
+    >>> round(mixture.aic(X)), round(mixture.bic(X)), round(mixture.icl(X))
+    (1957, 1975, 1981)
+    >>> labels = mixture.fit_predict(X)
+    >>> values, components = mixture.sample(5)
+    >>> values.shape
+    (5, 1)
     """
 
     def __init__(

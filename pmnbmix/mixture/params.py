@@ -18,7 +18,6 @@ scipy ``nbinom``, R ``rnbinom``  n (1 - p) / p              n = inv_disps, p = n
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +34,7 @@ from pmnbmix.mixture.levels import (
     responsibilities_table,
     rows_at,
 )
+from pmnbmix.mixture.per_component import dispersions_from, non_negative, numbers
 from pmnbmix.mixture.permute import canonical_order
 from pmnbmix.seeds import as_rng
 
@@ -64,6 +64,47 @@ class MixtureParams:
     ValueError
         Where shapes differ, weights are negative or do not sum to 1 within 1e-9, or means or
         dispersions are negative or not finite.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> params = nb.MixtureParams([0.4, 0.6], [9.0, 1.0], [0.0, 0.5]).sorted()
+    >>> params
+    MixtureParams(weights=[0.6, 0.4], means=[1., 9.], dispersions=[0.5, 0. ])
+    >>> params.permuted([1, 0]).means
+    array([9., 1.])
+    >>> params.logpmf([0, 9]).round(2)
+    array([-1.32, -2.94])
+    >>> params.component_logpmf([0], exposure=2.0).round(2)
+    array([[ -1.39, -18.  ]])
+    >>> params.responsibilities([0, 4, 9]).round(2)
+    array([[1.  , 0.  ],
+           [0.55, 0.45],
+           [0.  , 1.  ]])
+    >>> params.cdf([3, 9]).round(2), params.component_cdf([3]).round(2)
+    (array([0.58, 0.83]), array([[0.95, 0.02]]))
+    >>> params.quantile([0.5, 0.975])
+    array([ 2, 14])
+    >>> values, labels = params.sample(1000, random_seed=1)
+    >>> print(f"{labels.mean():.1f}")
+    0.4
+
+    Other packages write the same mixture in their own terms:
+
+    >>> params.to_scipy()["p"].round(2), params.to_pymc()["alpha"], params.to_stan()["phi"]
+    (array([0.67, 1.  ]), array([ 2., inf]), array([ 2., inf]))
+    >>> params.to_statsmodels()["alpha"], params.to_edger()["dispersion"]
+    (array([0.5, 0. ]), array([0.5, 0. ]))
+    >>> nb.MixtureParams.from_scipy([1.0], n=[2.0], p=[0.4])
+    MixtureParams(weights=[1.], means=[3.], dispersions=[0.5])
+    >>> nb.MixtureParams.from_pymc([1.0], mu=[3.0], alpha=[2.0]).dispersions
+    array([0.5])
+    >>> nb.MixtureParams.from_stan([1.0], mu=[3.0], phi=[2.0]).dispersions
+    array([0.5])
+    >>> nb.MixtureParams.from_statsmodels([1.0], mu=[3.0], alpha=[0.5]).dispersions
+    array([0.5])
+    >>> nb.MixtureParams.from_edger([1.0], mu=[3.0], dispersion=[0.5]).dispersions
+    array([0.5])
     """
 
     weights: Floats
@@ -72,7 +113,7 @@ class MixtureParams:
 
     def __init__(self, weights: ArrayLike, means: ArrayLike, dispersions: ArrayLike) -> None:
         arrays = {"weights": weights, "means": means, "dispersions": dispersions}
-        checked = {name: _floats(name, array) for name, array in arrays.items()}
+        checked = {name: non_negative(name, array) for name, array in arrays.items()}
         sizes = {name: array.size for name, array in checked.items()}
         if len(set(sizes.values())) != 1:
             raise ValueError(
@@ -329,12 +370,12 @@ class MixtureParams:
             Where n is not positive and finite or p is outside (0, 1]; a Poisson component has no
             mean in this form.
         """
-        if np.isinf(_one_each("n", n)).any():
+        if np.isinf(numbers("n", n)).any():
             raise ValueError(
                 "n = inf is a Poisson component, whose mean n and p do not tell; use "
                 "MixtureParams(weights, means, dispersions) with dispersion 0."
             )
-        number, success = _floats("n", n), _floats("p", p)
+        number, success = non_negative("n", n), non_negative("p", p)
         if (number <= 0).any() or (success <= 0).any() or (success > 1).any():
             raise ValueError(
                 f"n must be above 0 and p above 0 and at most 1; got n={n!r}, p={p!r}."
@@ -355,12 +396,12 @@ class MixtureParams:
     @classmethod
     def from_pymc(cls, weights: ArrayLike, mu: ArrayLike, alpha: ArrayLike) -> MixtureParams:
         """Parameters from mu and alpha of `pymc.NegativeBinomial` (alpha = inf is Poisson)."""
-        return cls(weights, mu, _inverse("alpha", alpha))
+        return cls(weights, mu, dispersions_from("alpha", alpha))
 
     @classmethod
     def from_stan(cls, weights: ArrayLike, mu: ArrayLike, phi: ArrayLike) -> MixtureParams:
         """Parameters from mu and phi of Stan's ``neg_binomial_2`` (phi = inf is Poisson)."""
-        return cls(weights, mu, _inverse("phi", phi))
+        return cls(weights, mu, dispersions_from("phi", phi))
 
     @classmethod
     def from_statsmodels(cls, weights: ArrayLike, mu: ArrayLike, alpha: ArrayLike) -> MixtureParams:
@@ -385,44 +426,9 @@ def _rows(values: ArrayLike, exposure: ArrayLike | None) -> Rows:
     return rows_at(checked.astype(np.float64), as_exposure(exposure, checked.size))
 
 
-def _floats(name: str, array: ArrayLike) -> Floats:
-    """A new one-dimensional array of finite non-negative floats."""
-    out = _one_each(name, array)
-    wrong = np.flatnonzero(~np.isfinite(out) | (out < 0))
-    if wrong.size:
-        raise ValueError(
-            f"{name} must be finite and 0 or above; got {float(out[wrong[0]])!r} for component "
-            f"{wrong[0]}."
-        )
-    return out
-
-
-def _inverse(name: str, array: ArrayLike) -> Floats:
-    """Dispersions from inverse dispersions, where inf means exactly 0."""
-    out = _one_each(name, array)
-    if np.isnan(out).any() or (out <= 0).any():
-        raise ValueError(f"{name} must be above 0 (inf for a Poisson component); got {array!r}.")
-    with np.errstate(over="ignore"):
-        inverse = 1.0 / out
-    if np.isinf(inverse).any():
-        raise ValueError(f"{name} must be above 1e-308, its inverse is finite; got {array!r}.")
-    return inverse
-
-
 def _weighted(of_each: Floats, weights: Floats) -> Floats:
     """Sum over components, whose rounding does not depend on how many rows there are."""
     return np.asarray((of_each * weights).sum(axis=1))
-
-
-def _one_each(name: str, array: ArrayLike) -> Floats:
-    """A new one-dimensional array of floats, one a component."""
-    raw: NDArray[Any] = np.atleast_1d(as_array(array, name))
-    if raw.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be numbers; got {array!r}.")
-    if raw.ndim != 1 or raw.size == 0:
-        raise ValueError(f"{name} must have shape (n_components,); got {raw.shape}.")
-    with np.errstate(over="ignore"):
-        return np.array(raw, dtype=np.float64)
 
 
 def cdf_jump(params: MixtureParams, table: CountTable) -> tuple[Floats, Floats]:

@@ -55,6 +55,14 @@ class DirichletPrior:
     concentration : float
         1e-6 to 1e12. 1 is flat; 2, the default, keeps weights off 0, where a component
         would be empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pmnbmix as nb
+    >>> spec = nb.MixtureSpec(n_components=3, weights=nb.DirichletPrior(1.0))
+    >>> spec.weights.log_density(np.array([[0.2, 0.3, 0.5], [0.0, 0.0, 1.0]])).round(2)
+    array([0.69, 0.69])
     """
 
     concentration: float = 2.0
@@ -95,6 +103,17 @@ class NormalPrior:
     scale : float
         Standard deviation in log units, 0.001 to 1e6; ``inf`` makes the prior flat, which has a
         point estimate but no proper posterior.
+
+    Examples
+    --------
+    Means of about 20, with a factor of e or less between them, two times in three:
+
+    >>> import numpy as np
+    >>> import pmnbmix as nb
+    >>> prior = nb.NormalPrior(loc=np.log(20), scale=1.0)
+    >>> spec = nb.MixtureSpec(n_components=2, log_means=prior)
+    >>> prior.log_density(np.log([20.0, 2.0])).round(2)
+    array([-0.92, -3.57])
     """
 
     loc: float | Literal["auto"]

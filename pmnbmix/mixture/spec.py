@@ -67,6 +67,33 @@ class MixtureSpec:
     ValueError
         Where ``n_components`` is below 1, a number of a prior is out of range, or "auto" is used
         for the dispersions.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> spec = nb.MixtureSpec(n_components=2, weights=nb.DirichletPrior(1.0))
+    >>> spec.write("spec.toml")
+    >>> nb.MixtureSpec.read("spec.toml") == spec
+    True
+    >>> print(spec.to_toml())
+    n_components = 2
+    <BLANKLINE>
+    [prior.weights]
+    family = "dirichlet"
+    concentration = 1.0
+    ...
+    >>> nb.MixtureSpec.from_dict({"prior": {"weights": {"concentration": 1.0}}}) == spec
+    True
+    >>> spec.to_dict()["prior"]["log_dispersions"]
+    {'family': 'normal', 'loc': 0.0, 'scale': 2.0}
+
+    The prior of the means is centred at the overall rate of the counts:
+
+    >>> resolved = spec.resolve(nb.load_dataset("crab_satellites"))
+    >>> round(resolved.log_means.loc, 2)
+    1.07
+    >>> resolved.with_components(3).n_components
+    3
     """
 
     n_components: int = 2

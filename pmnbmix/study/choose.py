@@ -59,6 +59,19 @@ class Choice:
         Other answers, where they were asked for.
     note : str
         Why fewer numbers of components were assessed than was asked; empty where all were.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("earthquakes")
+    >>> choice = nb.choose_components(counts, max_components=2, random_seed=1)
+    >>> choice.chosen, sorted(choice.plausible)
+    (1, [1, 2])
+    >>> choice.table["bic"].round(1).to_list()
+    [724.6, 737.3]
+    >>> tree, em = choice.trees[choice.chosen], choice.em[choice.chosen]
+    >>> print(f"{em.params.means[0]:.1f}")
+    19.4
     """
 
     counts: Counts
@@ -157,6 +170,14 @@ def choose_components(
     ----------
     .. [1] A. Vehtari, A. Gelman, J. Gabry (2017), Stat. Comput. 27, 1413-1432,
        https://doi.org/10.1007/s11222-016-9696-4
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("earthquakes")
+    >>> choice = nb.choose_components(counts, max_components=2, random_seed=1)
+    >>> print(choice.reasons[0])
+    1 component is needed to predict these counts: among the plausible numbers (1, 2), ...
     """
     if not isinstance(counts, Counts):
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")

@@ -52,6 +52,14 @@ def plot_rootogram(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     ----------
     .. [1] C. Kleiber, A. Zeileis (2016), Visualizing count data regressions using rootograms, Am.
        Stat. 70, 296-303, https://doi.org/10.1080/00031305.2016.1173590
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> ax = nb.plots.plot_rootogram(tree)
+    >>> ax.figure.savefig("rootogram.png")
     """
     import matplotlib.pyplot as plt
 
@@ -135,6 +143,14 @@ def plot_loo_pit(
     ----------
     .. [1] C. Czado, T. Gneiting, L. Held (2009), Predictive model assessment for count data,
        Biometrics 65, 1254-1261, https://doi.org/10.1111/j.1541-0420.2009.01191.x
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> ax = nb.plots.plot_loo_pit(tree)
+    >>> ax.figure.savefig("ranks.png")
     """
     import matplotlib.pyplot as plt
 

@@ -30,6 +30,15 @@ def plot_chains(tree: xr.DataTree, axes: NDArray[Any] | None = None) -> NDArray[
     -------
     array of matplotlib.axes.Axes, shape (4,) or (3,)
         Chains that agree look alike; one that is stuck stands at another height.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> axes = nb.plots.plot_chains(tree)
+    >>> axes.shape
+    (4,)
     """
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D

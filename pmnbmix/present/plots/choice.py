@@ -31,6 +31,14 @@ def plot_elpd(choice: Choice, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         Bars are two standard errors of the difference. Filled points are plausible, the ringed one
         is chosen; a cross marks a number whose posterior failed the density gate.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("earthquakes")
+    >>> choice = nb.choose_components(counts, max_components=2, random_seed=1)
+    >>> ax = nb.plots.plot_elpd(choice)
+    >>> ax.figure.savefig("elpd.png")
     """
     import matplotlib.pyplot as plt
 
@@ -108,6 +116,14 @@ def plot_criteria(choice: Choice, axes: NDArray[Any] | None = None) -> NDArray[A
     ------
     ValueError
         Where ``axes`` are fewer than the criteria.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("earthquakes")
+    >>> choice = nb.choose_components(counts, max_components=2, random_seed=1)
+    >>> axes = nb.plots.plot_criteria(choice)
+    >>> axes[0].figure.savefig("criteria.png")
     """
     import matplotlib.pyplot as plt
 

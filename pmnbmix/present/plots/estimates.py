@@ -35,6 +35,15 @@ def plot_estimates(
     Returns
     -------
     array of matplotlib.axes.Axes, shape (3,)
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts, spec = nb.load_dataset("crab_satellites"), nb.MixtureSpec(2)
+    >>> em, map_ = nb.fit_em(counts, 2, random_seed=1), nb.fit_map(counts, spec, random_seed=1)
+    >>> tree = nb.sample(counts, spec, random_seed=1, progressbar=False)
+    >>> axes = nb.plots.plot_estimates(tree, nb.compare_estimates(em=em, map=map_, nuts=tree))
+    >>> axes[0].figure.savefig("estimates.png")
     """
     import matplotlib.pyplot as plt
 

@@ -42,6 +42,14 @@ def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
         expects, with the central 95 % of that expectation (observations scatter around it as
         well), coloured lines are its components. With exposures, the
         expectation is averaged over them.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> ax = nb.plots.plot_fit(tree)
+    >>> ax.figure.savefig("fit.png")
     """
     import matplotlib.pyplot as plt
 
@@ -109,6 +117,14 @@ def plot_components(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         Lines are posterior means of weight times density, bands their central 95 %; at any count
         the lines add up to the mixture. With exposures, averaged over them.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> ax = nb.plots.plot_components(tree)
+    >>> ax.figure.savefig("components.png")
     """
     import matplotlib.pyplot as plt
 

@@ -56,6 +56,14 @@ def plot_relabelling(
     ------
     ValueError
         For another name or kind.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> figure = nb.plots.plot_relabelling(tree, "means", kind="rank")
+    >>> figure.savefig("ranks.png")
     """
     import arviz as az
     import xarray as xr
@@ -136,6 +144,14 @@ def plot_permutations(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         One row a chain. One colour throughout: labels never switched; rows of different colours:
         they differ between chains; stripes: they switch within.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> ax = nb.plots.plot_permutations(tree)
+    >>> ax.figure.savefig("permutations.png")
     """
     import matplotlib.pyplot as plt
     from matplotlib.colors import ListedColormap
@@ -195,6 +211,14 @@ def plot_overlap(diagnosis: Diagnosis, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         Row j: of the observations of component j, the share that each component claims. A dark
         diagonal: components are told apart.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> ax = nb.plots.plot_overlap(nb.diagnose(tree))
+    >>> ax.figure.savefig("overlap.png")
     """
     import matplotlib.pyplot as plt
 
@@ -231,6 +255,14 @@ def plot_co_clustering(clustering: CoClustering, ax: Axes | None = None) -> Axes
     matplotlib.axes.Axes
         Each row and column is a distinct observation; lines bound the clusters of the partition
         where these are intervals of counts, marks on the left show them always.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> ax = nb.plots.plot_co_clustering(nb.co_cluster(tree))
+    >>> ax.figure.savefig("clusters.png")
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import FuncFormatter, MaxNLocator

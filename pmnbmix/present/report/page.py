@@ -60,6 +60,13 @@ def write_report(
     ValueError
         Where the folder does not exist or cannot be written to, or ``record`` has priors that are
         none.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("earthquakes")
+    >>> choice = nb.choose_components(counts, max_components=2, random_seed=1)
+    >>> nb.write_report(choice, "report.html")
     """
     if not isinstance(result, Choice | Fitted):
         raise TypeError(
