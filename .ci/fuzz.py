@@ -59,7 +59,7 @@ READERS = (
                 "mixture.params",
                 "mixture.draws",
             ),
-            *("files", "point.storage", "posterior.tree", "batch.files", "batch.sources"),
+            *("files", "point.as_json", "posterior.tree", "batch.files", "batch.sources"),
             *("batch.blocks", "batch.disk", "batch.store", "study.storage", "present.folder"),
         )
     ),
