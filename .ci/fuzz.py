@@ -58,7 +58,7 @@ READERS = (
                 "mixture.params",
                 "mixture.draws",
             ),
-            *("files", "hdf5", "point.storage", "posterior.tree", "batch.files", "batch.sources"),
+            *("files", "hdf5", "point.as_json", "posterior.tree", "batch.files", "batch.sources"),
             *("batch.blocks", "batch.disk", "batch.store", "study.storage", "present.folder"),
         )
     ),

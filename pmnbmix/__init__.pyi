@@ -1,5 +1,5 @@
+from .batch.column_fits import ColumnFits as ColumnFits
 from .batch.columns import fit_columns as fit_columns
-from .batch.result import ColumnFits as ColumnFits
 from .data.counts import Counts as Counts
 from .data.datasets import list_datasets as list_datasets
 from .data.datasets import load_dataset as load_dataset

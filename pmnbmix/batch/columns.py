@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pmnbmix.batch.blocks import Block, Bounds, block_of
+from pmnbmix.batch.column_fits import ColumnFits, as_fits, exposure_of
 from pmnbmix.batch.fitting import CRITERIA, Exposures, Results, Task, blank, fit_block
-from pmnbmix.batch.result import ColumnFits, as_fits, exposure_of
 from pmnbmix.batch.sources import Computed, Source, open_source
 from pmnbmix.batch.store import Store, block_digest, open_store
 from pmnbmix.mixture.spec import check_n_components

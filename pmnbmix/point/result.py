@@ -15,6 +15,7 @@ from pmnbmix.data.checks import as_array, as_exposure, fraction, one_of
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.point.as_json import read_fit, write_fit
 from pmnbmix.point.as_table import optima_table, parameter_table
 from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import Optimum, Status
@@ -364,8 +365,6 @@ class PointFit:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the fit to a JSON file, counts included, replacing it; `read` gives it back."""
-        from pmnbmix.point.storage import write_fit
-
         complete = Status.INTERRUPTED not in self.statuses
         found = Search(list(self._optima), complete, self.squashing, self._quick)
         write_fit(path, self.method, self.counts, self.spec, self.mixing, found)
@@ -380,8 +379,6 @@ class PointFit:
             Where the file is missing, is not JSON, or does not hold a whole and consistent fit;
             the text says what is wrong.
         """
-        from pmnbmix.point.storage import read_fit
-
         return as_fit(*read_fit(path))
 
     def _wald(self, level: float = 0.95, sandwich: bool = False) -> Wald:

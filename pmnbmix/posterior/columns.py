@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from pmnbmix.batch.result import as_names, exposure_of
+from pmnbmix.batch.column_fits import as_names, exposure_of
 from pmnbmix.batch.sources import Source, column_of, open_source
 from pmnbmix.data.checks import as_exposure, one_of, whole
 from pmnbmix.data.counts import Counts

@@ -17,7 +17,7 @@ from pmnbmix.present.cli import options
 from pmnbmix.present.cli.source import bad_input, followed, interruptible, target_file
 
 if TYPE_CHECKING:
-    from pmnbmix.batch.result import ColumnFits
+    from pmnbmix.batch.column_fits import ColumnFits
 
 _SHOWN = 10
 
@@ -119,7 +119,7 @@ def _is_table(target: Path) -> bool:
 
 def _target_folder(target: Path, force: bool) -> Path:
     """Folder that the fits go to, past links; what is there is replaced only where it is fits."""
-    from pmnbmix.batch.result import ColumnFits
+    from pmnbmix.batch.column_fits import ColumnFits
 
     folder = followed(target)
     if folder.exists() and not folder.is_dir():
