@@ -52,7 +52,7 @@ class Profile:
     flag: list[list[str]]
 
 
-def profile(objective: Objective, point: Floats, spread: Floats, level: float) -> Profile:
+def profile(objective: Objective, point: Floats, spread: Floats, confidence: float) -> Profile:
     """Interval of every parameter.
 
     Parameters
@@ -62,7 +62,7 @@ def profile(objective: Objective, point: Floats, spread: Floats, level: float) -
         The maximum.
     spread : ndarray, shape (3, k)
         Guess of the standard error on logit and log scales, for the length of the first step.
-    level : float
+    confidence : float
         Confidence, between 0 and 1.
 
     Returns
@@ -71,7 +71,7 @@ def profile(objective: Objective, point: Floats, spread: Floats, level: float) -
     """
     k = objective.n_components
     value = objective.value(point)
-    target = value - 0.5 * float(stats.chi2.ppf(level, 1))
+    target = value - 0.5 * float(stats.chi2.ppf(confidence, 1))
     lower, upper = np.exp(point), np.exp(point)
     flag = [[""] * k for _ in range(3)]
     fixed_weights = objective.equal_weights or k == 1

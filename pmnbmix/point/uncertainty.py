@@ -57,14 +57,14 @@ class Wald:
     spread: Floats
 
 
-def wald(objective: Objective, point: Floats, level: float = 0.95, sandwich: bool = False) -> Wald:
+def wald(objective: Objective, point: Floats, confidence: float = 0.95, sandwich: bool = False) -> Wald:
     """Invert the observed information at a point.
 
     Parameters
     ----------
     objective : Objective
     point : ndarray, shape (3, k)
-    level : float
+    confidence : float
         Confidence of the intervals.
     sandwich : bool
         Put the observed scatter of the scores between two inverses of the information, which
@@ -113,7 +113,7 @@ def wald(objective: Objective, point: Floats, level: float = 0.95, sandwich: boo
     with np.errstate(divide="ignore", invalid="ignore"):
         spread[0] = se[0] / (weights * (1.0 - weights))
     spread[~np.isfinite(se)] = np.inf
-    lower, upper = _interval(estimate, se, fixed_weights, level)
+    lower, upper = _interval(estimate, se, fixed_weights, confidence)
     unclear = overlapping(objective, point)
     flag = [
         [
@@ -161,7 +161,7 @@ def with_doubts(errors: Wald, against: Profile, rivals: int) -> Wald:
     ----------
     errors : Wald
     against : Profile
-        Intervals of the same level.
+        Intervals of the same confidence.
     rivals : int
         Number of other optima within 4 nats.
 
@@ -225,9 +225,9 @@ def rivals_of(optima: Sequence[Optimum]) -> list[Optimum]:
 
 
 def _interval(
-    estimate: Floats, se: Floats, fixed_weights: bool, level: float
+    estimate: Floats, se: Floats, fixed_weights: bool, confidence: float
 ) -> tuple[Floats, Floats]:
-    quantile = float(special.ndtri(0.5 + 0.5 * level))
+    quantile = float(special.ndtri(0.5 + 0.5 * confidence))
     lower, upper = estimate.copy(), estimate.copy()
     inside = np.isfinite(se) & (estimate > 0)
     inside[0] &= estimate[0] < 1
