@@ -62,7 +62,8 @@ def _rows(values: np.ndarray, position: np.ndarray, frequency: np.ndarray) -> Ro
 def _squashed(
     values: np.ndarray, position: np.ndarray, frequency: np.ndarray, width: float, nodes: int
 ) -> Rows:
-    rows, _ = squash_rows(values, position, frequency, width, nodes)
+    level = np.zeros(values.size, np.intp)
+    rows, _, _ = squash_rows(values, level, position, frequency, width, nodes)
     return _rows(rows[0].copy(), rows[1].copy(), rows[2].copy())
 
 

@@ -24,12 +24,12 @@ _EXHAUSTED = 1e-13
 
 
 def squash(table: CountTable, width: float, nodes: int) -> CountTable:
-    """Replace the exposures of each count by the nodes of a quadrature rule.
+    """Replace the exposures of each count at each level by the nodes of a quadrature rule.
 
     Parameters
     ----------
     table : CountTable
-        Sorted by count, then exposure, as `Counts` makes it.
+        Sorted by count, then level, then exposure; every row is its own unit.
     width : float
         Width of the bins of log exposure, in natural log units.
     nodes : int
@@ -40,31 +40,43 @@ def squash(table: CountTable, width: float, nodes: int) -> CountTable:
     CountTable
         Sorted as before; frequencies are positive, fractional, and keep their sum for each count.
     """
-    rows, kept = squash_rows(table.values, np.log(table.exposure), table.frequency, width, nodes)
+    rows, level, kept = squash_rows(
+        table.values, table.level, np.log(table.exposure), table.frequency, width, nodes
+    )
     values, log_exposure, frequency = rows
     exposure = np.exp(log_exposure)
     # what was not replaced keeps its exposure to the last bit
     exposure[kept >= 0] = table.exposure[kept[kept >= 0]]
-    for array in (values, exposure, frequency):
+    squashed = CountTable(values, exposure, level, np.arange(values.size), frequency)
+    for array in vars(squashed).values():
         array.flags.writeable = False
-    return CountTable.plain(values, exposure, frequency)
+    return squashed
 
 
 @compiled
 def squash_rows(
-    values: np.ndarray, position: np.ndarray, frequency: np.ndarray, width: float, nodes: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (3, n_rows) of value, log exposure and frequency; the row kept as it was, or -1."""
+    values: np.ndarray,
+    level: np.ndarray,
+    position: np.ndarray,
+    frequency: np.ndarray,
+    width: float,
+    nodes: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows (3, n_rows) of value, log exposure and frequency, and their levels (n_rows,).
+
+    Last, which row each of them was before, or -1.
+    """
     out = np.empty((3, values.size))
-    kept = np.full(values.size, -1)
+    levels, kept = np.empty_like(level), np.full(values.size, -1)
     filled = 0
     start = 0
     while start < values.size:
-        # one bin of one count: at most ``width`` wide, begun at its first row
-        stop = start + 1
+        # one bin of one count at one level: at most ``width`` wide, begun at its first row
+        stop, begun = start + 1, filled
         while (
             stop < values.size
             and values[stop] == values[start]
+            and level[stop] == level[start]
             and position[stop] - position[start] < width
         ):
             stop += 1
@@ -82,8 +94,9 @@ def squash_rows(
             for node in range(where.size):
                 out[:, filled] = values[start], where[node], weight[node]
                 filled += 1
+        levels[begun:filled] = level[start]
         start = stop
-    return out[:, :filled], kept[:filled]
+    return out[:, :filled], levels[:filled], kept[:filled]
 
 
 @compiled

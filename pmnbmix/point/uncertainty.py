@@ -57,7 +57,9 @@ class Wald:
     spread: Floats
 
 
-def wald(objective: Objective, point: Floats, confidence: float = 0.95, sandwich: bool = False) -> Wald:
+def wald(
+    objective: Objective, point: Floats, confidence: float = 0.95, sandwich: bool = False
+) -> Wald:
     """Invert the observed information at a point.
 
     Parameters

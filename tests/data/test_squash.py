@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import pmnbmix as nb
 from pmnbmix.data.squash import gauss_rule, squash
+from pmnbmix.data.table import CountTable
 from pmnbmix.point.objective import likelihood_objective, pack_point
 
 
@@ -94,3 +95,23 @@ def test_exposures_that_differ_in_their_last_bits_only_become_one_row():
     assert np.isfinite(small.exposure).all()
     assert small.n == pytest.approx(counts.n)
     assert nb.fit_em(counts, 1).status is not nb.Status.MAX_ITER
+
+
+def test_rows_of_different_levels_are_squashed_apart():
+    rng = np.random.default_rng(0)
+    exposure = np.sort(rng.lognormal(0.0, 0.2, 400))
+    plain = CountTable.plain(np.full(400, 3.0), exposure, np.ones(400))
+    one = squash(plain, 5.0, 6)
+    assert one.values.size == 6
+    # the same exposures at two levels, sorted by level
+    twice = CountTable(
+        np.full(800, 3.0),
+        np.tile(exposure, 2),
+        np.repeat([4, 9], 400),
+        np.arange(800),
+        np.ones(800),
+    )
+    two = squash(twice, 5.0, 6)
+    np.testing.assert_array_equal(two.level, np.repeat([4, 9], 6))
+    np.testing.assert_array_equal(two.exposure, np.tile(one.exposure, 2))
+    np.testing.assert_array_equal(two.unit, np.arange(12))
