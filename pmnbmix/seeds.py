@@ -6,12 +6,12 @@ import numpy as np
 
 from pmnbmix.data.checks import whole
 
-# Draws at a time; their arrays take tens of gigabytes.
+# More draws at a time are refused, because their arrays would take tens of gigabytes.
 _MOST = 2**31
 
 
 def entropy_of(random_seed: int | np.random.Generator | None) -> int:
-    """One number from which the streams of many tasks follow, whichever of them run."""
+    """One number from which each of many tasks gets its stream, whichever of them run."""
     return int(as_rng(random_seed).integers(2**63))
 
 
@@ -31,7 +31,7 @@ def as_rng(random_seed: int | np.random.Generator | None) -> np.random.Generator
     Raises
     ------
     TypeError, ValueError
-        Where the seed is no integer of 0 or above, no generator and not None.
+        If the seed is neither an integer of 0 or above, nor a generator, nor None.
     """
     if isinstance(random_seed, np.random.Generator):
         return random_seed
