@@ -13,7 +13,7 @@ import numpy as np
 import platformdirs
 from numba.core import config as numba_config
 
-# its settings are made when it is imported, so that nothing is known of them before
+# Numba makes its settings when it is imported, so type checkers do not know their names.
 config: Any = numba_config
 
 
@@ -71,9 +71,9 @@ def compiled_callback(signature: Any) -> Callable[[Callable[..., int]], Any]:
 
 @contextlib.contextmanager
 def _own_cache() -> Iterator[None]:
-    """Place machine code in the package's folder; what others compile is theirs to place."""
+    """Place machine code in this package's folder, and leave that of other packages to them."""
     others = config.CACHE_DIR
-    # numba reads its setting when it decorates
+    # Numba reads this setting when it decorates a function.
     config.CACHE_DIR = _CACHE_FOLDER
     try:
         yield
@@ -82,7 +82,7 @@ def _own_cache() -> Iterator[None]:
 
 
 def inlined[F: Callable[..., object]](function: F) -> F:
-    """Compile a small helper, by the same rules, into the loop that calls it, never as a call."""
+    """Compile a small helper, by the same rules, into the loop that calls it."""
     dispatcher = numba.njit(fastmath=False, error_model="numpy", nogil=True, forceinline=True)(
         function
     )

@@ -12,20 +12,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-# Names of files and folders on which a process was killed; they are never read.
+# A process that is killed while writing leaves files and folders of such names, which are never
+# read.
 LEFT_OVER = re.compile(r"\.saving-[0-9a-f]{12}-")
 _LARGEST_RECORD = 2**20
 
 
 def as_file(path: object) -> Path:
-    """Path of a file that may be there or not.
+    """Path of a file that may or may not exist.
 
     Raises
     ------
     TypeError
-        Where it is no path.
+        If it is not a path.
     ValueError
-        Where no file can be called so.
+        If a file cannot have this name.
     """
     if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
         raise TypeError(
@@ -34,7 +35,7 @@ def as_file(path: object) -> Path:
         )
     file = Path(path)
     try:
-        # what no file can be called is an error here, and a file that is missing is none
+        # A name that a file cannot have is an error; a file that is missing is not.
         with suppress(FileNotFoundError, NotADirectoryError):
             file.stat()
     except (OSError, ValueError) as error:
@@ -46,13 +47,13 @@ def as_file(path: object) -> Path:
 
 
 def beside(path: Path) -> Path:
-    """Name that no other process uses, on the same disk: from there to ``path`` is one step."""
+    """Name in the same folder that no other process uses; moving it to ``path`` is one step."""
     return path.with_name(f".saving-{secrets.token_hex(6)}-{path.name}")
 
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """Give a name to make a folder under; it is in its place, whole, if the block succeeds.
+    """Give a name under which the block makes a folder; if it succeeds, the folder is moved.
 
     Raises
     ------
@@ -68,14 +69,14 @@ def building(folder: Path) -> Iterator[Path]:
 
 
 def write_whole(path: str | os.PathLike[str], content: str | bytes | memoryview) -> None:
-    """Write a file in one step: a reader, or a process that is killed, never leaves or sees half.
+    """Write a file in one step: a reader never sees half of it, even if this process is killed.
 
     Raises
     ------
     TypeError
-        Where ``path`` is no path.
+        If ``path`` is not a path.
     ValueError
-        Where the folder is missing, may not be written to or is full; a file that was there before
+        If the folder is missing, may not be written to or is full; a file that was there before
         is as it was.
     """
     target = as_file(path)
@@ -87,7 +88,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes | memoryview)
         with partial.open("xb") as file:
             file.write(data)
             file.flush()
-            # a name must not outlive what it names when the machine stops
+            # If the machine stops, the new name must not be on the disk before its content.
             os.fsync(file.fileno())
         os.replace(partial, target)
     except OSError as error:
@@ -96,7 +97,7 @@ def write_whole(path: str | os.PathLike[str], content: str | bytes | memoryview)
             "that the folder exists, may be written to and has room."
         ) from None
     finally:
-        # where nothing can be written nothing can be removed, and the first reason is said
+        # A disk that cannot be written to cannot be cleaned up either; the first error says why.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
@@ -107,12 +108,12 @@ def read_json(
     version: int | None = None,
     largest: int = _LARGEST_RECORD,
 ) -> dict[str, Any]:
-    """Read a JSON object that says it is of the expected format, and version if it has one.
+    """Read a JSON object, and check that it states the expected format and version.
 
     Raises
     ------
     TypeError
-        If ``path`` is no path.
+        If ``path`` is not a path.
     ValueError
         If the file is missing, too large, no JSON, or of another format or version.
     """

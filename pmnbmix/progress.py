@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
-# Called with a stage in words ("K=2: NUTS") and with (done, total) of it.
+# Such a function is called with a stage in words ("K=2: NUTS") and with (done, total) of it.
 Watch = Callable[[str, int, int], None]
-# Called with (done, total) of one stage.
+# Such a function is called with (done, total) of one stage.
 Advance = Callable[[int, int], None]
 
 
 def stage(watch: Watch | None, title: str) -> Advance | None:
-    """Tell of a stage that begins; what is returned tells of its progress, None if nobody asks."""
+    """Announce a stage, and return the function to report its progress to; None if nobody asks."""
     if watch is None:
         return None
     watch(title, 0, 1)
@@ -48,7 +48,7 @@ def watching(enabled: bool = True, unit: str = "") -> Iterator[Watch]:
             return Text(f"{task.speed or 0.0:,.0f} {unit}/s")
 
     console = Console(stderr=True)
-    # an erased bar leaves an empty line if nobody watches
+    # Without a terminal the erased bar would leave an empty line.
     watched = console.is_terminal or console.is_jupyter
     columns = [*Progress.get_default_columns(), Speed() if unit else TimeElapsedColumn()]
     with Progress(*columns, console=console, transient=True, disable=not watched) as progress:

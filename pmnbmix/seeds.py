@@ -6,7 +6,7 @@ import numpy as np
 
 
 def entropy_of(random_seed: int | np.random.Generator | None) -> int:
-    """One number from which the streams of many tasks follow, whichever of them run."""
+    """One number from which each of many tasks gets its stream, whichever of them run."""
     return int(as_rng(random_seed).integers(2**63))
 
 
@@ -21,7 +21,7 @@ def as_rng(random_seed: int | np.random.Generator | None) -> np.random.Generator
     Raises
     ------
     TypeError, ValueError
-        Where the seed is no integer of 0 or above, no generator and not None.
+        If the seed is neither an integer of 0 or above, nor a generator, nor None.
     """
     if isinstance(random_seed, np.random.Generator):
         return random_seed

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-# Counts are carried as floats inside the density; above this, floats skip integers.
+# The density carries counts as floats, and floats above this skip integers.
 LARGEST_COUNT = 2**53
 # Squares and quotients of exposures, counts and means must stay finite floating-point numbers.
 SMALLEST_EXPOSURE, LARGEST_EXPOSURE = 1e-100, 1e100
-# Draws at a time; their arrays take tens of gigabytes.
+# More draws at a time are refused, because their arrays would take tens of gigabytes.
 _MOST_DRAWS = 2**31
-# Python's integers have no largest one, floats do.
+# Python's integers may be larger than any float, and would overflow on conversion.
 _LARGEST_BITS = 1000
 
 
@@ -24,7 +24,7 @@ def whole(number: object, name: str, least: int, most: int | None = None, also: 
     Raises
     ------
     TypeError
-        For what is no integer of Python or NumPy, a boolean among it.
+        If it is not an integer of Python or NumPy; a boolean is not one here.
     ValueError
         For a number below ``least`` or above ``most``.
     """
@@ -61,7 +61,7 @@ def fraction(number: object, name: str) -> float:
     Raises
     ------
     TypeError, ValueError
-        For what is no number, and for other numbers.
+        If it is not a number, or is another number.
     """
     told = f"{name} must be between 0 and 1; got {number!r}. Write 0.95 for 95 %."
     if isinstance(number, bool) or not isinstance(number, int | float | np.integer | np.floating):
@@ -94,7 +94,7 @@ def refuse_other_order(rows: Any, numbers: Any, argument: str) -> None:
 
 
 def as_array(data: ArrayLike, argument: str) -> NDArray[Any]:
-    """Make an array of anything; the kind and shape of its entries are left to check."""
+    """Make an array of anything; the caller checks the kind and shape of its entries."""
     try:
         array = np.asarray(data)
     except (ValueError, TypeError, OverflowError):
@@ -103,7 +103,7 @@ def as_array(data: ArrayLike, argument: str) -> NDArray[Any]:
             f"lengths or are of different kinds: {data!r}."
         ) from None
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        # what only a long double holds becomes infinite, which is refused by whoever asks
+        # A number too large for 64 bits becomes infinite here, and every caller refuses infinity.
         with np.errstate(over="ignore"):
             return array.astype(np.float64)
     return array
@@ -120,7 +120,7 @@ def as_frequency(frequency: ArrayLike, argument: str = "frequency") -> NDArray[n
 
 
 def frequency_column(frequency: ArrayLike, rows: int) -> NDArray[np.int64]:
-    """Check how often each row was seen; at least one row was, and not more than can be counted."""
+    """Check how often each row was seen: at least once in all, and at most 2**53 times."""
     times = as_frequency(frequency)
     _same_length(times, rows, "frequency")
     if not times.any():
@@ -168,7 +168,7 @@ def _one_dimensional(data: ArrayLike, argument: str) -> NDArray[Any]:
             "one column."
         )
     if isinstance(data, list | tuple):
-        # numpy would make 1 and 0 of booleans among numbers
+        # NumPy would turn booleans among numbers into 1 and 0 without a word.
         mixed = [i for i, entry in enumerate(data) if isinstance(entry, bool | np.bool_)]
         if mixed:
             raise TypeError(
@@ -203,7 +203,7 @@ def _one_dimensional(data: ArrayLike, argument: str) -> NDArray[Any]:
 
 
 def _numbers_from_objects(array: NDArray[Any], argument: str) -> NDArray[Any]:
-    """Turn Python numbers in an object array into floats or integers, or say which is none."""
+    """Turn an object array into floats or integers, or say which entry is not a number."""
     for index, entry in enumerate(array):
         if _is_missing(entry):
             raise ValueError(
@@ -226,7 +226,7 @@ def _numbers_from_objects(array: NDArray[Any], argument: str) -> NDArray[Any]:
                 f"{argument} must be at most {LARGEST_EXPOSURE:g} in size; the integer at index "
                 f"{index} has {entry.bit_length()} bits. Check the column."
             )
-    # other numbers too large for an array become floats here and are refused by their size later
+    # Integers too large for an array become floats here; the caller refuses them by their size.
     with np.errstate(over="ignore"):
         return np.array(entries, dtype=np.float64)
 
@@ -263,7 +263,7 @@ def _integers(data: ArrayLike, argument: str, thing: str, why: str) -> NDArray[n
 
 
 def _exposure(data: ArrayLike) -> NDArray[np.float64]:
-    # a wider float than 64 bits becomes inf, and is refused as that
+    # A number too large for 64 bits becomes infinite here and is refused below.
     with np.errstate(over="ignore"):
         array = np.array(_one_dimensional(data, "exposure"), dtype=np.float64)
     advice = "Drop empty rows, or leave exposure out; it is a size factor, not its logarithm."

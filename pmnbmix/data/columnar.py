@@ -10,7 +10,7 @@ from typing import Any
 from pmnbmix.data.delimited import LARGEST_ARCHIVE, SEPARATORS, locate, plain, read_delimited
 
 _BYTES_A_CELL = 8
-# Characters of an error of pyarrow's.
+# An error shows this many characters of what pyarrow says.
 _SHOWN = 200
 
 
@@ -87,7 +87,7 @@ def _read_feather(file: Path, columns: Sequence[str] | None) -> Any:
 
 
 def _chosen(schema: Any, columns: Sequence[str] | None) -> list[int]:
-    """Positions of columns; of all but an index of pandas if none are named."""
+    """Positions of the named columns, or of all columns except an index that pandas wrote."""
     index = (schema.pandas_metadata or {}).get("index_columns", []) if columns is None else []
     names = schema.names
     chosen = [j for j in locate(names, columns) if names[j] not in index]
@@ -106,14 +106,14 @@ def _refuse_large(size: int) -> None:
 
 @contextmanager
 def _in_words(kind: str | None) -> Iterator[None]:
-    """Say that a file is damaged in place of what pyarrow raises."""
+    """Turn an error of pyarrow into one that says that the file is damaged."""
     import pyarrow as pa
 
     try:
         yield
     except (pa.ArrowException, OSError, MemoryError, LookupError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            # the system's, not the file's
+            # The system raised this one, so that the file itself may be whole.
             raise
         reason = (str(error).strip() or repr(error)).splitlines()[0][:_SHOWN]
         raise ValueError(f"it is not a whole {kind} file ({reason}). Save it again.") from None

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pmnbmix.data.checks import as_values, exposure_column, frequency_column, refuse_other_order
 from pmnbmix.data.table import CountTable, collapse
 
-# Dimensions and coordinates of trees, which no variable beside them can be called.
+# Trees have dimensions and coordinates of these names, so a variable cannot have them.
 _RESERVED = frozenset(
     ("chain", "draw", "obs", "row", "unique_row", "value", "frequency", "mixture_component")
 )
@@ -28,12 +28,12 @@ class Counts:
     Parameters
     ----------
     values : array_like, shape (n_rows,)
-        Non-negative integers. Floats are accepted where every one is integral.
+        Non-negative integers. Floats are accepted if every one is integral.
     exposure : array_like, shape (n_rows,), optional
         Size factor of each row, above 0 and on the natural scale (not a log). The expected count
-        of a component is exposure times its mean. 1 where absent.
+        of a component is exposure times its mean. 1 if absent.
     frequency : array_like, shape (n_rows,), optional
-        How often each row was seen, non-negative integers. 1 where absent.
+        How often each row was seen, non-negative integers. 1 if absent.
     name : str
         What is counted; it labels figures and the variables of trees.
 
@@ -44,7 +44,7 @@ class Counts:
     table : CountTable
         Unique rows with a frequency above 0.
     inverse : ndarray of int, shape (n_rows,)
-        Row of ``table`` that each row went to; -1 where its frequency is 0.
+        Row of ``table`` that each row went to; -1 if its frequency is 0.
 
     Raises
     ------
@@ -53,7 +53,7 @@ class Counts:
     ValueError
         For values that are negative, fractional, missing, infinite or above 2**53, for exposures
         that are missing or outside 1e-100 to 1e100, for frequencies that are not non-negative
-        integers, for arrays of another length or pandas Series in another order, and where no
+        integers, for arrays of another length or pandas Series in another order, and if no
         observation is left.
 
     Examples
@@ -128,7 +128,7 @@ class Counts:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the rows in their order, by which results of other counts are told apart."""
+        """SHA-256 of the rows in their order, which tells results of other counts apart."""
         hashed = hashlib.sha256()
         for array in (self.values, self.exposure, self.frequency):
             hashed.update(np.ascontiguousarray(array, dtype="<f8").tobytes())
@@ -136,7 +136,7 @@ class Counts:
 
     @property
     def variable(self) -> str:
-        """The name as it can stand for a variable in a tree and its file."""
+        """The name in a form that a variable of a tree, and of its file, can have."""
         plain = re.sub(r"[^\w.+-]", "_", self.name).strip("_.") or "count"
         return f"{plain}_count" if plain in _RESERVED else plain
 

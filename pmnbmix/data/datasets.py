@@ -201,7 +201,7 @@ def simulate_droplets(
     Raises
     ------
     ValueError
-        Where ``n_droplets`` is no whole number from 1 to 2**31.
+        If ``n_droplets`` is not a whole number from 1 to 2**31.
 
     Examples
     --------
@@ -219,7 +219,7 @@ def simulate_droplets(
     mean = np.where(poor, 0.35, 1.35)
     shape = np.where(poor, 12.0, 8.0)
     size_factor = rng.gamma(shape, mean / shape)
-    # what capture leaves unexplained: 1 % extra-Poisson variation around 3,000 molecules
+    # Size factors do not explain all: the variance of the rate is 1 % of its squared mean of 3,000.
     rate = rng.gamma(100.0, 3000.0 / 100.0, n_droplets)
     molecules = rng.poisson(size_factor * rate)
     return Counts(molecules, size_factor if with_exposure else None, name="molecules")

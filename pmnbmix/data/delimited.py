@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
-# What csv files are divided by if the comma is the decimal sign.
+# Csv files use this separator if the comma is their decimal sign.
 _OTHER_SEPARATORS = (";", "\t")
-# A file that unpacks to more is refused: 2 GiB hold 268 million counts.
+# A file that unpacks to more bytes is refused; 2 GiB hold 268 million counts.
 LARGEST_ARCHIVE = 2**31
-# A line must fit into one block of pyarrow's, and the header of a matrix may be megabytes long.
+# Pyarrow needs each line in one block, and the header of a matrix may be megabytes long.
 _BLOCK = 2**24
-# Follows the last row: pyarrow takes a quotation without end for a cell, this line included.
+# This line is put behind the last row: if a quotation has no end, it ends up in a cell.
 _END = "end of the table"
-# Characters of a line, and names of columns, that an error shows.
+# An error shows this many characters of a line, and this many names of columns.
 _SHOWN, _LISTED = 80, 20
 _MISSING = (
     *("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NULL", "null", "None"),
@@ -37,7 +37,7 @@ _MISSING = (
 _NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))$"
 # 1,234 or 1 234.5 or 2,5 or 1.234.567: numbers to a reader, though not to a parser.
 _GROUPED = r"^[+-]?\d+([,' ]\d+)+(\.\d*)?$|^[+-]?\d{1,3}(\.\d{3}){2,}(,\d*)?$"
-# 1.234, which is above a thousand where the comma is the decimal sign.
+# 1.234, which is above a thousand if the comma is the decimal sign.
 _THOUSANDS = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
 _SOME_THOUSANDS = re.compile(rb"(?<![\d.])[1-9]\d{0,2}\.\d{3}(?![\d.])")
 # Names of columns 0, 1, 2, ... are those that pandas gives. The first counts of a table without a
@@ -58,7 +58,7 @@ class _Text:
 
 
 class _TooManyFieldsError(ValueError):
-    """The first data row has more fields than the header, which may leave out the row names."""
+    """The first data row has more fields than the header, which may lack the row names."""
 
 
 def read_delimited(
@@ -164,14 +164,14 @@ def plain(column: Any) -> Any:
 
 
 def is_number(text: Any) -> Any:
-    """Which cells of a column of text are numbers; missing for those that are."""
+    """Whether each cell of a column of text is a number; missing cells stay missing."""
     import pyarrow.compute as pc
 
     return pc.match_substring_regex(pc.utf8_trim_whitespace(text), _NUMBER)
 
 
 def is_names(column: Any) -> bool:
-    """Whether every cell of a column is text that is no number; some may be empty, not all."""
+    """Whether the cells of a column are text and not numbers; some may be empty, but not all."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -183,7 +183,7 @@ def is_names(column: Any) -> bool:
 
 
 def _content(file: Path) -> bytearray:
-    """Content of a file of UTF-8, unpacked only as far as it may be kept."""
+    """Content of a file in UTF-8; unpacking stops at the largest size that is accepted."""
     content = bytearray()
     try:
         with gzip.open(file) if file.suffix.lower() == ".gz" else file.open("rb") as stream:
@@ -213,7 +213,7 @@ def _trim(content: bytearray, separator: str) -> None:
     if blank := re.match(rb"(?:[" + space + rb"]*(?:\r\n|\r|\n))*", content):
         del content[: blank.end()]
     while content:
-        # in parts, for a copy of the whole may not fit into memory
+        # The text is checked in parts, because a copy of all of it may not fit into memory.
         part = content[-(2**16) :]
         n_kept = len(part.rstrip(space + b"\r\n"))
         del content[len(content) - len(part) + n_kept :]
@@ -251,7 +251,8 @@ def _columns(text: _Text, columns: Sequence[str] | None) -> Any:
 
     chosen = locate(text.names, columns)
     cells = dict(zip(chosen, _parse(text, chosen).columns, strict=True))
-    # Of dates and times the text is wanted; of numbers, whether a point may mean thousands.
+    # Some columns are parsed again as text: dates and times, which stay text, and numbers whose
+    # point may mean thousands.
     again = [
         j
         for j, column in cells.items()
@@ -273,14 +274,15 @@ def _columns(text: _Text, columns: Sequence[str] | None) -> Any:
 
 
 def _parse(text: _Text, chosen: Sequence[int], *, as_written: bool = False) -> Any:
-    """Columns at these positions, as text if wanted."""
+    """Read the columns at these positions, as text if wanted."""
     import pyarrow as pa
     from pyarrow import csv as parser
 
-    # Names of its own, for those of the header may come twice.
+    # Columns get new names here, because those of the header may come twice.
     own = [str(j) for j in range(len(text.names))]
     wanted = [own[j] for j in chosen]
-    # pyarrow would read hexadecimal numbers. A single letter is found much sooner than both.
+    # Pyarrow would read hexadecimal numbers. Looking for the letter first is faster, because
+    # searching for one byte takes less time than for two.
     as_written = as_written or any(
         mark in text.content and b"0" + mark in text.content for mark in (b"x", b"X")
     )
@@ -306,7 +308,7 @@ def _parse(text: _Text, chosen: Sequence[int], *, as_written: bool = False) -> A
             parser.ConvertOptions(
                 check_utf8=False,
                 null_values=_MISSING,
-                # pyarrow would read 1 as true beside a True.
+                # Pyarrow would read 1 as true beside a True.
                 true_values=("True", "TRUE", "true"),
                 false_values=("False", "FALSE", "false"),
                 strings_can_be_null=True,
@@ -325,7 +327,7 @@ def _parse(text: _Text, chosen: Sequence[int], *, as_written: bool = False) -> A
 
 def _refuse_row(row: Any) -> NoReturn:
     """Refuse a row with more or fewer fields than the header, and say where they may come from."""
-    # The header is the first of pyarrow's rows.
+    # Pyarrow counts the header as its first row.
     place = f"data row {row.number - 1}"
     if not row.text.strip():
         raise ValueError(

@@ -36,13 +36,13 @@ def read_counts(
         File whose suffix is .csv, .tsv, .csv.gz, .tsv.gz, .parquet, .feather or .npz. A text file
         needs a header line; a blank line below it is a row of empty cells, unless nothing follows.
     column : str, optional
-        Column (npz: array) with the counts. May be left out where the file has only one.
+        Column (npz: array) with the counts. May be left out if the file has only one.
     exposure : str, optional
         Column with the exposure of each row, on the natural scale.
     frequency : str, optional
         Column that says how often each row was seen.
     name : str, optional
-        What is counted; the name of the column where absent.
+        What is counted; the name of the column if absent.
 
     Returns
     -------
@@ -51,10 +51,10 @@ def read_counts(
     Raises
     ------
     ValueError
-        Where the file is missing, unreadable or of another kind, where it lacks a column (the
+        If the file is missing, unreadable or of another kind, if it lacks a column (the
         text lists those that exist), and for every reason of `Counts`.
     TypeError
-        Where a column does not hold numbers.
+        If a column does not hold numbers.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def read_counts(
 
 
 def _in_words_of_the_file(text: str, wanted: dict[str, str | None]) -> str:
-    """An error of `Counts` with the column in place of the argument, and rows counted from 1."""
+    """Reword an error of `Counts`: it names the column, and counts rows from 1."""
     for argument, column in wanted.items():
         if column is not None and text.startswith(f"{argument} "):
             text = f"column {column!r} ({argument}){text.removeprefix(argument)}"
@@ -147,7 +147,7 @@ def _read_columns(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[
 
 
 def _numeric(cells: Any, name: str, role: str) -> NDArray[Any]:
-    """One column as numbers; a cell that is none is an error that names its row."""
+    """One column as numbers; the error of a cell that is not a number names its row."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -190,17 +190,18 @@ def _read_archive(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[
         raise
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, SyntaxError),
-        # numpy's, of a header that names an odd type
+        # NumPy raises this for a header that names an odd type.
         SystemError,
     ) as error:
-        # RuntimeError: encrypted, or an unknown compression; SyntaxError: a header that is none
+        # A RuntimeError means an encrypted archive or an unknown compression, a SyntaxError means
+        # a header that is not one.
         raise ValueError(f"it is not a whole npz archive ({error}). Save it again.") from None
     except tokenize.TokenError as error:
         raise ValueError(f"the header of an array is damaged ({error}). Save it again.") from None
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:
-    """One array, after its header was held against the size of the member.
+    """Read one array, after comparing its header with the size of the member.
 
     A header may claim any shape; numpy would allocate that much before it reads a byte.
     """

@@ -45,7 +45,7 @@ def squash(table: CountTable, width: float, nodes: int) -> CountTable:
     )
     values, log_exposure, frequency = rows
     exposure = np.exp(log_exposure)
-    # what was not replaced keeps its exposure to the last bit
+    # A row that was not replaced keeps its exposure to the last bit.
     exposure[kept >= 0] = table.exposure[kept[kept >= 0]]
     squashed = CountTable(values, exposure, level, np.arange(values.size), frequency)
     for array in vars(squashed).values():
@@ -71,7 +71,8 @@ def squash_rows(
     filled = 0
     start = 0
     while start < values.size:
-        # one bin of one count at one level: at most ``width`` wide, begun at its first row
+        # A bin holds rows of one count at one level, begins at the first of them and is at most
+        # ``width`` wide.
         stop, begun = start + 1, filled
         while (
             stop < values.size
@@ -81,7 +82,7 @@ def squash_rows(
         ):
             stop += 1
         if position[stop - 1] == position[start] and stop - start > 1:
-            # exposures that differ in their last bits only
+            # Exposures that differ in their last bits only have equal logarithms.
             out[:, filled] = values[start], position[start], frequency[start:stop].sum()
             filled += 1
         elif stop - start <= nodes:
@@ -106,7 +107,7 @@ def gauss_rule(
     """Gauss rule of a discrete measure, exact for polynomials up to degree 2 nodes - 1.
 
     The Lanczos process, with full reorthogonalisation, gives the Jacobi matrix of the measure; its
-    eigenvalues are the nodes. Fewer nodes come back where the measure has fewer points.
+    eigenvalues are the nodes. Fewer nodes come back if the measure has fewer points.
 
     Parameters
     ----------

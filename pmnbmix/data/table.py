@@ -1,4 +1,4 @@
-"""The rows of a set of counts as a model sees them: what is equal stands there once."""
+"""The rows of a set of counts as a model sees them: equal rows stand there once."""
 
 from __future__ import annotations
 

@@ -58,20 +58,20 @@ class NegativeBinomialMixture(Protocol):
     n_features_in_ : int
         Always 1.
     feature_names_in_ : ndarray of object, shape (1,)
-        Name of the column, where ``X`` had one that is a string.
+        Name of the column, if ``X`` had one that is a string.
 
     Notes
     -----
     Every method takes ``X`` of shape (n, 1), one column of counts, and ``exposure`` of shape (n,)
-    or one number for all rows; 1 where absent. What was fitted with exposures needs them
-    everywhere. Every method raises
+    or one number for all rows; 1 if absent. An estimator that was fitted with exposures needs them
+    in every method. Every method raises
 
-    - TypeError for sparse matrices and for what is no number,
+    - TypeError for sparse matrices and for entries that are not numbers,
     - ValueError for another shape, another column name than in ``fit``, and for counts, exposures
       or frequencies that `Counts` refuses,
-    - NotFittedError before ``fit``: scikit-learn's own where that is loaded.
+    - NotFittedError before ``fit``: scikit-learn's own if that is loaded.
 
-    scikit-learn passes exposures on where metadata routing is enabled and they are requested:
+    scikit-learn passes exposures on if metadata routing is enabled and they are requested:
     ``set_fit_request(exposure=True).set_score_request(exposure=True)``.
 
     Examples
@@ -152,7 +152,7 @@ class NegativeBinomialMixture(Protocol):
             max_iter=self.max_iter,
             random_seed=random_seed_of(self.random_state),
         )
-        # an earlier fit may have had a name
+        # The counts of an earlier fit may have had a name, which these do not have.
         vars(self).pop("feature_names_in_", None)
         if name is not None:
             self.feature_names_in_ = np.array([name], dtype=object)
@@ -249,7 +249,7 @@ class NegativeBinomialMixture(Protocol):
         Raises
         ------
         TypeError, ValueError
-            If ``n_samples`` is no whole number of 1 or above, or a mean is too large for a count.
+            If ``n_samples`` is not a whole number of 1 or above, or a mean too large for a count.
         """
         fit = self._fitted()
         n_samples = whole(n_samples, "n_samples", 1)
@@ -268,7 +268,7 @@ class NegativeBinomialMixture(Protocol):
         refuse_other_order(X, exposure, "exposure")
         values = self._column(X)
         name, fitted = _column_name(X), getattr(self, "feature_names_in_", None)
-        # an array has no name and is taken at its word: with one column there is no order to mix up
+        # An array has no name, so it is accepted: a single column cannot be mixed up with others.
         if name is not None and fitted is not None and name != fitted[0]:
             raise ValueError(
                 "The feature names should match those that were passed during fit: X has the "
@@ -287,12 +287,12 @@ class NegativeBinomialMixture(Protocol):
         times = _frequency(sample_weight, each.size)
         if times is None:
             return float(each.sum()), each.size
-        # a row that was never seen may be impossible, and 0 times minus infinity is no number
+        # A row that was never seen may have density 0, and 0 times minus infinity would be NaN.
         seen = times > 0
         return float(times[seen] @ each[seen]), int(times.sum())
 
     def _column(self, X: ArrayLike) -> Integers:
-        """Counts of a table with one column; errors have the words that scikit-learn's have."""
+        """Counts of a table with one column; errors use scikit-learn's words."""
         if sparse.issparse(X):
             raise TypeError(
                 f"Sparse data was passed for X ({type(X).__name__}), but one dense column is "
@@ -346,7 +346,7 @@ def _refuse(wrong: NDArray[np.bool_], table: NDArray[Any], text: str, advice: st
 
 
 def _column_name(X: Any) -> str | None:
-    """Name of the only column of a data frame, where it is a string."""
+    """Name of the only column of a data frame, if it is a string."""
     names = list(getattr(X, "columns", ()))
     return names[0] if names and isinstance(names[0], str) and names[0] else None
 

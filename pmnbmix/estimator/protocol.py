@@ -1,7 +1,7 @@
 """What scikit-learn asks of any estimator, without scikit-learn.
 
-Its base class would make it a dependency; this keeps to the protocol, and loads scikit-learn only
-where scikit-learn is the one that asks.
+Inheriting from its base class would make scikit-learn a dependency. The class here keeps to the
+protocol instead, and loads scikit-learn only when scikit-learn itself asks.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any, Self
 
 import numpy as np
 
-# What scikit-learn lets a user say about an argument: pass it, do not, refuse it, an alias.
+# A user tells scikit-learn to pass an argument on (True), not to (False), to refuse it (None), or
+# to take it under another name (str).
 Request = bool | str | None
 RandomState = int | np.random.Generator | np.random.RandomState | None
 
-# Stands for a request that stays as it was; the same word as in sklearn.utils.metadata_routing.
+# A request that is this word stays as it was; sklearn.utils.metadata_routing uses the same word.
 _UNCHANGED = "$UNCHANGED$"
 _ROUTED = {
     "fit": ("exposure", "sample_weight"),
@@ -27,14 +28,14 @@ _ROUTED = {
 
 
 class NotFittedError(ValueError, AttributeError):
-    """Something was asked of an estimator before `fit`; used where scikit-learn is not loaded."""
+    """An estimator was used before `fit`; this class serves if scikit-learn is not loaded."""
 
 
 class Protocol:
     """What scikit-learn asks of any estimator: parameters, tags and requests for metadata."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name; ``deep`` changes nothing, none is an estimator."""
+        """Return the parameters by name; ``deep`` changes nothing, as none is an estimator."""
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
         return {name: getattr(self, name) for name in names}
 
@@ -44,7 +45,7 @@ class Protocol:
         Raises
         ------
         ValueError
-            For a name that is no parameter; none is set then.
+            For a name that is not a parameter; then none of them is set.
         """
         known = list(self.get_params())
         for name in params:
@@ -101,7 +102,7 @@ class Protocol:
         for argument, alias in asked.items():
             if alias != _UNCHANGED:
                 getattr(requests, method).add_request(param=argument, alias=alias)
-        # the attribute that sklearn.base.clone() copies
+        # The attribute has this name because sklearn.base.clone() copies it.
         self._metadata_request = requests
         return self
 
@@ -118,13 +119,13 @@ class Protocol:
         )
 
     def check_fitted(self) -> None:
-        """Raise where ``fit`` was not called."""
+        """Raise an error if ``fit`` was not called."""
         if not self.__sklearn_is_fitted__():
             text = (
                 f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with counts "
                 "before using this estimator."
             )
-            # who catches scikit-learn's error has loaded scikit-learn
+            # Whoever catches scikit-learn's own error has loaded scikit-learn before.
             if sys.modules.get("sklearn") is not None:
                 from sklearn import exceptions
 
@@ -136,7 +137,7 @@ class Protocol:
 
     def __repr__(self) -> str:
         signature = inspect.signature(type(self).__init__).parameters
-        # texts are compared, for arrays do not compare to one truth value
+        # The texts are compared, because comparing arrays does not give one truth value.
         changed = [
             f"{name}={value!r}"
             for name, value in self.get_params().items()
@@ -146,7 +147,7 @@ class Protocol:
 
 
 def random_seed_of(random_state: RandomState) -> int | np.random.Generator | None:
-    """What the rest of the package calls a random seed; a RandomState moves on by a draw."""
+    """Turn a ``random_state`` into a ``random_seed``; a RandomState is advanced by one draw."""
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
     if random_state is None or isinstance(random_state, np.random.Generator):

@@ -10,11 +10,11 @@ left of the gamma functions, is Stirling's series once for each distinct count. 
 call nothing of the C library, so that they run as vector instructions, and a block is short enough
 for all that is made of it to stay in the first cache.
 
-Where means differ between levels and counts are small, a shorter form does, in which y log m is not
+If means differ by level and counts are small, a shorter form is enough, in which y log m is not
 put together with what cancels it: of a thousand, that costs the thirteenth digit.
 
 Parameters stand component by component here: ``log_weights``, ``means``, ``inv_disps`` are (k, L),
-or (k, 1) where they are the same at every level.
+or (k, 1) if they are the same at every level.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from pmnbmix.mixture.special import (
 Floats = NDArray[np.float64]
 Whole = NDArray[np.intp]
 
-# Rows of a block.
+# A block has this many rows.
 BLOCK = 256
-# Values below this are summed one by one; from here on Stirling's series is exact.
+# Below this, terms are summed one by one; from here on Stirling's series is exact.
 _SUMMED = 16
 # Up to this count the short form is as exact as doubles are in a sum of thousands of rows.
 _LARGEST_SHORT = 1000
-# Least ratio of which a logarithm is taken; it is multiplied by no more than the ratio itself.
+# Logarithms are taken of at least this, to be finite; their factor is at most the ratio itself.
 _LEAST_RATIO = 1e-300
 
 
 class Runs(NamedTuple):
-    """Where the rows of each distinct count are.
+    """Positions of the rows of each distinct count.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Runs(NamedTuple):
 
 
 class Logs(NamedTuple):
-    """What the short form reads besides.
+    """Arrays that only the short form reads.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Logs(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Room for what is made of a block of rows.
+    """Work space for a block of rows.
 
     Attributes
     ----------
@@ -104,20 +104,20 @@ class Block(NamedTuple):
 
 
 def runs_of(values: Floats) -> Runs:
-    """Where the rows of each distinct count are, in sorted rows."""
+    """Find the rows of each distinct count in sorted rows."""
     distinct, first = np.unique(values, return_index=True)
     return Runs(distinct, np.append(first, values.size).astype(np.intp))
 
 
 @compiled
 def block_size(k: int) -> int:
-    """How many numbers `block_of` needs room for."""
+    """Size, in numbers, of the work space that `block_of` divides."""
     return (3 * k + 5) * BLOCK
 
 
 @compiled
 def block_of(room: np.ndarray, k: int) -> Block:
-    """Divide room of `block_size` numbers."""
+    """Divide a work space of `block_size` numbers."""
     rows = room.reshape((3 * k + 5, BLOCK))
     rest = 3 * k
     return Block(
@@ -140,7 +140,7 @@ def row_for(array: np.ndarray, level: int) -> int:
 
 @compiled
 def is_short(runs: Runs, means: np.ndarray, inv_disps: np.ndarray) -> bool:
-    """Whether the short form serves."""
+    """Whether the short form is exact enough here."""
     small: bool = runs.distinct[-1] <= _LARGEST_SHORT
     return means.shape[1] > 1 and inv_disps.shape[1] == 1 and small
 
@@ -195,7 +195,7 @@ def fill_block(
         tilt = block.by_mean[j][:size]
         log_weight, mean, rate = log_weights[j, 0], means[j, 0], rows.exposure[first:stop]
         if means.shape[1] > 1:
-            # looked up beforehand, for a look-up in the loop below would stop vector instructions
+            # Rates are looked up here: in the loop below that would stop vector instructions.
             rate, mean = block.rate[:size], 1.0
             for u in range(size):
                 rate[u] = rows.exposure[first + u] * means[j, level[u]]
@@ -262,7 +262,7 @@ def _series(
 
 @compiled
 def _remainder(x: float, r: float) -> tuple[float, float]:
-    """`_remainders` of one count, where every row has an inverse dispersion of its own."""
+    """`_remainders` of one count, if every row has an inverse dispersion of its own."""
     if x < _SUMMED:
         log_sum, slope_sum = 0.0, 0.0
         for j in range(int(x)):
@@ -318,9 +318,9 @@ def _fill_rows(
         gap = x - m
         t = gap / (r + m)
         ratio = max((r + x) / (r + m), _LEAST_RATIO)
-        # near 1 the logarithm of the ratio is the gap, of which t has all digits
+        # Near 1 the ratio has lost digits that t has; the second term puts them back.
         growth = quick_log(ratio) + ((t - (ratio - 1.0)) / ratio if t > -0.5 else 0.0)
-        # for x = 0 the logarithm is multiplied by 0
+        # If x = 0 the logarithm is multiplied by 0, so any finite value serves.
         least = max(x, 1.0)
         quotient = m / least
         near = quotient > 0.5 and x > 0.0

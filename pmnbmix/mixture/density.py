@@ -33,7 +33,7 @@ from pmnbmix.mixture.special import (
 )
 
 _LOG_TWO_PI = math.log(2 * math.pi)
-# Inverse dispersion over mean above which a distribution function is Poisson's to ten digits.
+# If inverse dispersion over mean is above this, the distribution is Poisson to ten digits.
 _POISSON_FROM = 1e12
 
 
@@ -140,7 +140,7 @@ def component_cdf(
 def component_sf(
     values: NDArray[np.float64], means: NDArray[np.float64], inv_disps: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Probability of more than ``values`` under one component, exact where it is tiny."""
+    """Probability of more than ``values`` under one component, exact even if it is tiny."""
     return _component_tail(values, means, inv_disps, upper=True)
 
 
@@ -156,11 +156,11 @@ def _component_tail(
     gamma, beta = (
         (special.gammainc, special.betainc) if upper else (special.gammaincc, special.betaincc)
     )
-    # beyond this the incomplete beta function loses digits that the incomplete gamma has
+    # Beyond this, the incomplete beta function loses digits that the incomplete gamma keeps.
     poisson = inside & (inv_disps > _POISSON_FROM * np.maximum(means, 1.0))
     mixed = inside & ~poisson
     out[poisson] = gamma(values[poisson] + 1.0, means[poisson])
-    # the complement's argument keeps its digits where the mean is far below inv_disps
+    # The argument of the complement keeps its digits if the mean is far below inv_disps.
     share = means[mixed] / (inv_disps[mixed] + means[mixed])
     out[mixed] = beta(values[mixed] + 1.0, inv_disps[mixed], share)
     return out
@@ -177,7 +177,7 @@ def count_constants(values: np.ndarray) -> np.ndarray:
 
 @compiled
 def log_sum_exp(terms: np.ndarray) -> float:
-    """``log(sum(exp(terms)))``; minus infinity where every term is."""
+    """``log(sum(exp(terms)))``; minus infinity if every term is."""
     largest = -math.inf
     for term in terms:
         largest = max(largest, term)

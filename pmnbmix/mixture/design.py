@@ -1,4 +1,4 @@
-"""Which numbers a model has, which of them move, and what they give each level.
+"""The numbers of a model: which of them move, and what they add at each level.
 
 A point is an array (n_terms, k): the terms of the weights, then of the means, then of the
 dispersions, in logits, log means and log dispersions; a column belongs to a component. The first
@@ -24,7 +24,7 @@ from pmnbmix.mixture.levels import Terms
 Floats = NDArray[np.float64]
 Whole = NDArray[np.intp]
 
-# A number that does not move has no place among the free ones.
+# A number that does not move has this in place of the number of a free coordinate.
 HELD = -1
 
 
@@ -84,7 +84,7 @@ class Design:
         ----------
         n_components : int
         weights, means, dispersions : Part, optional
-            The intercept alone where absent.
+            The intercept alone if absent.
         poisson : tuple of int
             Components whose dispersion is pinned at 0, with all its terms.
         """
@@ -95,7 +95,7 @@ class Design:
         first = n_terms - len(parts[2].terms)
         for j in poisson:
             pinned[first, j], pinned[first + 1 :, j] = -np.inf, 0.0
-        # equal entries follow the same coordinate; numbers are given in the order of the rows
+        # Entries that share a coefficient get one coordinate; numbers follow the order of rows.
         entry = np.arange(n_terms * n_components).reshape(n_terms, n_components)
         entry[shared] = entry[shared, :1]
         moves = np.isnan(pinned)
@@ -127,8 +127,8 @@ class Design:
     def place(self) -> Whole:
         """Which coordinate of NUTS an entry of the point follows, (n_terms, k).
 
-        The weights of each term are told by their differences to the last component, which has -1
-        as what is pinned has.
+        The weights of each term are stated by their differences from the last component, which has
+        -1, as pinned entries have.
         """
         k, of_weights = self.n_components, len(self.weights.terms)
         place = np.full(self.free.shape, HELD)

@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Responsibilities of all draws are made in blocks of rows that take at most this much memory.
+# Responsibilities of all draws are made in blocks of rows that take at most this many bytes.
 _BLOCK_BYTES = 100_000_000
 # A Poisson draw beyond this would not be exact in floating point.
 _LARGEST_RATE = 2.0**52
-# Logarithms further from 0 are taken as this: a parameter that overflows is none, and one of 0 has
-# no log density.
+# Logarithms further from 0 are clipped to this, because a parameter that overflows is not a
+# number, and one that underflows to 0 has log density minus infinity.
 FURTHEST_LOG = 700.0
-# Under which keys of ``names`` a parameter may be found, and how it is made from what is there.
+# Each parameter may be found under these keys of ``names``, and is made from what is found so.
 _ON_OTHER_SCALES: dict[str, dict[str, Callable[[Floats], Floats]]] = {
     "weights": {"weights": lambda array: array},
     "means": {"means": lambda array: array, "log_means": np.exp},
@@ -78,11 +78,11 @@ class Draws:
         )
 
     def evenly(self, most: int) -> NDArray[np.intp]:
-        """Numbers of at most so many draws, evenly spaced over all chains one after another."""
+        """Numbers of at most this many draws, evenly spaced over all chains one after another."""
         return np.linspace(0, self.n_samples - 1, min(most, self.n_samples)).astype(np.intp)
 
     def thinned(self, most: int) -> Draws:
-        """At most so many draws, evenly spaced, as one chain."""
+        """At most this many draws, evenly spaced, as one chain."""
         k, chosen = self.n_components, self.evenly(most)
         arrays = (self.weights, self.means, self.dispersions)
         return Draws(*(array.reshape(1, -1, k)[:, chosen] for array in arrays))
@@ -159,7 +159,7 @@ def predict_counts(draws: Draws, exposure: Floats, rng: np.random.Generator) -> 
     inv_disps = np.take_along_axis(inverse, labels.astype(np.intp), axis=-1)
     finite = np.isfinite(inv_disps)
     with np.errstate(over="ignore"):
-        # a finite rate, for an infinite one times a frailty of 0 would be NaN
+        # The rate must be finite, because infinity times a gamma factor of 0 would be NaN.
         rate = np.minimum(means * exposure, np.finfo(np.float64).max)
         rate[finite] *= rng.standard_gamma(inv_disps[finite]) / inv_disps[finite]
     return rng.poisson(np.minimum(rate, _LARGEST_RATE))
@@ -172,9 +172,9 @@ def read_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> Dra
     ----------
     tree : xarray.DataTree
     names : mapping of str to str, optional
-        What the tree calls things, where it has names of its own: {"means": "mu"}. Keys are
+        Names in the tree, if they differ from those here: {"means": "mu"}. Keys are
         weights; means or log_means; dispersions, log_dispersions, inv_disps or log_inv_disps; and
-        mixture_component for the dimension, which may be left out where each of the variables has
+        mixture_component for the dimension, which may be left out if each of the variables has
         only one besides chain and draw.
 
     Returns
@@ -184,9 +184,9 @@ def read_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> Dra
     Raises
     ------
     TypeError
-        Where ``tree`` is no DataTree, or ``names`` no mapping of str to str.
+        If ``tree`` is not a DataTree, or ``names`` no mapping of str to str.
     ValueError
-        Where the group, a variable or a dimension is missing, draws are no parameters, or another
+        If the group, a variable or a dimension is missing, draws are no parameters, or another
         group that is read beside the posterior has other draws.
     """
     posterior = group(tree, "posterior", "sample()").to_dataset()
@@ -203,7 +203,7 @@ def read_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> Dra
     refuse_impossible(*arrays)
     total = arrays[0].sum(axis=-1, keepdims=True)
     if np.abs(total - 1.0).max() > 1e-12:
-        # of single precision
+        # Weights in single precision do not sum to 1 exactly.
         arrays[0] = arrays[0] / total
     return Draws(*arrays)
 
@@ -286,16 +286,16 @@ def read_table(tree: xr.DataTree, counts: Counts | None = None) -> CountTable:
 
 
 def read_spec(tree: xr.DataTree) -> MixtureSpec | None:
-    """Specification of the model that a tree is a posterior of; None where it does not say."""
+    """Specification of the model that a tree is a posterior of; None if it does not say."""
     text = tree.attrs.get("spec")
     if text is None:
         return None
     try:
         spec = MixtureSpec.from_dict(json.loads(text))
         if not spec.is_resolved:
-            # no posterior can be of it
+            # Such a specification cannot have a posterior.
             raise ValueError('its priors have loc = "auto"')
-    # RecursionError: brackets within brackets without end
+    # Brackets nested too deeply raise a RecursionError.
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"the attribute 'spec' of the tree is {str(text)[:80]!r}; expected the JSON of a "
@@ -320,7 +320,7 @@ def read_log_density(tree: xr.DataTree) -> xr.DataArray:
     Raises
     ------
     ValueError
-        Where there is none, its draws are not those of the posterior or its rows not those of the
+        If there is none, its draws are not those of the posterior or its rows not those of the
         group ``unique_rows``, or a log density is NaN.
     """
     name, expected = "log_likelihood_unique", ("chain", "draw", "unique_row")
@@ -348,7 +348,7 @@ def read_log_density(tree: xr.DataTree) -> xr.DataArray:
 
 
 def row_log_density(tree: xr.DataTree, draws: Draws, table: CountTable) -> Floats:
-    """Log density of every unique row, (chain, draw, unique_row), as stored or else made anew."""
+    """Log density of every unique row, (chain, draw, unique_row), read if stored, else computed."""
     if "log_likelihood_unique" not in tree.children:
         return draws.log_density(table)
     stored = read_log_density(tree)
@@ -366,7 +366,7 @@ def _refuse_other_size(stored: xr.DataArray, n_unique: int) -> None:
 
 
 def log_prior_of(tree: xr.DataTree) -> Floats | None:
-    """Log prior density of every draw, (chain, draw); None where the tree does not have it."""
+    """Log prior density of every draw, (chain, draw); None if the tree does not have it."""
     if "log_prior" not in tree.children:
         return None
     refuse_other_draws(tree, "log_prior")
@@ -379,7 +379,7 @@ def log_prior_of(tree: xr.DataTree) -> Floats | None:
                 f"log_prior has {name!r} of dimensions {variable.dims}; expected chain and draw "
                 "among them. Take the tree as sample() made it."
             )
-        # by default xarray leaves NaN out
+        # By default xarray would leave NaN out of the sum.
         part = variable.sum(others, skipna=False).transpose("chain", "draw").values
         refuse_no_number(part, f"log_prior of {name}")
         total += part
@@ -398,8 +398,9 @@ def _refuse_other_rows(own: CountTable, other: CountTable) -> None:
 
 
 def row_of_observation(tree: xr.DataTree) -> NDArray[np.int64]:
-    """Unique row of each observation; in the order of the rows where the counts' was not kept."""
-    # "sample()", for another sampler's draws are of no observations until from_datatree says so
+    """Unique row of each observation; in the order of the rows if that of the counts is lost."""
+    # The error names sample(), because draws of another sampler have no observations until
+    # from_datatree() attaches them.
     group(tree, "unique_rows", "sample()")
     frequency = read_table(tree).frequency
     rows = tree["unique_rows"].to_dataset()
@@ -422,7 +423,7 @@ def row_of_observation(tree: xr.DataTree) -> NDArray[np.int64]:
 
 
 def fingerprint(counts: Counts) -> dict[str, float | str]:
-    """Attributes of a tree by which results of other counts can be told apart."""
+    """Attributes of a tree that tell results of other counts apart."""
     table = counts.table
     return {
         "n_observations": counts.n,

@@ -23,10 +23,10 @@ _LN2_HIGH = 0.6931471803691238
 _LN2_LOW = 1.9082149292705877e-10
 _INVERSE_LN2 = 1.0 / math.log(2.0)
 _MANTISSA_BITS = 52
-# Bits of sqrt(1/2): mantissas are taken between it and sqrt(2).
+# These are the bits of sqrt(1/2); mantissas are taken between it and sqrt(2).
 _ROOT_HALF = int(np.float64(math.sqrt(0.5)).view(np.int64))
 _ONE = int(np.float64(1.0).view(np.int64))
-# Below this exp is the smallest normal number or so, and stays there.
+# Below this the result stays near the smallest normal number.
 _LOWEST = -708.0
 
 
@@ -78,7 +78,7 @@ def quick_log(x: float) -> float:
 def quick_log1p(t: float) -> float:
     """``log(1 + t)`` for t >= 0, exact to the last digits for small t as well."""
     u = 1.0 + t
-    # what rounding of 1 + t lost is put back to first order
+    # Rounding 1 + t loses digits, which this term puts back to first order.
     return quick_log(u) + (t - (u - 1.0)) / u
 
 

@@ -4,7 +4,7 @@ Coordinates are those of NUTS: for each term of the weights the differences to t
 (log ratios, for the intercept), then the free coefficients of log means and log dispersions,
 Jacobian included. They give the parameters of every level; rows give derivatives at their level;
 and these go back to the terms by the transposed matrices. The densities are those of
-`pmnbmix.mixture.blocks`, or where the table allows it those of `pmnbmix.mixture.ladder`.
+`pmnbmix.mixture.blocks`, or, if the table allows it, those of `pmnbmix.mixture.ladder`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from pmnbmix.mixture.kernel import LADDER, Kernel, opened
 from pmnbmix.mixture.ladder import climb_ladder
 from pmnbmix.mixture.levels import Rows
 
-# Sums that are formed side by side.
+# This many sums are formed side by side.
 LANES = 64
-# Means and dispersions are kept in this range, where they have room to be multiplied; at its end a
-# dispersion pinned at 0 is Poisson's to the last bit.
+# Means and dispersions are kept in this range, so that their products do not overflow; near its
+# lower end a dispersion pinned at 0 is Poisson to the last bit.
 _LEAST, _MOST = 1e-140, 1e140
 _PINNED_DISPERSION = 1e-139
 
@@ -41,7 +41,7 @@ _PINNED_DISPERSION = 1e-139
 def evaluate(position: np.ndarray, gradient: np.ndarray, buffer: np.ndarray) -> float:
     """Log posterior at a position; its gradient is written into ``gradient``.
 
-    Minus infinity where a parameter is too extreme for a number.
+    Minus infinity if a parameter is too extreme for a number.
     """
     kernel = opened(buffer)
     size = position.size
@@ -99,7 +99,7 @@ def _log_posterior(packed: np.ndarray, gradient: np.ndarray, kernel: Kernel) -> 
         total -= 0.5 * squares
     slopes = np.empty((n_terms, k))
     if log_weights.shape[1] == 1:
-        # the prior is so many observations more at the only level there is
+        # The Dirichlet prior acts like this many further observations at the only level.
         share = kernel.n + k * prior.exponent
         for j in range(k):
             members = by_weight[j, 0] + prior.exponent
@@ -119,7 +119,7 @@ def _log_posterior(packed: np.ndarray, gradient: np.ndarray, kernel: Kernel) -> 
         for j in range(k):
             if row > 0 and prior.precision[row, j] > 0.0:
                 slopes[row, j] -= prior.precision[row, j] * (point[row, j] - prior.loc[row, j])
-        # slopes of the weights are told from their mean, which takes part in every difference
+        # Slopes of the weights are differences from their mean: the mean derivative is taken off.
         mean = slopes[row].sum() / k if 0 < row < of_weights else 0.0
         for j in range(k):
             if kernel.place[row, j] >= 0:
@@ -149,7 +149,7 @@ def _linear(matrix: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """Linear predictors (k, L) of the coefficients (n_terms, k) of a part."""
     (n_terms, n_levels), k = matrix.shape, coefficients.shape[1]
     out = np.empty((k, n_levels))
-    # a block of levels at a time, which stays in the first cache while all its terms are added
+    # Levels are walked in blocks that stay in the first cache while all their terms are added.
     for first in range(0, n_levels, BLOCK):
         stop = min(first + BLOCK, n_levels)
         for j in range(k):
@@ -185,7 +185,7 @@ def _transposed(matrix: np.ndarray, by_level: np.ndarray, slopes: np.ndarray) ->
     if n_levels == 1:
         slopes[0] = by_level[:, 0]
         return
-    # sums side by side, which the processor can carry out at once
+    # Several sums are formed side by side, because the processor can carry them out at once.
     sums = np.zeros((n_terms, k, LANES))
     slopes[:] = 0.0
     for first in range(0, n_levels, 4 * LANES):
@@ -225,7 +225,7 @@ def log_likelihood(
 
     The first three are (k, levels of the part). Derivatives by log weight (each on its own), log
     mean and log dispersion of each level are added to the last three, which are 0 on entry. Minus
-    infinity where a parameter is too extreme for a number.
+    infinity if a parameter is too extreme for a number.
     """
     k = log_weights.shape[0]
     means, dispersions = _exp(log_means), _exp(log_dispersions)
@@ -321,7 +321,7 @@ def _add_rows(
     by_mean: np.ndarray,
     by_dispersion: np.ndarray,
 ) -> None:
-    """Add what the rows of a block give to the derivatives of a component, at the only level."""
+    """Add the rows of a block to the derivatives of a component, at the only level."""
     members, tilted, sloped = by_weight[0], by_mean[0], by_dispersion[0]
     mass, density = block.mass, block.density[j]
     tilt, slope = block.by_mean[j], block.by_dispersion[j]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Groups of one value or more for each draw of the posterior that are read beside it.
+# These groups have a value for each draw of the posterior, and are read together with it.
 _OF_DRAWS = ("log_likelihood_unique", "log_prior", "relabelling", "sample_stats")
 _SAMPLE = ("chain", "draw")
 _WHOLE = (
@@ -26,14 +26,14 @@ _WHOLE = (
 
 
 def refuse_edited_apart(tree: xr.DataTree) -> None:
-    """Raise a ValueError where a group has other draws than the posterior."""
+    """Raise a ValueError if a group has other draws than the posterior."""
     for name in _OF_DRAWS:
         if name in tree.children and set(_SAMPLE) & set(tree.children[name].sizes):
             refuse_other_draws(tree, name)
 
 
 def refuse_other_draws(tree: xr.DataTree, name: str) -> None:
-    """Raise a ValueError where one group has no chains or draws, or others than the posterior."""
+    """Raise a ValueError if one group has no chains or draws, or others than the posterior."""
     node, posterior = tree.children[name], tree.children.get("posterior")
     if not set(_SAMPLE) <= set(node.sizes):
         raise ValueError(
@@ -41,7 +41,7 @@ def refuse_other_draws(tree: xr.DataTree, name: str) -> None:
             "them. Keep both, as in tree.isel(chain=[0])."
         )
     if posterior is None or not set(_SAMPLE) <= set(posterior.sizes):
-        # the error of who reads the posterior says more
+        # The posterior is checked later by itself, with an error that says more.
         return
     found, own = (tuple(group.sizes[dim] for dim in _SAMPLE) for group in (node, posterior))
     if found != own:
@@ -61,7 +61,7 @@ def refuse_other_draws(tree: xr.DataTree, name: str) -> None:
 
 
 def refuse_other_order(node: xr.DataTree, name: str) -> None:
-    """Raise a ValueError where the unique rows of a group are not all there and in order."""
+    """Raise a ValueError if the unique rows of a group are not all there and in order."""
     if "unique_row" not in node.coords:
         return
     rows = np.atleast_1d(node.coords["unique_row"].values)
@@ -96,7 +96,7 @@ def columns_of_rows(rows: xr.Dataset) -> list[Floats]:
 
 
 def refuse_impossible(weights: Floats, means: Floats, dispersions: Floats) -> None:
-    """Raise a ValueError where draws from elsewhere are no parameters of a mixture."""
+    """Raise a ValueError if draws from elsewhere are not parameters of a mixture."""
     if not weights.shape == means.shape == dispersions.shape:
         raise ValueError(
             f"weights, means and dispersions have shapes {weights.shape}, {means.shape} and "
@@ -130,8 +130,8 @@ def refuse_impossible(weights: Floats, means: Floats, dispersions: Floats) -> No
 
 
 def refuse_no_number(array: Floats, what: str) -> None:
-    """Raise a ValueError where log densities (chain, draw, ...) are NaN or plus infinity."""
-    # one pass and no array of its size: a sum is below infinity only where all terms are
+    """Raise a ValueError if log densities (chain, draw, ...) are NaN or plus infinity."""
+    # The sum is below infinity only if every term is; it takes one pass and no further array.
     with np.errstate(invalid="ignore", over="ignore"):
         if array.sum() < np.inf:
             return
@@ -149,7 +149,7 @@ def refuse_no_number(array: Floats, what: str) -> None:
 def difference(
     one: CountTable, other: CountTable, names: tuple[str, str], by_value: bool = False
 ) -> str:
-    """In which row two tables differ first, in words; empty where they are the same.
+    """Say in which row two tables differ first; empty if they are the same.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def difference(
     names : tuple of str
         What the two are called.
     by_value : bool
-        Whether exposures are left out of it, where they are not known.
+        Whether exposures are left out of the comparison, because they are not known.
 
     Returns
     -------

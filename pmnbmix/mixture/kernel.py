@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 Whole = NDArray[np.intp]
 
 LADDER, ROWS = range(2)
-# From larger counts on a climb from 0 could underflow on its way.
+# A climb from 0 to a larger count could underflow on its way.
 _LARGEST_LADDER = 500
 
 # What stands at the address. ``rungs`` are the counts from 0 that a ladder climbs; ``length`` is
@@ -117,7 +117,7 @@ def laid_out(problem: Problem, form: int | None = None) -> Floats:
     problem : Problem
         Its rows are sorted by value; frequencies may be fractional.
     form : int, optional
-        `LADDER` or `ROWS`; chosen by the table where absent.
+        `LADDER` or `ROWS`; chosen by the table if absent.
 
     Returns
     -------

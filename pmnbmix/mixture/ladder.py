@@ -13,7 +13,7 @@ from pmnbmix.compiled import compiled
 from pmnbmix.mixture.elementary import quick_log
 from pmnbmix.mixture.special import log1pmx
 
-# A density below this has lost digits to underflow.
+# A density below this has lost digits because it underflows.
 _TINIEST = 1e-280
 
 
@@ -27,7 +27,7 @@ def climb_ladder(
     work: np.ndarray,
     sums: np.ndarray,
 ) -> float:
-    """Log likelihood from densities multiplied up from 0; NaN where one of them underflows."""
+    """Log likelihood from densities multiplied up from 0; NaN if one of them underflows."""
     k, rungs = means.size, frequency.size
     blocks = work.reshape((2 * (k + 1), rungs))
     mass, log_mass = blocks[2 * k], blocks[2 * k + 1]

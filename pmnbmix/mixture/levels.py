@@ -1,6 +1,6 @@
 """Rows, terms and levels as compiled code reads them, and the densities of rows at their levels.
 
-Where arrays are told of, n is the number of rows, L that of levels and k that of components.
+In the shapes of arrays, n is the number of rows, L that of levels and k that of components.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ def rows_of(table: CountTable) -> Rows:
     """Rows of a table."""
     constants = count_constants(table.values)
     arrays = (table.values, table.exposure, table.frequency, constants, table.level)
-    # one compiled version serves every table, because all arrays of it are read-only
+    # The arrays of every table are read-only, so that one compiled version serves them all.
     return Rows(*map(_read_only, arrays))
 
 
 def rows_at(values: Floats, exposure: Floats) -> Rows:
-    """Rows of counts that are of no table, at the one level of the plain model."""
+    """Rows of counts without a table, at the one level of the plain model."""
     return rows_of(CountTable.plain(values, exposure, np.ones(values.size)))
 
 
@@ -113,7 +113,7 @@ def levels_of(terms: Terms, point: np.ndarray) -> Levels:
     of_means = of_weights + terms.means.shape[1]
     log_weights = linear(terms.weights, point[:of_weights])
     if of_weights > 1:
-        # they sum to 1 at the centre, and are made to at every level
+        # Weights sum to 1 at the centre only, so they are normalised at every level.
         for level in range(log_weights.shape[0]):
             log_weights[level] -= log_sum_exp(log_weights[level])
     return Levels(
@@ -129,7 +129,7 @@ def linear(matrix: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     out = np.empty((matrix.shape[0], coefficients.shape[1]))
     for level in range(out.shape[0]):
         for j in range(out.shape[1]):
-            # an intercept of minus infinity stays what it is, for the first column is 1
+            # The first column is 1, so an intercept of minus infinity stays minus infinity.
             total = coefficients[0, j]
             for term in range(1, matrix.shape[1]):
                 total += matrix[level, term] * coefficients[term, j]
@@ -198,7 +198,7 @@ def responsibilities_table(rows: Rows, levels: Levels) -> np.ndarray:
         weight = row_at(levels.log_weights, rows.level[u])
         for j in range(table.shape[1]):
             table[u, j] += levels.log_weights[weight, j]
-        # by division, since a log density of -1e10 is itself rounded by more than 1e-6
+        # Rows are divided by their sum: a log density of -1e10 is rounded by more than 1e-6.
         largest = table[u].max()
         total = 0.0
         for j in range(table.shape[1]):

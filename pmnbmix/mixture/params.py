@@ -40,7 +40,7 @@ from pmnbmix.seeds import as_rng
 
 Floats = NDArray[np.float64]
 
-# What a mixture consists of, in the order of every table.
+# The parameters of a mixture, in the order that every table has.
 PARAMETERS = ("weights", "means", "dispersions")
 
 
@@ -60,9 +60,9 @@ class MixtureParams:
     Raises
     ------
     TypeError
-        Where an argument does not hold numbers.
+        If an argument does not hold numbers.
     ValueError
-        Where shapes differ, weights are negative or do not sum to 1 within 1e-9, or means or
+        If shapes differ, weights are negative or do not sum to 1 within 1e-9, or means or
         dispersions are negative or not finite.
 
     Examples
@@ -157,10 +157,10 @@ class MixtureParams:
         Raises
         ------
         ValueError
-            Where ``order`` is not a permutation of 0 to n_components - 1.
+            If ``order`` is not a permutation of 0 to n_components - 1.
         """
         index = as_array(order, "order")
-        # booleans and floats can equal 0 to n_components - 1 and still choose nothing
+        # Booleans and floats can equal 0 to n_components - 1, but are another kind of index.
         if (
             index.dtype.kind not in "iu"
             or index.shape != (self.n_components,)
@@ -183,12 +183,12 @@ class MixtureParams:
         values : array_like, shape (n,)
             Counts.
         exposure : array_like, shape (n,), or float, optional
-            Exposure of each count; 1 where absent.
+            Exposure of each count; 1 if absent.
 
         Returns
         -------
         ndarray, shape (n, n_components)
-            In nats; minus infinity where a component cannot produce the count.
+            In nats; minus infinity if a component cannot produce the count.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class MixtureParams:
         Raises
         ------
         ValueError
-            Where a count has probability 0 under every component, besides the reasons of `Counts`.
+            If a count has probability 0 under every component, besides the reasons of `Counts`.
         """
         rows = _rows(values, exposure)
         table = responsibilities_table(rows, self.levels)
@@ -245,7 +245,7 @@ class MixtureParams:
         probability : array_like, shape (n,), or float
             0 or above and below 1.
         exposure : array_like, shape (n,), or float, optional
-            Exposure of each count; 1 where absent.
+            Exposure of each count; 1 if absent.
 
         Returns
         -------
@@ -277,7 +277,7 @@ class MixtureParams:
             below = _weighted(of_each, self.weights)
             return np.asarray(below >= wanted)
 
-        # the answer lies above ``low`` and at most at ``high``; both are counts
+        # The answer is above ``low`` and at most ``high``; both are counts.
         low, high = np.full(size, -1.0), np.full(size, 1.0)
         while not (done := enough(high)).all():
             low, high = np.where(done, low, high), np.where(done, high, 2.0 * high)
@@ -306,7 +306,7 @@ class MixtureParams:
             How many.
         random_seed : int or numpy.random.Generator, optional
         exposure : array_like, shape (n,), or float, optional
-            Exposure of each count; 1 where absent.
+            Exposure of each count; 1 if absent.
 
         Returns
         -------
@@ -317,7 +317,7 @@ class MixtureParams:
         Raises
         ------
         ValueError
-            Where ``n`` is no whole number from 1 to 2**31, or a rate is too large for a count.
+            If ``n`` is not a whole number from 1 to 2**31, or a rate is too large for a count.
         """
         n = as_size(n, "n")
         scale = as_exposure(exposure, n)
@@ -367,7 +367,7 @@ class MixtureParams:
         Raises
         ------
         ValueError
-            Where n is not positive and finite or p is outside (0, 1]; a Poisson component has no
+            If n is not positive and finite or p is outside (0, 1]; a Poisson component has no
             mean in this form.
         """
         if np.isinf(numbers("n", n)).any():
@@ -434,7 +434,7 @@ def _weighted(of_each: Floats, weights: Floats) -> Floats:
 def cdf_jump(params: MixtureParams, table: CountTable) -> tuple[Floats, Floats]:
     """P(count < value) and P(count <= value) of each row, (n_unique,)."""
     means = table.exposure[:, None] * params.means
-    # values - 1 may be -1, which `MixtureParams.cdf` refuses as a count
+    # ``values - 1`` may be -1, which `MixtureParams.cdf` would refuse as a count.
     below, at_most = (
         component_cdf(values[:, None], means, params.inv_disps) @ params.weights
         for values in (table.values - 1.0, table.values)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-# 120 permutations are cheaper to enumerate for all draws at once than to solve one by one.
+# Up to this size, trying all (120) permutations for all draws at once is cheaper than solving
+# the assignment of each draw.
 _ENUMERATE_UP_TO = 5
 
 

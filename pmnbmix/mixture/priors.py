@@ -16,17 +16,17 @@ from scipy import special
 from pmnbmix.compiled import compiled
 
 Floats = NDArray[np.float64]
-# Integers of Python and of TOML have no largest one, floats do.
+# Integers of Python and of TOML may be larger than any float.
 _LARGEST_BITS = 1000
-# Beyond it the constant of a Dirichlet is lost to rounding.
+# With a larger concentration, the constant of a Dirichlet is lost to rounding.
 _LARGEST_CONCENTRATION = 1e12
-# Below it draws of the weights are 0 or 1 in floats.
+# With a smaller concentration, draws of the weights are 0 or 1 in floats.
 _SMALLEST_CONCENTRATION = 1e-6
-# "auto" comes to 268 at most, of counts up to 2**53 and exposures of 1e-100 to 1e100; beyond 354 a
-# squared mean overflows.
+# "auto" is at most 268, for counts up to 2**53 and exposures from 1e-100 to 1e100; beyond 354 a
+# squared mean would overflow.
 _LARGEST_LOC = 300.0
-# A scale below pins the parameter, and its precision overflows in the end; one above is as good as
-# flat wherever exp() has a value.
+# A smaller scale pins the parameter, and its precision overflows in the end; a larger one is as
+# good as flat wherever exp() is finite.
 _SCALES = (1e-3, 1e6)
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -53,7 +53,7 @@ class DirichletPrior:
     Parameters
     ----------
     concentration : float
-        1e-6 to 1e12. 1 is flat; 2, the default, keeps weights off 0, where a component
+        1e-6 to 1e12. 1 is flat; 2, the default, keeps weights away from 0, at which a component
         would be empty.
 
     Examples
@@ -106,7 +106,7 @@ class NormalPrior:
 
     Examples
     --------
-    Means of about 20, with a factor of e or less between them, two times in three:
+    Means near 20, two in three of them within a factor of e of it:
 
     >>> import numpy as np
     >>> import pmnbmix as nb
@@ -138,7 +138,7 @@ class NormalPrior:
         object.__setattr__(self, "scale", float(self.scale))
 
     def log_density(self, values: Floats) -> Floats:
-        """Log density of logarithms (...), with its constant; 0 where the prior is flat."""
+        """Log density of logarithms (...), with its constant; 0 if the prior is flat."""
         if self.is_flat:
             return np.zeros(np.shape(values))
         deviation = (values - float(self.loc)) / self.scale

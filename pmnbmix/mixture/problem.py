@@ -51,7 +51,7 @@ class Problem:
         """Return the priors as compiled code reads them, with this exponent of the weights."""
         design = self.design
         parts = (design.weights, design.means, design.dispersions)
-        # slopes are of covariates of about unit spread, so that a factor of e is already large
+        # Covariates are scaled to a spread of about 1, so a slope of 1, a factor of e, is large.
         loc = np.zeros(design.free.shape)
         precision = np.ones(design.free.shape)
         precision[0] = 0.0
@@ -61,7 +61,7 @@ class Problem:
         ):
             loc[first], precision[first] = float(stated.loc), stated.scale**-2
             first += len(part.terms)
-        # a shared coefficient stands in the column of every component and is counted there
+        # A shared coefficient is counted in the column of every component, so its share is 1 / k.
         shared = np.concatenate([part.shared for part in parts])
         precision[shared] /= design.n_components
         precision[~np.isnan(design.pinned)] = 0.0

@@ -31,7 +31,7 @@ from pmnbmix.mixture.levels import (
 
 Floats = NDArray[np.float64]
 
-# Fewer densities than this are not worth starting threads for.
+# Starting threads takes longer than computing fewer densities than this.
 _PARALLEL_FROM = 200_000
 
 

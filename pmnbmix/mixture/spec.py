@@ -28,7 +28,7 @@ WEIGHTS = DirichletPrior(2.0)
 LOG_MEANS = NormalPrior("auto", 2.0)
 LOG_DISPERSIONS = NormalPrior(0.0, 2.0)
 
-# More components than counts can tell apart; the work grows with the square of their number.
+# Counts cannot tell more components apart, and the work grows with the square of their number.
 LARGEST_N_COMPONENTS = 100
 
 
@@ -63,9 +63,9 @@ class MixtureSpec:
     Raises
     ------
     TypeError
-        Where ``n_components`` is not an integer or a prior is of another class.
+        If ``n_components`` is not an integer or a prior is of another class.
     ValueError
-        Where ``n_components`` is below 1, a number of a prior is out of range, or "auto" is used
+        If ``n_components`` is below 1, a number of a prior is out of range, or "auto" is used
         for the dispersions.
 
     Examples
@@ -129,7 +129,7 @@ class MixtureSpec:
     def resolve(self, counts: Counts) -> MixtureSpec:
         """Replace "auto" by the log of the overall rate, sum of values over sum of exposure.
 
-        Where all counts are 0 the rate is taken as 0.5 over the sum of exposure. The result is
+        If all counts are 0, the rate is taken as 0.5 over the sum of exposure. The result is
         stored with every fit, so that refits on fewer rows keep the same prior.
 
         Parameters
@@ -165,7 +165,7 @@ class MixtureSpec:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str = "specification") -> MixtureSpec:
-        """Build from what `to_dict` gives; what is left out keeps its default.
+        """Build a specification from the form of `to_dict`; parts left out keep their defaults.
 
         Raises
         ------
@@ -212,7 +212,7 @@ class MixtureSpec:
         Raises
         ------
         TypeError, ValueError
-            Where the file is missing, is not TOML, or has an unknown key or a wrong value; the
+            If the file is missing, is not TOML, or has an unknown key or a wrong value; the
             text names file, key and what is allowed.
         """
         file = as_file(path)
@@ -220,7 +220,7 @@ class MixtureSpec:
             data = tomllib.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ValueError(f"{file}: there is no such file. Check the path.") from None
-        # RecursionError: brackets within brackets without end
+        # Brackets nested too deeply raise a RecursionError.
         except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise ValueError(f"{file}: this is not TOML ({error}).") from None
         except UnicodeDecodeError:
@@ -241,7 +241,7 @@ class MixtureSpec:
         Raises
         ------
         ValueError
-            Where the file cannot be written.
+            If the file cannot be written.
         """
         write_whole(path, self.to_toml())
 

@@ -15,7 +15,7 @@ from pmnbmix.compiled import compiled, inlined
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
-# From here on five to eight terms of the asymptotic series reach the last bit.
+# From this argument on, five to eight terms of the asymptotic series reach the last bit.
 _SERIES_FROM = 15.0
 
 # B_2k / (2k (2k - 1)): log gamma

@@ -25,7 +25,7 @@ from pmnbmix.mixture.priors import Prior, log_prior
 def log_likelihood(rows: Rows, terms: Terms, point: np.ndarray) -> float:
     """Log likelihood of the table at a point (n_terms, k)."""
     total: float = dot(rows.frequency, mixture_rows(rows, levels_of(terms, point)))
-    # a row that is impossible makes the compensated sum NaN
+    # A row of density 0 makes the compensated sum NaN.
     return total if not math.isnan(total) else -math.inf
 
 
@@ -59,7 +59,7 @@ def level_derivatives(rows: Rows, levels: Levels) -> tuple[float, np.ndarray, np
     n_levels = max(len(levels.log_weights), len(levels.means), len(levels.inv_disps))
     weights = np.exp(levels.log_weights)
     fixed = _fixed_constants(levels)
-    # compensated, for a climb compares gains of single bits
+    # The sum is compensated, because a climb compares gains of single bits.
     total, lost = 0.0, 0.0
     n = np.zeros(n_levels)
     gradient = np.zeros((n_levels, 3 * k))

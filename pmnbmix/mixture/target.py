@@ -22,8 +22,8 @@ class Target:
     Attributes
     ----------
     buffer : ndarray
-        As `pmnbmix.mixture.kernel` lays it out. Work is done in it, which makes it unfit to be
-        shared between threads: `copy` it.
+        As `pmnbmix.mixture.kernel` lays it out. Evaluation writes into it, so threads must not
+        share it: `copy` it for each.
     size : int
         Number of coordinates, 3k - 1 in the plain model.
     """
@@ -41,7 +41,7 @@ class Target:
         return int(self._header["form"])
 
     def copy(self) -> Target:
-        """Return the same target with room of its own to work in."""
+        """Return the same target with a work space of its own."""
         return Target(self.buffer.copy(), self.size)
 
     def whitened(self, centre: Floats, root: Floats) -> Target:
@@ -77,7 +77,7 @@ def make_target(problem: Problem, form: int | None = None) -> Target:
     ----------
     problem : Problem
     form : int, optional
-        `LADDER` or `ROWS`; chosen by the table where absent.
+        `LADDER` or `ROWS`; chosen by the table if absent.
 
     Returns
     -------

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, told apart by colour-blind readers; one per component, in order.
+# Okabe and Ito's colours, which colour-blind readers can tell apart; components take them in order.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
 
 GREY = "#C8C8C8"
@@ -24,7 +24,7 @@ def component_colour(index: int) -> str:
 
 
 def log_axis(ax: Axes, which: str) -> None:
-    """Log axis with plain numbers at 1, 2 and 5 where it spans little, at powers of ten else."""
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 if it spans little."""
     from matplotlib.ticker import (
         FuncFormatter,
         LogLocator,
@@ -37,7 +37,7 @@ def log_axis(ax: Axes, which: str) -> None:
     axis = ax.xaxis if which == "x" else ax.yaxis
     low, high = ax.dataLim.intervalx if which == "x" else ax.dataLim.intervaly
     if low > 0 and high / low < 3:
-        # less than half a decade has no two powers to stand at
+        # Within half a decade there are not two powers of ten to put numbers at.
         axis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 5, 10]))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
@@ -49,7 +49,7 @@ def log_axis(ax: Axes, which: str) -> None:
 
 
 def plain(name: str) -> str:
-    """A name as text on a figure: matplotlib would read what is between dollars as mathematics."""
+    """A name as text on a figure; matplotlib would read text between dollars as mathematics."""
     return name.replace("_", " ").replace("$", r"\$")
 
 

@@ -1,4 +1,4 @@
-"""Whether this installation works, part by part."""
+"""Checks whether this installation works, part by part."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Finding:
 
 
 def examine() -> tuple[Finding, ...]:
-    """Look at every part; one that fails does not keep the others from being looked at."""
+    """Check every part; if one fails, the others are checked all the same."""
     parts: dict[str, Callable[[], str]] = {
         "python": _python,
         "packages": _packages,
@@ -49,7 +49,7 @@ def _python() -> str:
 
 
 def _packages() -> str:
-    """Versions of what is needed, each against its lower bound."""
+    """Compare the version of every required package with its lower bound."""
     found, wanting = [], []
     for name, lower in _lower_bounds():
         try:
@@ -81,7 +81,7 @@ def _machine() -> str:
 
 
 def _cache() -> str:
-    """Machine code is kept here; without it every process compiles for half a minute."""
+    """Check the folder for machine code, without which every process compiles for half a minute."""
     import platformdirs
 
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or platformdirs.user_cache_dir("pmnbmix"))

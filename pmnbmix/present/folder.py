@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 RECORD = "run.json"
 REPORT = "report.html"
 _FORMAT = "pmnbmix run"
-# Every name that a run gives a file, and that of one on which a run was killed.
+# A run gives its files these names; a run that was killed may leave one that begins with .saving-.
 _WRITTEN = re.compile(
     r"(?:\.saving-[0-9a-f]{12}-)?(?:run\.json|study\.json|thorough\.json|choice\.csv|report\.html"
     r"|(fit|rootogram|ranks|estimates|chains|elpd|criteria|labels)\.png"
@@ -47,9 +47,9 @@ _VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "x
 
 
 def free_folder(name: str) -> Path:
-    """First folder of this name, or with a number behind it, that no finished work has."""
+    """First folder of this name, or with a number behind it, that is free or unfinished."""
     folder, number = Path(name), 2
-    # a link that leads nowhere has the name all the same
+    # A broken link takes up the name too, so lexists is asked and not exists.
     while os.path.lexists(folder) and _state(folder) != "unfinished":
         folder, number = Path(f"{name}-{number}"), number + 1
     return folder
@@ -102,7 +102,7 @@ def _state(folder: Path) -> str:
         (RECORD, _FORMAT, "finished"),
         (STUDY, STUDY_FORMAT, "unfinished"),
     ):
-        # reading a pipe may never end
+        # Reading a pipe may never end, so only regular files are opened.
         with suppress(ValueError):
             if (folder / name).is_file() and read_json(folder / name, expected):
                 return state
@@ -111,7 +111,7 @@ def _state(folder: Path) -> str:
 
 @contextmanager
 def begun(folder: Path) -> Iterator[None]:
-    """Make a folder ready for a run, which the block writes; it goes on with one that was stopped.
+    """Prepare a folder for the run that the block writes; a run that was stopped is continued.
 
     What a finished run has left is removed: `check_target` has allowed that. If the block fails
     before anything is finished, nothing is left.
@@ -129,22 +129,22 @@ def begun(folder: Path) -> Iterator[None]:
         if (folder / STUDY).is_file() and not finished(folder):
             _remove_run(folder)
             if not there:
-                # what somebody else has put there stays
+                # A folder that holds files of somebody else is not empty, and stays.
                 with suppress(OSError):
                     folder.rmdir()
         raise
 
 
 def _remove_run(folder: Path, keep: Iterable[str] = ()) -> None:
-    """Remove the files of a run, its records last: killed in between, it can be done again."""
+    """Remove the files of a run, its records last, so that it can be repeated if it is killed."""
     ours = [e for e in folder.iterdir() if _WRITTEN.fullmatch(e.name) and e.name not in keep]
-    # a posterior says that the point fits beside it are there
+    # Posteriors go first, because the presence of one says that its point fits are there.
     for entry in sorted(ours, key=lambda e: (e.name == STUDY, e.name == RECORD, e.suffix != ".nc")):
         entry.unlink()
 
 
 def _write_tables(folder: Path, fitted: Fitted) -> set[str]:
-    """Write the fits of one number of components, and their tables; names of the files."""
+    """Write the fits of one number of components and their tables; return the file names."""
     k = fitted.n_components
     if k not in finished(folder) or was_interrupted(fitted.tree):
         write_fitted(folder, fitted)
@@ -159,7 +159,7 @@ def _write_tables(folder: Path, fitted: Fitted) -> set[str]:
 
 
 def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> dict[str, Any]:
-    """Write what a run of ``fit`` leaves: fits, tables, figures, report and, if finished, a record.
+    """Write the files of a run of ``fit``; the record is among them if the run is finished.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> dic
 
 
 def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> dict[str, Any]:
-    """Write what a run of ``choose`` leaves; figures show the chosen number of components.
+    """Write the files of a run of ``choose``; figures show the chosen number of components.
 
     Returns
     -------
@@ -198,12 +198,12 @@ def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> 
 
 
 def read_run(folder: Path) -> tuple[Choice | Fitted, dict[str, Any]]:
-    """Read what a run has left, and its record.
+    """Read the result of a run from its folder, and its record.
 
     Raises
     ------
     ValueError
-        Where the folder is no run, or a file of it is missing or damaged.
+        If the folder is no run, or a file of it is missing or damaged.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: there is no such folder. Name one that fit or choose wrote.")
@@ -245,7 +245,7 @@ def read_run(folder: Path) -> tuple[Choice | Fitted, dict[str, Any]]:
 
 
 def _refuse_other_numbers(folder: Path, result: dict[str, Any], found: tuple[int, ...]) -> None:
-    """Raise a ValueError where a folder has not the posteriors that its record speaks of."""
+    """Raise a ValueError if a folder lacks posteriors of its record or holds others."""
     if "fit" in result:
         if len(found) > 1:
             raise ValueError(
@@ -285,7 +285,7 @@ def _write_report(
     names: set[str],
     complete: bool,
 ) -> None:
-    """Write the report; of a complete run its record too, when nothing of other work is left."""
+    """Write the report; then, for a complete run, remove files of other work, write the record."""
     page, figures = render(result, record)
     for figure in figures:
         write_whole(folder / figure.file, figure.png)
@@ -305,7 +305,7 @@ def _summary(fitted: Fitted) -> dict[str, Any]:
         "findings": sorted(diagnosis.findings),
         "summary": list(diagnosis.summary),
         "sampling": {
-            # the priors are in the settings already, as a table
+            # The priors are left out here, because the settings have them as a table.
             name: _plain(value)
             for name, value in fitted.tree.attrs.items()
             if name != "spec"

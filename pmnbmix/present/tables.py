@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pmnbmix.present.words import components, doubts, gates, standing
 
-# Columns from which a table is shown whole.
+# A console of at least this many columns shows the whole table.
 _WIDE = 100
 _DROPPED = ("NUTS mean", "sd")
 
@@ -25,20 +25,20 @@ def output_console() -> Console:
     """Console on standard output."""
     from rich.console import Console
 
-    # a table written to a file or a pipe is not cut at 80 columns, unless COLUMNS says so; where
-    # standard output is closed there is none, and rich writes nowhere
+    # A table written to a file or a pipe is not cut at 80 columns, unless COLUMNS says so. If
+    # standard output is closed, sys.stdout is None, and rich does not write anything.
     terminal = sys.stdout is not None and sys.stdout.isatty()
     wide = None if terminal or "COLUMNS" in os.environ else 110
     return Console(width=wide)
 
 
 def print_heading(console: Console, counts: Counts) -> None:
-    """Print what was read; names from files are text, never markup."""
+    """Print which counts were read; names from files are printed as text, never as markup."""
     console.print(repr(counts), style="bold", markup=False, highlight=False)
 
 
 def print_folder(console: Console, folder: Path) -> None:
-    """Print where the results are, and what of them to open."""
+    """Print the folder of the results, and which file to open."""
     report = folder / "report.html"
     where = f"\nWritten to {folder}" if folder.is_dir() else f"\nWritten: {folder}"
     console.print(where, style="bold", markup=False, highlight=False)
@@ -94,7 +94,7 @@ def print_fitted(console: Console, fitted: Fitted) -> None:
         "nuts_upper": "97.5 %",
     }
     if console.width < _WIDE:
-        # median and interval say more than mean and sd, where there is no room for both
+        # If there is not room for all, median and interval say more than mean and sd.
         columns = {name: label for name, label in columns.items() if label not in _DROPPED}
     shown = estimates[list(columns)].map(lambda number: f"{number:.3g}").rename(columns=columns)
     _print_table(console, shown, f"\n{components(fitted)}: EM, MAP and posterior")

@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from pmnbmix.labels.diagnose import Diagnosis
     from pmnbmix.study import Choice, Fitted
 
-# How the prefix of a flag is shown; one without is about the posterior.
+# The prefix of a flag names the method; a flag without a prefix is about the posterior.
 _METHODS = {"em": "EM", "map": "MAP", "nuts": "NUTS"}
 _INTERVAL = (0.025, 0.975)
-# More components than this are a table, not a sentence.
+# A sentence describes at most this many components; the table has the others.
 _MOST_TOLD = 4
-# Below this share most of what a component holds is as well held by another.
+# Below this share, another component explains most observations of a component as well.
 _ASSIGNED = 0.5
 _PLACES = np.linspace(0.0, 1.0, RANK_PLACES)
 
 
 def shown(choice: Choice) -> Fitted:
-    """The fit to look at: the chosen one, or the largest where none could be chosen."""
+    """The fit to show: the chosen one, or the largest if none could be chosen."""
     return choice.fits[choice.chosen if choice.chosen is not None else max(choice.fits)]
 
 
 def answer(result: Choice | Fitted, pit: pd.DataFrame) -> tuple[str, ...]:
-    """What came out, in three sentences or so: how many, what they are, whether to believe it.
+    """State the result: how many components, what they are, and whether to believe it.
 
     A fit that cannot be used says so first, and says nothing of its components. ``pit`` is from
     `loo_pit` of the fit that is shown.
@@ -58,7 +58,7 @@ def answer(result: Choice | Fitted, pit: pd.DataFrame) -> tuple[str, ...]:
 
 
 def what(fitted: Fitted) -> str:
-    """What the components are, with 95 % intervals."""
+    """Describe the components, with 95 % intervals."""
     draws = read_draws(fitted.tree)
     per = ", per unit of exposure" if _has_exposure(fitted.tree) else ""
     if not fitted.diagnosis.components_ok or "weak-labels" in fitted.diagnosis.findings:
@@ -84,7 +84,7 @@ def what(fitted: Fitted) -> str:
 
 
 def belief(fitted: Fitted, pit: pd.DataFrame) -> str:
-    """Whether the fit can be relied on: chains, and ranks of the counts among its predictions."""
+    """Say whether to rely on the fit, by its chains and the ranks of counts in its predictions."""
     reach = float(np.abs(rank_curve(pit, _PLACES)).max())
     limit = rank_limit(fitted.tree)
     if not fitted.diagnosis.components_ok:
@@ -119,7 +119,7 @@ def _interval(draws: np.ndarray, unit: str = "") -> str:
 
 
 def number(value: float) -> str:
-    """Three figures, with the thousands set apart; "none" for what is no number."""
+    """A number in three digits, with the thousands set apart; "none" if it is not finite."""
     return f"{float(f'{value:.3g}'):,g}" if np.isfinite(value) else "none"
 
 
@@ -128,19 +128,19 @@ def _has_exposure(tree: xr.DataTree) -> bool:
 
 
 def components(fitted: Fitted) -> str:
-    """Their number, with the noun."""
+    """The number of components, with the noun."""
     return f"{fitted.n_components} component{'s' if fitted.n_components > 1 else ''}"
 
 
 def gates(diagnosis: Diagnosis) -> str:
-    """Which gates hold."""
+    """Name the gates that hold."""
     if diagnosis.components_ok:
         return "both"
     return "density" if diagnosis.density_ok else "failed"
 
 
 def standing(choice: Choice, k: int) -> str:
-    """What became of a number of components."""
+    """Verdict on a number of components, in a word or two."""
     if k == choice.chosen:
         return "chosen"
     if k in choice.plausible:
@@ -149,7 +149,7 @@ def standing(choice: Choice, k: int) -> str:
 
 
 def doubts(fitted: Fitted) -> list[str]:
-    """Each doubt once, with the parameters and methods that it is about.
+    """List each doubt once, with the parameters and methods that it is about.
 
     The sentence of the gates is not among them; it stands above.
     """

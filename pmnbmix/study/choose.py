@@ -43,9 +43,9 @@ class Choice:
     table : pandas.DataFrame
         Indexed by number of components: log_likelihood, aic, bic, icl (of EM; smaller is better),
         elpd, elpd_se, p_loo, high_k (observations whose Pareto k is too large), loo (what was done
-        about them: "psis" where there are none, else "matching", "refit" or "10-fold"), elpd_diff
+        about them: "psis" if there are none, else "matching", "refit" or "10-fold"), elpd_diff
         and diff_se (to the best; below 0 is worse), stacking_weight, density_ok, components_ok,
-        plausible, n_modes (NaN where a posterior does not say). A number whose posterior failed
+        plausible, n_modes (NaN if a posterior does not say). A number whose posterior failed
         the density gate stays in the table and is not ranked.
     plausible : frozenset of int
         Numbers not clearly worse than the best: behind by at most 4 elpd or at most 2 standard
@@ -56,9 +56,9 @@ class Choice:
         Why, number by number, and which criteria disagree.
     fits : dict of int to Fitted
     thorough : Thorough or None
-        Other answers, where they were asked for.
+        Other answers, if they were asked for.
     note : str
-        Why fewer numbers of components were assessed than was asked; empty where all were.
+        Why fewer numbers of components were assessed than was asked; empty if all were.
 
     Examples
     --------
@@ -86,7 +86,7 @@ class Choice:
     @property
     def complete(self) -> bool:
         """Whether nothing was interrupted."""
-        # a study that stopped early may have been interrupted afterwards; then its note says both
+        # A study that stopped early may be interrupted afterwards, and then its note says both.
         return "Interrupted" not in self.note
 
     @property
@@ -130,18 +130,18 @@ def choose_components(
     ----------
     counts : Counts
     max_components : int
-        1 to this many components are fitted, fewer where ``stop_early`` says so.
+        1 to this many components are fitted, or fewer if ``stop_early`` says so.
     thorough : bool
         Ask other criteria too: bootstrap likelihood ratio tests, log evidence, occupied components
         under a sparse prior, modes of the fitted density. They inform the reasons and do not
         change the choice. Takes some seconds to minutes more.
     spec : MixtureSpec, optional
-        Priors; its number of components is ignored. Default priors where absent. They are resolved
+        Priors; its number of components is ignored. Default priors if absent. They are resolved
         once, so that every number of components has the same.
     draws, chains : int
         As in `sample`.
     stop_early : bool
-        Stop where two more components in turn have gained less than 4 elpd over fewer.
+        Stop if two more components in turn have gained less than 4 elpd over fewer.
     random_seed : int or numpy.random.Generator, optional
         The result for each number of components does not depend on which others are fitted.
     watch : callable, optional
@@ -159,11 +159,11 @@ def choose_components(
     Raises
     ------
     TypeError, ValueError
-        As `fit_all`; where ``max_components`` is no integer of 1 or above; and where ``folder`` is
-        no folder, holds other files, a study of other counts, settings or seed, or fits of other
+        As `fit_all`; if ``max_components`` is not an integer of 1 or above; and if ``folder`` is
+        not a folder, holds other files, a study of other counts, settings or seed, or fits of other
         counts or priors. All but these fits is checked before anything is written.
     KeyboardInterrupt
-        Where interrupted before the first number of components is finished; later, the choice is
+        If interrupted before the first number of components is finished; later, the choice is
         made among those finished, and its reasons say so.
 
     References
@@ -184,7 +184,8 @@ def choose_components(
     if spec is not None and not isinstance(spec, MixtureSpec):
         raise TypeError(f"spec must be a MixtureSpec; got {type(spec).__name__}.")
     max_components = check_n_components(max_components, "max_components")
-    # all that fit_all would refuse: a folder must not remember settings that nothing can be made of
+    # Whatever fit_all would refuse is refused here, because a folder must not record settings that
+    # can never be fitted.
     resolved = check_arguments(counts, spec or MixtureSpec())
     refuse_too_many(counts.n)
     draws, chains = whole(draws, "draws", 4), whole(chains, "chains", 1)
@@ -220,7 +221,7 @@ def choose_components(
         if on_fitted is not None:
             on_fitted(fits[k])
         if was_interrupted(fits[k].tree):
-            # sample() keeps what it has; whoever stops it there wants the study to stop as well
+            # An interrupted sample() returns the draws it has, but here the study must stop.
             note = (
                 f"Interrupted: {k} of {max_components} numbers of components were assessed, the "
                 "last with less sampling than it needed."
@@ -257,7 +258,7 @@ def _brings_nothing(fits: dict[int, Fitted]) -> bool:
     last, before = (fits[k], fits[k - 1]), [fits[i] for i in fits if i < k - 1]
     usable = [fitted.elpd.elpd for fitted in before if fitted.diagnosis.density_ok]
     if not usable or not all(fitted.diagnosis.density_ok for fitted in last):
-        # what could not be assessed says nothing of what more components would bring
+        # A posterior that failed its gate does not tell what more components would bring.
         return False
     return bool(max(fitted.elpd.elpd for fitted in last) < max(usable) + ELPD_LIMIT)
 
@@ -288,7 +289,7 @@ def make_choice(
 
 
 def _high_k(fitted: Fitted) -> int:
-    """Observations that importance sampling could not leave out."""
+    """Number of observations that importance sampling could not leave out."""
     if fitted.refits is not None:
         return fitted.refits.n_high_k
     return int((~(fitted.elpd.pareto_k <= fitted.elpd.good_k)).sum())
@@ -300,7 +301,7 @@ def _how(fitted: Fitted) -> str:
 
 
 def _n_modes(tree: xr.DataTree) -> float:
-    """Modes of the posterior; NaN for a tree that does not say, as those of other samplers."""
+    """Number of modes of the posterior; NaN if the tree does not say, as of another sampler."""
     return tree["modes"].sizes.get("mode", np.nan) if "modes" in tree.children else np.nan
 
 

@@ -38,7 +38,7 @@ class Fitted:
     estimates : pandas.DataFrame
         EM, MAP and NUTS side by side, from `compare_estimates`.
     refits : Refits, optional
-        What was done to make it so; none where the density gate failed.
+        What was done to make ``elpd`` exact; None if the density gate failed.
     """
 
     em: PointFit
@@ -74,7 +74,7 @@ def fit_all(
         As in `sample`.
     random_seed : int or numpy.random.Generator, optional
     watch : callable, optional
-        Told of each stage and its progress; where absent, `sample` shows its own bar.
+        Told of each stage and its progress; if absent, `sample` shows its own bar.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def fit_all(
     em = fit_em(counts, spec.n_components, random_seed=rng)
     map_ = fit_map(counts, spec, random_seed=rng)
     if Status.INTERRUPTED in (*em.statuses, *map_.statuses):
-        # alone, either is worth keeping; here nothing would follow that whoever stopped it wants
+        # An interrupted fit is worth keeping alone, but the comparison here needs finished ones.
         raise KeyboardInterrupt
     tree = sample(
         counts,
@@ -107,7 +107,7 @@ def fit_all(
     diagnosis = diagnose(tree, optima=em)
     elpd, refits = loo(tree, diagnosis=diagnosis), None
     if diagnosis.density_ok:
-        # exact terms of a posterior that is not to be used would be worth nothing
+        # Refits would be wasted on a posterior that failed its gate and must not be used.
         on_refit = stage(watch, f"{name}: exact refits") if _has_high_k(elpd) else None
         refits = refit_high_k(counts, spec, tree, elpd, random_seed=rng, on_refit=on_refit)
         elpd = refits.elpd

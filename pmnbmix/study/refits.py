@@ -1,4 +1,4 @@
-"""Exact leave-one-out: where importance sampling cannot leave an observation out, a refit does.
+"""Exact leave-one-out: if importance sampling cannot leave an observation out, a refit does.
 
 A component that rests on one or two observations makes the posterior without them another law; a
 Pareto k above its limit is the symptom, and the importance sampling estimate is optimistic by
@@ -32,19 +32,19 @@ from pmnbmix.selection.matching import match_moments
 Floats = NDArray[np.float64]
 _log = logging.getLogger(__name__)
 
-# Distinct rows refitted one by one. Where more are flagged, moments are matched first; where more
-# are left, or flagged in the first place, K-fold cross-validation is cheaper.
+# Up to this many distinct rows are refitted one by one. If more are flagged, moments are matched
+# first; if more are left, or far more are flagged, K-fold cross-validation is cheaper.
 MOST_REFITS = 12
 MOST_MATCHED = 100
 FOLDS = 10
-# Refits are repeated with more draws where the Monte Carlo error of a term is above this, in nats.
+# A refit is repeated with more draws if the Monte Carlo error of its term is above this, in nats.
 _PRECISE = 0.1
 _DRAWS = (1000, 4000)
 _COLUMNS = (
     *("value", "exposure", "frequency", "pareto_k", "elpd_psis", "elpd", "how", "mcse"),
     "density_ok",
 )
-# Log densities of rows that a repeated refit may hold.
+# A repeated refit may hold this many log densities of rows in memory.
 _MOST_DENSITIES = 40_000_000
 
 
@@ -108,7 +108,7 @@ def refit_high_k(
     random_seed: int | np.random.Generator | None = None,
     on_refit: Advance | None = None,
 ) -> Refits:
-    """Make LOO exact where its importance sampling failed.
+    """Make LOO exact for the observations whose importance sampling failed.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def refit_high_k(
     table, first = read_table(tree), {int(u): int(np.flatnonzero(row == u)[0]) for u in bad}
     matched = {}
     if MOST_REFITS < bad.size <= MOST_MATCHED:
-        # a row of infinite k has no tail that could be matched
+        # A row whose k is infinite does not have a tail whose moments could be matched.
         some = np.array([u for u in bad if np.isfinite(k[first[int(u)]])], dtype=bad.dtype)
         reached = match_moments(tree, some) if some.size else ((), ())
         for u, term, left in zip(some, *reached, strict=True):
@@ -189,7 +189,7 @@ def _refit_without(
             rest,
             spec,
             draws=min(draws, max(most, _DRAWS[0])),
-            # the first has looked for what works; more draws of the same are what is wanted
+            # The first refit has found settings that work, so only more draws are needed.
             tune=None if draws == _DRAWS[0] else 1000,
             random_seed=rng,
             progressbar=False,
@@ -224,7 +224,7 @@ def _cross_validate(
 ) -> Refits:
     """K-fold cross-validation.
 
-    Folds are drawn at random and not stratified on the count: where every fold is a fair sample of
+    Folds are drawn at random and not stratified on the count: if every fold is a fair sample of
     what is predicted, each rest has the very distribution of the whole, and the result is as
     optimistic as prediction of the data that were fitted (by about 4 nats on 200 counts).
     """

@@ -1,4 +1,4 @@
-"""Fits as files: a study goes on where it was stopped, and a run's folder can be read back."""
+"""Fits as files: a stopped study can be continued, and a run's folder can be read back."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ RECORD = "study.json"
 FORMAT = "pmnbmix study"
 _REFITS = "exact_loo"
 _POSTERIOR = re.compile(r"posterior_K(\d{1,3})\.nc")
-# Variables of the exact terms, one value per observation, and the attributes that they are.
+# Variables of the exact terms, one value per observation, and the attributes they come from.
 _TERMS = {"term": "elpd_i", "term_pareto_k": "pareto_k"}
 
 
 def settings_of(
     counts: Counts, spec: MixtureSpec, draws: int, chains: int, **more: Any
 ) -> dict[str, Any]:
-    """What all fits of a folder share, beside the seed.
+    """Settings that all fits of a folder share, except the seed.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def settings_of(
 
 @dataclass(frozen=True)
 class Kept:
-    """A folder with the numbers of components that were fitted, from which the same work goes on.
+    """A folder of fits, one set for each number of components, in which a study can be continued.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class Kept:
             stored = read_json(record, FORMAT)
             _refuse_other_study(path, stored, settings, entropy)
             return cls(path, stored["entropy"])
-        # what is left of a study that was killed on its first file is no one's
+        # A study that was killed while writing its first file leaves nothing of value.
         if any(not LEFT_OVER.match(entry.name) for entry in path.iterdir()):
             raise ValueError(f"{path} holds other files. Name an empty or a new folder.")
         entropy = int(np.random.default_rng().integers(2**63)) if entropy is None else entropy
@@ -118,7 +118,7 @@ class Kept:
         return cls(path, entropy)
 
     def read(self, n_components: int, counts: Counts, spec: MixtureSpec) -> Fitted | None:
-        """Fits of one number of components; None if they are to be made, or made again.
+        """Fits of one number of components; None if they must be made, or made again.
 
         Raises
         ------
@@ -164,7 +164,7 @@ def write_fitted(folder: Path, fitted: Fitted) -> None:
     if fitted.refits is not None and fitted.refits.method != "none":
         tree = tree.copy()
         tree[_REFITS] = xr.DataTree(_refits_to_dataset(fitted.refits))
-    # last, for its presence says that all is there
+    # The posterior is written last, because its presence says that all files are there.
     save(tree, folder / f"posterior_K{k}.nc")
 
 
@@ -174,14 +174,14 @@ def read_fitted(
     counts: Counts | None = None,
     spec: MixtureSpec | None = None,
 ) -> Fitted:
-    """Read what `write_fitted` wrote; whatever follows from it is computed again.
+    """Read the files of `write_fitted`; what follows from them is computed again.
 
     Parameters
     ----------
     folder : pathlib.Path
     n_components : int
     counts : Counts, optional
-        Whose fits they must be; all of the same where absent.
+        Counts that must have been fitted; if absent, the fits must agree among themselves.
     spec : MixtureSpec, optional
         Resolved priors that they must have, for any number of components.
 
@@ -192,7 +192,7 @@ def read_fitted(
     Raises
     ------
     ValueError
-        Where a file is missing, damaged, or does not belong to the others or to ``counts`` and
+        If a file is missing, damaged, or does not belong to the others or to ``counts`` and
         ``spec``.
     """
     k = n_components
@@ -226,7 +226,7 @@ def read_fitted(
 def _refuse_other_counts(
     folder: Path, em: PointFit, map_: PointFit, tree: xr.DataTree, counts: Counts
 ) -> None:
-    """Raise a ValueError that names the file where one was fitted to other counts."""
+    """Raise a ValueError that names the file if one was fitted to other counts."""
     k = em.n_components
     for file, found in (
         (f"em_K{k}.json", em.counts),
@@ -246,7 +246,7 @@ def _refuse_other_counts(
 def _refuse_other_priors(
     folder: Path, map_: PointFit, tree: xr.DataTree, spec: MixtureSpec
 ) -> None:
-    """Raise a ValueError that names the file where one has other priors."""
+    """Raise a ValueError that names the file if one has other priors."""
     k = spec.n_components
     try:
         sampled = read_spec(tree)
@@ -255,7 +255,7 @@ def _refuse_other_priors(
             f"{folder / f'posterior_K{k}.nc'}: this is no whole posterior (its priors: {error})."
         ) from None
     for name, found in ((f"map_K{k}.json", map_.spec), (f"posterior_K{k}.nc", sampled)):
-        # a tree of another sampler does not say what its priors were
+        # The tree of another sampler does not say which priors it had.
         if found is not None and found != spec:
             raise ValueError(
                 f"{folder / name} has other priors: {found!r}, expected {spec!r}. {_another(k)}"
@@ -281,7 +281,7 @@ def write_thorough(folder: Path, thorough: Thorough) -> None:
 
 
 def read_thorough(folder: Path) -> Thorough | None:
-    """Read the other criteria; None where they were not asked for."""
+    """Read the other criteria; None if they were not asked for."""
     file = folder / "thorough.json"
     if not file.exists():
         return None
@@ -303,7 +303,7 @@ def _refits_to_dataset(refits: Refits) -> xr.Dataset:
     for name, attribute in _TERMS.items():
         dataset[name] = ("obs", np.asarray(getattr(refits.elpd, attribute).values))
     dataset.attrs = {"method": refits.method, "n_high_k": refits.n_high_k}
-    # netCDF has no booleans
+    # NetCDF cannot store booleans.
     dataset["density_ok"] = dataset["density_ok"].astype(np.int8)
     return dataset
 

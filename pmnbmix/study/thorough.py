@@ -24,11 +24,11 @@ from pmnbmix.study.fitting import Fitted
 
 Floats = NDArray[np.float64]
 
-# Concentration at which components that are not needed empty: below half the parameters of one
-# (Rousseau, Mengersen 2011, doi:10.1111/j.1467-9868.2011.00781.x).
+# With this concentration components that are not needed become empty, because it is below half
+# the number of parameters of one (Rousseau, Mengersen 2011, doi:10.1111/j.1467-9868.2011.00781.x).
 _SPARSE = 0.1
 _REPLICATES = 99
-# Evidence differs by a factor of 20 from here on (Kass, Raftery 1995: strong).
+# A difference of log evidence from here on is a factor of 20, "strong" to Kass and Raftery (1995).
 _STRONG = 3.0
 _LEVEL = 0.05
 _LARGEST_COUNT = 100_000
@@ -128,7 +128,7 @@ def occupied_components(
         Whether the draws can be relied on.
     """
     sparse = replace(spec.with_components(n_components), weights=DirichletPrior(_SPARSE))
-    # weights near 0 make a posterior with long thin arms
+    # Weights near 0 give the posterior long thin arms, so steps must be short and draws many.
     tree = sample(
         counts,
         sparse,
@@ -143,7 +143,7 @@ def occupied_components(
     for rows, p in draws.responsibility_blocks(table):
         with np.errstate(divide="ignore"):
             empty += np.einsum("u,suk->sk", table.frequency[rows], np.log1p(-np.minimum(p, 1.0)))
-    # allocations of a draw, as far as which components they leave empty
+    # For each draw, which components hold an observation is drawn from its probability.
     held = rng.random(empty.shape) >= np.exp(empty)
     number = np.maximum(held.sum(axis=1), 1)
     shares = np.bincount(number, minlength=n_components + 1)[1:] / number.size

@@ -46,15 +46,15 @@ def _help_without_command(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; what is wrong with it is one line and exit code 2.
+    """Run the command line; an error of the user is told in one line, with exit code 2.
 
     Parameters
     ----------
     arguments : list of str, optional
-        Those of the process where absent.
+        Those of the process if absent.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    # figures go to files; a window system is neither needed nor always there
+    # Figures go to files, and the machine may not have a window system.
     os.environ.setdefault("MPLBACKEND", "Agg")
     try:
         code = app(arguments, prog_name="pmnbmix", standalone_mode=False)
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
         typer.echo(f"pmnbmix: {type(error).__name__}: {error}", err=True)
         code = 1
     except Exception as error:
-        # typer's errors about usage say so by this method, whichever click they come from
+        # Typer's errors about usage have this method, whichever version of click they come from.
         if not hasattr(error, "format_message"):
             raise
         message = " ".join(str(error.format_message()).split()).rstrip(".")

@@ -118,21 +118,21 @@ def _is_table(target: Path) -> bool:
 
 
 def _target_folder(target: Path, force: bool) -> Path:
-    """Folder that the fits go to, past links; what is there is replaced only where it is fits."""
+    """Folder for the fits, with links followed; only earlier fits in it may be replaced."""
     from pmnbmix.batch.column_fits import ColumnFits
 
     folder = followed(target)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{target} is a file; fits go to a folder. Name another --out.")
     if force and folder.exists() and any(folder.iterdir()):
-        # only what this program wrote is removed
+        # Only a folder that this program wrote may be removed.
         ColumnFits.read(folder)
     return folder
 
 
 @contextmanager
 def _replaced(folder: Path, force: bool) -> Iterator[None]:
-    """Move an earlier folder aside; it comes back where the block fails, else it is removed."""
+    """Move an earlier folder aside; it is put back if the block fails, and removed otherwise."""
     if not (force and folder.exists()):
         yield
         return
@@ -191,7 +191,7 @@ def _print(fits: ColumnFits, target: Path, seconds: float) -> None:
         listed = ", ".join(f"{k}: {number:,}" for k, number in chosen.items())
         console.print(f"Columns by number of components ({fits.attrs['chosen_by']}): {listed}")
     lowest = fits["separation"].min("mixture_component", skipna=False).fillna(-1.0).to_numpy()
-    # a component of one or two observations is far from the others, and an accident
+    # A component of one or two observations is far from the others by accident: it is not shown.
     few = np.char.find(fits["statuses"].to_numpy().astype(str), str(Status.FEW_OBSERVATIONS)) >= 0
     lowest[few] = -1.0
     clearest = np.argsort(-lowest, kind="stable")[:_SHOWN]

@@ -20,7 +20,7 @@ Dataset = Annotated[
     typer.Option(help="A built-in data set instead of a file; 'pmnbmix datasets' lists them."),
 ]
 Column = Annotated[
-    str | None, typer.Option(help="Column with the counts; not needed where there is only one.")
+    str | None, typer.Option(help="Column with the counts; not needed if there is only one.")
 ]
 Exposure = Annotated[
     str | None, typer.Option(help="Column with the exposure (size factor) of each row.")
@@ -33,7 +33,7 @@ Spec = Annotated[
     typer.Option(help="TOML file with priors; choose and demo ignore its n_components."),
 ]
 Components = Annotated[
-    int | None, typer.Option(help="Number of components; 2 where the spec says nothing.")
+    int | None, typer.Option(help="Number of components; 2 if the spec says nothing.")
 ]
 MaxComponents = Annotated[int, typer.Option(help="Fit 1 to this many components.")]
 Thorough = Annotated[
@@ -50,7 +50,7 @@ Out = Annotated[
     typer.Option(help="Folder for the results; by default a new one in the current folder."),
 ]
 OutFile = Annotated[
-    Path | None, typer.Option("--out", help="File to write; standard output where absent.")
+    Path | None, typer.Option("--out", help="File to write; standard output if absent.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run has written.")]
 Json = Annotated[

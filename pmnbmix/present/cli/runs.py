@@ -1,4 +1,4 @@
-"""Commands that fit, and what they leave behind."""
+"""Commands that fit, and the files that they leave behind."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def report(
     force: options.Force = False,
     as_json: options.Json = False,
 ) -> None:
-    """Read a run back, say what came out, and write its report anew.
+    """Read a run back, print its result, and write its report again.
 
     Without --out the report in the folder of the run is renewed.
     Example: pmnbmix report pmnbmix-choose-cells

@@ -1,4 +1,4 @@
-"""Where the counts and priors come from, and where results go."""
+"""Reading the counts and priors of a command, and checking where its results go."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from pmnbmix.mixture.spec import MixtureSpec
 
 _GZIP = b"\x1f\x8b"
-# As many bytes are read from standard input as from any file of counts.
+# Standard input may hold as many bytes as a file of counts.
 _LARGEST_INPUT = 2**31
-# Of all chains together; LOO fits the tail of the importance ratios, which fewer do not have.
+# All chains together need this many draws, because LOO fits the tail of the importance ratios.
 _FEWEST_DRAWS = 50
 
 
 @contextmanager
 def bad_input() -> Iterator[None]:
-    """Turn what is wrong with the input into one line and exit code 2."""
+    """Turn an error about the input into one line and exit code 2."""
     try:
         yield
     except (ValueError, TypeError) as error:
@@ -38,7 +38,7 @@ def bad_input() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """End with a word and exit code 130 where nothing was finished before an interrupt."""
+    """End with a word and exit code 130 if an interrupt came before anything was finished."""
     try:
         yield
     except KeyboardInterrupt:
@@ -48,7 +48,7 @@ def interruptible() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the counts come from."""
+    """The file or data set that the counts come from."""
 
     file: Path | None = None
     dataset: str | None = None
@@ -59,7 +59,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Job:
-    """What a command that fits is to do, as its options say; without max_components, `fit`."""
+    """The options of a command that fits; it is `fit` if they have no max_components."""
 
     command: str
     source: Source
@@ -75,7 +75,7 @@ class Job:
     thorough: bool = False
 
     def recorded(self, priors: MixtureSpec) -> dict[str, Any]:
-        """What the record of the run says of the command."""
+        """The settings of the command for the record of the run."""
         given = {k: str(value) for k, value in asdict(self.source).items() if value is not None}
         searched = {"max_components": self.max_components, "thorough": self.thorough}
         return {
@@ -88,7 +88,7 @@ class Job:
 
 
 def read(source: Source) -> Counts:
-    """Counts from wherever the command says."""
+    """Read the counts from the file, data set or standard input that the command names."""
     from pmnbmix.data.datasets import load_dataset
     from pmnbmix.data.readers import read_counts
 
@@ -130,7 +130,7 @@ def _read_standard_input(columns: tuple[str | None, ...]) -> Counts:
 
 
 def prepare(job: Job) -> tuple[Counts, MixtureSpec, Path]:
-    """Counts, priors and folder of a run; what cannot be done is refused before the work."""
+    """Counts, priors and folder of a run; errors in them are raised before the work begins."""
     counts = read(job.source)
     priors = read_spec(job.spec, job.components)
     check_sampling(job.draws, job.chains)
@@ -149,7 +149,7 @@ def prepare(job: Job) -> tuple[Counts, MixtureSpec, Path]:
 
 
 def read_spec(path: Path | None, components: int | None) -> MixtureSpec:
-    """Priors from a file, or the default ones; refused where they cannot be sampled."""
+    """Priors from a file, or the default ones; an error if they cannot be sampled."""
     from pmnbmix.mixture.spec import MixtureSpec
 
     spec = MixtureSpec.read(path) if path is not None else MixtureSpec()
@@ -166,7 +166,7 @@ def read_spec(path: Path | None, components: int | None) -> MixtureSpec:
 
 
 def check_sampling(draws: int, chains: int) -> None:
-    """Refuse settings of the sampler that cannot be judged, before anything is fitted."""
+    """Refuse, before anything is fitted, settings whose draws could not be judged."""
     from pmnbmix.data.checks import whole
 
     whole(draws, "--draws", 4)
@@ -179,7 +179,7 @@ def check_sampling(draws: int, chains: int) -> None:
 
 
 def followed(path: Path) -> Path:
-    """Where a path leads to, past links; of "." and "..", the name. Others stay as they are."""
+    """Follow links and resolve "." and ".."; any other path is returned as it is."""
     try:
         linked = stat.S_ISLNK(path.lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -197,12 +197,12 @@ def followed(path: Path) -> Path:
 
 
 def target_file(out: Path, force: bool) -> Path:
-    """File that a result goes to, past links, checked before the work.
+    """File for a result, with links followed, checked before the work begins.
 
     Raises
     ------
     ValueError
-        Where it exists and ``force`` is false, is no file, or its folder is missing or cannot be
+        If it exists and ``force`` is false, is not a file, or its folder is missing or cannot be
         written to.
     """
     file = followed(out)

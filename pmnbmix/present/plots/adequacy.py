@@ -1,4 +1,4 @@
-"""Whether the mixture describes the counts: rootogram, and ranks of observations."""
+"""Figures of whether the mixture describes the counts: rootogram, and ranks of observations."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-# Square roots of new samples scatter by about 1; where the tallest is beyond this many times as
-# much, differences are lost on the axis of the frequencies.
+# Square roots of new samples scatter by about 1. If the tallest bar is more than this many times
+# as high, differences could not be seen on the axis of the frequencies.
 _TALL = 20.0
-# The predictive band is simulated; a figure of the same draws is the same figure.
+# The predictive band is simulated with this seed, so that equal draws give equal figures.
 _SEED = 0
 
 
@@ -37,13 +37,13 @@ def plot_rootogram(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     tree : xarray.DataTree
         As `sample` returns.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure where absent.
+        Where to draw; a new figure if absent.
 
     Returns
     -------
     matplotlib.axes.Axes
         Heights are square roots of numbers of observations, so that rare counts are seen as well
-        as frequent ones. The line is what the mixture expects; where a bar ends below 0 there are
+        as frequent ones. The line is what the mixture expects; if a bar ends below 0 there are
         more observations than expected, above 0 fewer. Ends within the band are what the posterior
         predicts in 95 % of new samples. Of many observations the differences alone are drawn, which
         would be too small to be seen. Counts that spread over decades stand in bins.
@@ -88,7 +88,7 @@ def plot_rootogram(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
         bottom=end,
         align="edge",
         color=GREY,
-        # bins touch each other, and need their edges to be told apart
+        # Neighbouring bins touch, so only lines at their edges tell them apart.
         edgecolor=GREY if single else "white",
         linewidth=0.3,
         label="expected minus observed" if suspended else "observed, hanging",
@@ -127,9 +127,9 @@ def plot_loo_pit(
     tree : xarray.DataTree
         As `sample` returns.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure where absent.
+        Where to draw; a new figure if absent.
     pit : pandas.DataFrame, optional
-        From `loo_pit` of the same tree, where it has been made already.
+        From `loo_pit` of the same tree, if it has been computed already.
 
     Returns
     -------

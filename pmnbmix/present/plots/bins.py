@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Counts up to this get a bar each.
+# Every count gets its own bar if the counts span at most this many.
 _SINGLE_BARS = 60
 _BINS = 50
 _BAND_DRAWS = 300
@@ -24,21 +24,21 @@ _BAND_EXPOSURES = 60
 
 
 def bin_centres(edges: NDArray[np.int64], logarithmic: bool) -> Floats:
-    """Where the value of a bin is drawn."""
+    """Positions on the axis at which the values of the bins are drawn."""
     centres = 0.5 * (edges[:-1] + edges[1:] - 1.0)
     if logarithmic:
-        # the middle of a bin as the axis shows it; the zeros keep theirs
+        # A bin is drawn at its middle on the logarithmic axis, but the bin of 0 stays at 0.
         centres = np.where(edges[:-1] > 0, np.sqrt(edges[:-1] * (edges[1:] - 1.0)), centres)
     return np.asarray(centres)
 
 
 def root_axis(ax: Axes) -> None:
-    """Square roots as heights, as in a rootogram, leave the rare counts something to be seen by."""
+    """Show square roots of frequencies, as in a rootogram, so that rare counts can be seen."""
     ax.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0.0)), np.square))
 
 
 def count_axis(ax: Axes, edges: NDArray[np.int64], logarithmic: bool) -> None:
-    """Let an axis show counts: whole ticks, and decades where they span some."""
+    """Let an axis show counts: whole numbers, and powers of ten if the counts span decades."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     if logarithmic:
@@ -59,7 +59,7 @@ def bin_edges(table: CountTable) -> tuple[NDArray[np.int64], bool]:
     if spans_decades(table):
         grown = np.geomspace(max(low, 1), high + 1, _BINS).round().astype(np.int64)
         return np.unique(np.append(grown, low)), False
-    # bins of one whole width: where widths differed, so would the heights of a smooth mixture
+    # All bins have one whole width: if widths differed, so would the heights of a smooth mixture.
     width = -(-(high + 1 - low) // _BINS)
     return np.arange(low, high + 1 + width, width, dtype=np.int64), False
 

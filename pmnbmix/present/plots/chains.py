@@ -1,4 +1,4 @@
-"""Chains one after another."""
+"""The figure of the chains, one after another."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def plot_chains(tree: xr.DataTree, axes: NDArray[Any] | None = None) -> NDArray[
     panels |= {
         title: getattr(draws, name)
         for name, title in titles.items()
-        # one component has weight 1, which is nothing to look at
+        # The weight of a single component is always 1, so it is not drawn.
         if k > 1 or name != "weights"
     }
     if axes is None:

@@ -1,4 +1,4 @@
-"""How well each number of components predicts."""
+"""Figures of how well each number of components predicts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def plot_elpd(choice: Choice, ax: Axes | None = None) -> Axes:
         )
     refused = table.index.difference(gated.index)
     if len(refused):
-        # at the lower edge: they have no value
+        # These numbers have no elpd to rank, so their crosses stand at the lower edge.
         ax.plot(
             refused,
             np.zeros(len(refused)),
@@ -104,7 +104,7 @@ def plot_criteria(choice: Choice, axes: NDArray[Any] | None = None) -> NDArray[A
     choice : Choice
         From `choose_components`; with ``thorough=True`` the evidence is drawn too.
     axes : array of matplotlib.axes.Axes, optional
-        As many as there are criteria; a new figure where absent.
+        As many as there are criteria; a new figure if absent.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def plot_criteria(choice: Choice, axes: NDArray[Any] | None = None) -> NDArray[A
     Raises
     ------
     ValueError
-        Where ``axes`` are fewer than the criteria.
+        If ``axes`` are fewer than the criteria.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def plot_criteria(choice: Choice, axes: NDArray[Any] | None = None) -> NDArray[A
     table = choice.table
     losses = {
         "elpd (LOO)": -table["elpd_diff"],
-        # half of what is doubled by custom, so that all are in nats
+        # These criteria are doubled by custom; half of each is in nats like the others.
         "BIC / 2": 0.5 * (table["bic"] - table["bic"].min()),
         "AIC / 2": 0.5 * (table["aic"] - table["aic"].min()),
         "ICL / 2": 0.5 * (table["icl"] - table["icl"].min()),

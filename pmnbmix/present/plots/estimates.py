@@ -1,4 +1,4 @@
-"""Point estimates on the posterior of every parameter."""
+"""The figure of the point estimates on the posterior of every parameter."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plot_estimates(
     estimates : pandas.DataFrame
         From `compare_estimates` of the same fit.
     axes : array of matplotlib.axes.Axes, shape (3,), optional
-        Where to draw weights, means and dispersions; a new figure where absent.
+        Where to draw weights, means and dispersions; a new figure if absent.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def plot_estimates(
         low, high = _view(array, estimates, name, logarithmic)
         for j in range(k):
             _ridge(ax, array[:, j], k - 1 - j, component_colour(j), logarithmic, low, high)
-            # a little apart, for they often coincide
+            # The marks stand a little apart, because the estimates often coincide.
             for method, marker, below in (("em", "^", 0.0), ("map", "o", 0.17)):
                 if method in estimates:
                     value = float(estimates[method][f"{name}[{j}]"])

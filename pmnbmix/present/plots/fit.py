@@ -1,4 +1,4 @@
-"""The fitted mixture over the counts."""
+"""Figures of the fitted mixture and its components over the counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-# Where the tallest bar is this many times as tall as the median one, heights are square roots.
+# If the tallest bar is this many times as tall as the median one, heights are square roots.
 _TALL = 25.0
 
 
@@ -33,7 +33,7 @@ def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     tree : xarray.DataTree
         As `sample` returns.
     ax : matplotlib.axes.Axes, optional
-        Where to draw; a new figure where absent.
+        Where to draw; a new figure if absent.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     lower, upper = np.quantile(expected.sum(-1), [0.025, 0.975], axis=0)
     logarithmic = spans_decades(table) and not single
     if logarithmic:
-        # bins widen with the counts, so heights are per count: else they would jump with the widths
+        # Bins widen with the counts, so heights are per count, or they would jump with the widths.
         observed, expected = observed / np.diff(edges), expected / np.diff(edges)[:, None]
         lower, upper = np.quantile(expected.sum(-1), [0.025, 0.975], axis=0)
     centres = bin_centres(edges, logarithmic)
@@ -80,7 +80,7 @@ def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
             expected[..., j].mean(0),
             color=component_colour(j),
             ls="--",
-            # a single bin has no line between its ends
+            # A single bin needs a point, because a line would have no length.
             marker="_" if centres.size == 1 else "",
             ms=18,
             label=f"component {j}",

@@ -1,4 +1,4 @@
-"""What labels do: draws before and after relabelling, permutations, overlap, co-clustering."""
+"""Figures of labels: draws before and after relabelling, permutations, overlap, clusters."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Permutations that get a colour of their own; rarer ones share one.
+# This many permutations get a colour of their own; rarer ones share one.
 _COLOURED = 6
 _SEQUENTIAL = "Blues"
-# Cells up to this many a side have their number written in them.
+# Numbers are written into the cells if a side has at most this many.
 _WRITTEN = 10
-# Chains are drawn by at most this many draws.
+# At most this many draws of a chain are drawn, evenly spaced.
 _MOST_COLUMNS = 1000
 
 
@@ -269,7 +269,7 @@ def plot_co_clustering(clustering: CoClustering, ax: Axes | None = None) -> Axes
 
     similarity, partition = clustering.similarity, clustering.partition
     values = similarity["value"].values
-    # rows ascend by count; with exposures, rates say more
+    # Rows ascend by count, or by rate if there are exposures, because rates then say more.
     exposure = similarity["exposure"].values
     rates = values / exposure
     exposed = bool(np.unique(exposure).size > 1)

@@ -1,4 +1,4 @@
-"""Figures of a report: which, how to read them, and what they say to who cannot see them."""
+"""Figures of a report, with a line on how to read each, and words for readers who cannot see."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Figure:
     reading : str
         One line on how to read it.
     text : str
-        Stands for the picture where it is not seen.
+        Text in place of the picture for readers who cannot see it.
     file : str
         Name that the picture has as a file.
     png : bytes

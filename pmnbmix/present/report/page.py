@@ -49,17 +49,17 @@ def write_report(
     path : path-like
         A file of that name is replaced in one step.
     record : mapping, optional
-        Settings and versions of the run, where a command made it; else the report says how to call
-        the function.
+        Settings and versions of the run, if a command made it; otherwise the report says how to
+        call the function.
 
     Raises
     ------
     TypeError
-        Where ``result`` is neither, ``path`` is no name of a file, or ``record`` or a part of it is
-        no mapping.
+        If ``result`` is neither, ``path`` is not the name of a file, or ``record`` or a part of it
+        is not a mapping.
     ValueError
-        Where the folder does not exist or cannot be written to, or ``record`` has priors that are
-        none.
+        If the folder does not exist or cannot be written to, or ``record`` has priors that are
+        invalid.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def check_record(record: Any, where: str) -> None:
     Raises
     ------
     TypeError, ValueError
-        For what is no mapping, and priors that are none.
+        If it is not a mapping, or its priors are invalid.
     """
     if not isinstance(record, Mapping):
         raise TypeError(
@@ -124,7 +124,7 @@ def render(result: Choice | Fitted, record: Mapping[str, Any]) -> tuple[str, tup
     counts = fitted.em.counts
     environment = Environment(
         loader=PackageLoader("pmnbmix.present.report", "."),
-        # names come from files and may hold anything
+        # Names come from files and may hold HTML, which must be shown as text.
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -215,7 +215,7 @@ def _estimates(fitted: Fitted) -> Table:
 
 
 def _code(choice: Choice | None, fitted: Fitted, record: Mapping[str, Any]) -> str:
-    """What would make this result again."""
+    """Code or a command that makes this result again."""
     if "settings" in record:
         return _command(dict(record["settings"]))
     posterior = fitted.tree["posterior"]
@@ -236,7 +236,7 @@ def _code(choice: Choice | None, fitted: Fitted, record: Mapping[str, Any]) -> s
 
 
 def _command(settings: dict[str, Any]) -> str:
-    """The command line of a run, and its priors where they are not the default ones."""
+    """The command line of a run, and its priors if they are not the default ones."""
     words = ["pmnbmix", str(settings.pop("command", "choose"))]
     if "file" in settings:
         words.append(shlex.quote(str(settings.pop("file"))))
