@@ -14,6 +14,8 @@ from hypothesis import settings
 from tests.compiling import compile_once
 
 ROOT = Path(__file__).parent.parent
+# Data and numbers that are not the package's own; README.md there names their sources.
+REFERENCE = ROOT / "tests" / "reference"
 
 # Chosen by --hypothesis-profile thorough; what it runs is told in CONTRIBUTING.md.
 settings.register_profile("thorough", max_examples=2000, deadline=None)
@@ -57,15 +59,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
-
-
-@pytest.fixture(scope="session")
-def reference() -> Path:
-    """Folder of reference data that lies beside the project in some places."""
-    folder = ROOT.parent / "shared" / "reference"
-    if not folder.is_dir():
-        pytest.skip(f"the reference data are not at {folder}")
-    return folder
 
 
 @pytest.fixture(scope="session")
