@@ -14,6 +14,8 @@ from hypothesis import settings
 from tests.compiling import compile_once
 
 ROOT = Path(__file__).parent.parent
+# Data and numbers that are not the package's own; README.md there names their sources.
+REFERENCE = ROOT / "tests" / "reference"
 
 # Chosen by --hypothesis-profile thorough; what it runs is told in CONTRIBUTING.md.
 settings.register_profile("thorough", max_examples=2000, deadline=None)
@@ -57,19 +59,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
-
-
-@pytest.fixture(scope="session")
-def reference() -> Path:
-    """Folder of reference numbers and data; its README names the sources."""
-    return ROOT / "tests" / "reference"
-
-
-@pytest.fixture(scope="session")
-def two_peaks():
-    """Counts whose second-best optimum and mode lie 130 nats below the best, for two components."""
-    mixture = nb.MixtureParams([0.21, 0.40, 0.39], [400, 1400, 1800], [0.073, 0.355, 0.008])
-    return nb.Counts(mixture.sample(2000, random_seed=1)[0])
 
 
 @pytest.fixture(scope="session")

@@ -23,18 +23,3 @@ def scattered(centres, n_draws=500, spread=0.03, seed=0):
         centre["means"] * np.exp(rng.normal(0, spread, shape)),
         centre["dispersions"] * np.exp(rng.normal(0, 3 * spread, shape)),
     )
-
-
-def label_switching(reference, name):
-    """A sample whose labels switch, with responsibilities, and what R makes of it."""
-    folder = reference / "label_switching"
-    data = dict(np.load(folder / f"{name}_in.npz"))
-    data["p"] = np.array(
-        [
-            nb.MixtureParams(draw[:, 2], np.exp(draw[:, 0]), np.exp(-draw[:, 1])).responsibilities(
-                data["x"]
-            )
-            for draw in data["mcmc"]
-        ]
-    )
-    return data, np.load(folder / f"{name}_ref.npz")

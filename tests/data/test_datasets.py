@@ -1,10 +1,10 @@
 import csv
-import json
 
 import numpy as np
 import pytest
 
 import pmnbmix as nb
+from tests.conftest import REFERENCE
 
 # name: published number of observations, total count
 PUBLISHED = {
@@ -26,14 +26,9 @@ def test_sets_have_their_published_size():
     assert found == PUBLISHED
 
 
-@pytest.mark.parametrize(
-    ("name", "listed"),
-    [(name, name) for name in PUBLISHED if name not in ("earthquakes", "doctor_visits")]
-    + [("earthquakes", "earthquakes_1900_2006"), ("doctor_visits", "randhie_mdvis")],
-)
-def test_sets_equal_the_reference_files(reference, name, listed):
-    entry = json.loads((reference / "mle.json").read_text())[listed]
-    with (reference / "data" / entry["file"]).open() as stream:
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_sets_equal_the_reference_files(name):
+    with (REFERENCE / "data" / f"{name}.csv").open() as stream:
         header, *rows = list(csv.reader(stream))
     numbers = np.array(rows, dtype=int)
     if header[0] == "year":

@@ -1,11 +1,11 @@
-"""Run one piece of work in copies of this process, each killed at a later step of writing.
+"""Run pieces of work in copies of this process, each killed at a later step of writing.
 
-    python killed.py WORK FOLDER MOVE [MOVE ...]
+    python killed.py FOLDER WORK=MOVE[,MOVE ...] [WORK=MOVE ...]
 
 For each MOVE n a copy is killed by SIGKILL just before it moves its n-th file into place, and
 another just after; a copy that has fewer moves ends by itself. Each has a folder of its own,
-FOLDER/before-n or after-n. Copies are made by fork before anything has started threads, so that
-imports are paid once. With "all" for the moves, n grows until the work ends by itself.
+FOLDER/WORK/before-n or after-n. Copies are made by fork before anything has started threads, so
+that imports are paid once. With "all" for the moves, n grows until the work ends by itself.
 """
 
 import itertools
@@ -89,7 +89,6 @@ def killed_at(work, folder, moves, after):
 
 
 def main():
-    work, folder, given = WORK[sys.argv[1]], Path(sys.argv[2]), sys.argv[3:]
     # what is imported on first use, so that copies need not
     import arviz  # noqa: F401
     import nutpie  # noqa: F401
@@ -100,16 +99,20 @@ def main():
     import pmnbmix.point.replicates
     import pmnbmix.study  # noqa: F401
 
-    moves = itertools.count(1) if given == ["all"] else map(int, given)
-    for move in moves:
-        statuses = {
-            when: killed_at(work, folder / f"{when}-{move}", move, when == "after")
-            for when in ("before", "after")
-        }
-        sys.stdout.write(f"{move} {statuses}\n")
-        if set(statuses.values()) == {0}:
-            return
-        assert set(statuses.values()) == {signal.SIGKILL}
+    for given in sys.argv[2:]:
+        name, moves = given.split("=")
+        for move in itertools.count(1) if moves == "all" else map(int, moves.split(",")):
+            statuses = {
+                when: killed_at(
+                    WORK[name], Path(sys.argv[1], name, f"{when}-{move}"), move, when == "after"
+                )
+                for when in ("before", "after")
+            }
+            sys.stdout.write(f"{name} {move} {statuses}\n")
+            sys.stdout.flush()
+            if set(statuses.values()) == {0}:
+                break
+            assert set(statuses.values()) == {signal.SIGKILL}
 
 
 if __name__ == "__main__":

@@ -23,31 +23,40 @@ pytestmark = [
 ]
 
 
-def copies(work, folder, *moves):
-    """Folders of copies killed before and after these moves."""
-    command = [sys.executable, str(_FILE), work, str(folder), *map(str, moves)]
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory):
+    """Folders of the copies of each work that were killed before and after these moves."""
+    moves = {"fit": "1,2", "tree": "1,2", "bootstrap": "1,3,6", "columns": "45,90", "choose": "1,4"}
+    folder = tmp_path_factory.mktemp("copies")
+    command = [sys.executable, str(_FILE), str(folder), *map("=".join, moves.items())]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
-    return sorted(path for path in folder.iterdir() if not _ended_by_itself(path, run.stdout))
+    return {
+        work: sorted(
+            path for path in (folder / work).iterdir() if not _ended_by_itself(path, run.stdout)
+        )
+        for work in moves
+    }
 
 
 def _ended_by_itself(path, said):
     when, move = path.name.split("-")
-    line = next(line for line in said.splitlines() if line.startswith(f"{move} "))
+    begun = f"{path.parent.name} {move} "
+    line = next(line for line in said.splitlines() if line.startswith(begun))
     return f"'{when}': 0" in line
 
 
-def test_a_point_fit_is_the_earlier_or_the_later_one(tmp_path):
+def test_a_point_fit_is_the_earlier_or_the_later_one(copies):
     weights = {}
-    for folder in copies("fit", tmp_path, 1, 2):
+    for folder in copies["fit"]:
         file = folder / "fit.json"
         weights[folder.name] = nb.PointFit.read(file).params.weights.size if file.exists() else 0
     assert weights == {"before-1": 0, "after-1": 2, "before-2": 2, "after-2": 1}
 
 
-def test_a_tree_is_the_earlier_or_the_later_one(tmp_path):
+def test_a_tree_is_the_earlier_or_the_later_one(copies):
     found = {}
-    for folder in copies("tree", tmp_path, 1, 2):
+    for folder in copies["tree"]:
         file = folder / "tree.nc"
         found[folder.name] = nb.load(file)["posterior"]["means"].values if file.exists() else None
     assert found["before-1"] is None
@@ -55,11 +64,11 @@ def test_a_tree_is_the_earlier_or_the_later_one(tmp_path):
     assert (found["after-1"] != found["after-2"]).any()
 
 
-def test_the_bootstrap_goes_on_with_every_replicate_that_was_kept(tmp_path):
+def test_the_bootstrap_goes_on_with_every_replicate_that_was_kept(copies):
     options = {"n_boot": 6, "n_jobs": 1, "progressbar": False}
     whole = nb.bootstrap_lrt(killed.counts(), random_seed=2, **options)
     sizes = {}
-    for folder in copies("bootstrap", tmp_path, 1, 3, 6):
+    for folder in copies["bootstrap"]:
         file = folder / "test.json"
         if file.exists():
             kept = nb.BootstrapTest.read(file).null_statistics
@@ -71,11 +80,10 @@ def test_the_bootstrap_goes_on_with_every_replicate_that_was_kept(tmp_path):
     assert sizes == {"after-1": 0, "before-3": 1, "after-3": 2, "before-6": 4, "after-6": 5}
 
 
-def test_columns_go_on_where_they_were_killed(tmp_path):
+def test_columns_go_on_where_they_were_killed(copies):
     whole = nb.fit_columns(killed.matrix(), 2, progressbar=False)
-    folders = copies("columns", tmp_path, 45, 90)
     begun = 0
-    for folder in folders:
+    for folder in copies["columns"]:
         # what is unfinished is said, never read as whole
         if (folder / "fits.zarr").exists():
             begun += 1
@@ -92,7 +100,7 @@ def test_columns_go_on_where_they_were_killed(tmp_path):
     assert begun == 2
 
 
-def test_a_study_goes_on_and_chooses_the_same(tmp_path):
+def test_a_study_goes_on_and_chooses_the_same(copies, tmp_path):
     (tmp_path / "whole").mkdir()
     killed.choose(tmp_path / "whole")
     options = {"draws": 100, "watch": lambda title, done, total: None}
@@ -100,7 +108,7 @@ def test_a_study_goes_on_and_chooses_the_same(tmp_path):
         killed.counts(), 2, folder=tmp_path / "whole" / "study", stop_early=False, **options
     )
     done = {}
-    for folder in copies("choose", tmp_path / "copies", 1, 4):
+    for folder in copies["choose"]:
         study = folder / "study"
         done[folder.name] = storage.finished(study) if study.exists() else ()
         found = nb.choose_components(

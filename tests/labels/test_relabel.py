@@ -6,26 +6,27 @@ from pmnbmix.labels.relabel import relabel_by_responsibilities, thinned
 from pmnbmix.labels.stephens import stephens
 from pmnbmix.mixture.permute import gather
 from pmnbmix.posterior.tree import assemble
-from tests.synthetic import label_switching, scattered
+from tests.labels import switching
+from tests.synthetic import scattered
 
 
-@pytest.mark.parametrize("name", ["K2", "K3", "K5"])
-def test_stephens_gives_the_permutations_of_the_reference(reference, name):
+@pytest.mark.parametrize("name", switching.NAMES)
+def test_stephens_gives_the_permutations_of_the_reference(name):
     """R's label.switching starts from the labels as they are; so does this."""
-    data, expected = label_switching(reference, name)
-    p = data["p"]
+    case = switching.read(name)
+    p = case.p
     start = np.tile(np.arange(p.shape[2]), (p.shape[0], 1))
     rows = slice(0, p.shape[1])
     found = stephens(lambda: [(rows, p)], np.ones(p.shape[1]), start)
-    np.testing.assert_array_equal(found.order, expected["perm_STEPHENS"])
+    np.testing.assert_array_equal(found.order, case.perm_STEPHENS)
 
 
-def test_blocks_and_frequencies_change_nothing(reference):
-    data, _ = label_switching(reference, "K3")
+def test_blocks_and_frequencies_change_nothing():
+    case = switching.read("K3")
     values, first, inverse, frequency = np.unique(
-        data["x"], return_index=True, return_inverse=True, return_counts=True
+        case.x, return_index=True, return_inverse=True, return_counts=True
     )
-    p = data["p"]
+    p = case.p
     # responsibilities of equal counts are equal, so unique rows with frequencies are the same
     np.testing.assert_allclose(p[:, first][:, inverse], p, rtol=1e-6)
     start = np.tile(np.arange(3), (p.shape[0], 1))

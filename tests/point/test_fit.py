@@ -1,4 +1,6 @@
+import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 import pmnbmix as nb
+from tests.conftest import REFERENCE
 
 # Best log likelihoods known, by number of components.
 KNOWN = {
@@ -33,25 +36,43 @@ def test_best_known_optimum_from_ten_seeds(name, k):
         assert fit.n_iter == fit.log_likelihood_path.size - 1
 
 
-def test_best_known_optimum_of_every_reference_set(reference):
-    for name, entry in json.loads((reference / "mle.json").read_text()).items():
-        if name == "_":
-            continue
-        path = reference / "data" / entry["file"]
-        if name.startswith("earthquakes"):
-            counts = nb.read_counts(path, "count")
-        else:
-            counts = nb.read_counts(path, "value", frequency="count")
-        for k in (1, 2):
-            fit = nb.fit_em(counts, k, random_seed=k)
-            assert fit.log_likelihood > entry["loglik"][k - 1] - 0.01, (name, k)
+def cells():
+    """Molecules of the gene FTL in 700 cells, by the total of each; the cells come with scanpy."""
+    anndata = pytest.importorskip("anndata", reason="anndata is not installed")
+    scanpy = importlib.util.find_spec("scanpy")
+    if scanpy is None:
+        pytest.skip("scanpy, whose sample of cells this is, is not installed")
+    folder = Path(scanpy.origin).parent / "datasets"
+    given = anndata.read_h5ad(folder / "10x_pbmc68k_reduced.h5ad").raw.to_adata()
+    total = given.obs["n_counts"].to_numpy(dtype=float)
+    logged = given[:, "FTL"].X.toarray()[:, 0].astype(float)
+    return nb.Counts(np.rint(np.expm1(logged) * total / 1e4), total)
 
 
-def test_the_three_optima_of_counts_with_two_peaks(two_peaks):
-    optima = nb.fit_em(two_peaks, 2, random_seed=1).optima
-    # the first two also by direct maximisation, from 91 and 96 of 200 random starts
-    for known in (-15469.1414, -15599.0771, -16007.4701):
-        assert (optima["log_likelihood"] - known).abs().min() < 0.01
+def droplets():
+    return nb.read_counts(REFERENCE / "droplets.npz", "total")
+
+
+def rare():
+    """Molecules of which most droplets have none, by the molecules of the droplet."""
+    return nb.read_counts(REFERENCE / "droplets.npz", "rare", "total")
+
+
+@pytest.mark.parametrize("counts_of", [droplets, rare, cells])
+def test_best_known_optimum_of_large_counts_and_of_exposures(counts_of):
+    known = json.loads((REFERENCE / "optima.json").read_text())[counts_of.__name__]
+    counts = counts_of()
+    for k in (1, 2):
+        fit = nb.fit_em(counts, k, random_seed=k)
+        assert fit.log_likelihood > known["best"][k - 1] - 0.01, k
+
+
+def test_the_three_optima_of_the_droplets():
+    known = json.loads((REFERENCE / "optima.json").read_text())["droplets"]["optima of 2"]
+    assert len(known) == 3
+    optima = nb.fit_em(droplets(), 2, random_seed=1).optima
+    for one in known:
+        assert (optima["log_likelihood"] - one).abs().min() < 0.01
 
 
 def test_published_poisson_mixture_of_the_death_notices():
