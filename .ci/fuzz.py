@@ -59,8 +59,10 @@ READERS = (
                 "mixture.spec",
                 "mixture.params",
                 "mixture.draws",
+                "tree.checks",
+                "tree.reading",
             ),
-            *("files", "point.storage", "posterior.tree", "batch.files", "batch.sources"),
+            *("files", "point.storage", "tree.storage", "batch.files", "batch.sources"),
             *("batch.disk", "batch.store", "study.storage", "present.folder"),
         )
     ),
@@ -274,7 +276,7 @@ def fuzz(target: str, kept: Path, seconds: int) -> None:
         # some are refused, and should be
         with contextlib.suppress(TypeError, ValueError):
             run(seed.read_bytes(), work)
-    for name in ("posterior.tree", "batch.files"):
+    for name in ("tree.storage", "batch.files"):
         vars(importlib.import_module(f"pmnbmix.{name}"))["refuse_unreadable"] = unreadable_in_a_fork
     instrument()
 

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.labels.screen import suspects
-from pmnbmix.mixture.draws import Draws, read_draws, read_table, row_log_density
+from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
+from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -75,8 +76,8 @@ class Gates:
 
 def check_gates(tree: xr.DataTree) -> Gates:
     """Judge both gates on a relabelled tree."""
-    draws = read_draws(tree)
-    return judge(row_log_density(tree, draws, read_table(tree)), draws)
+    reading = read(tree)
+    return judge(reading.log_density, reading.draws)
 
 
 def judge(rows: Floats, relabelled: Draws) -> Gates:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pmnbmix.mixture.draws import fingerprint
+from pmnbmix.data.table import fingerprint
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.point.optima import Status
 
@@ -90,5 +90,5 @@ def point_tree(fit: PointFit, errors: Wald, names: list[str]) -> xr.DataTree:
         groups["observed_data"] = xr.Dataset({fit.counts.variable: ("obs", values)})
     groups |= {"fit": wald, "optima": optima, "optimizer_result": result}
     tree: xr.DataTree = xr.DataTree.from_dict(groups)
-    tree.attrs.update(fingerprint(fit.counts))
+    tree.attrs.update(fingerprint(fit.counts.table))
     return tree

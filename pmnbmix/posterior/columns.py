@@ -21,17 +21,17 @@ from pmnbmix.batch.result import as_names, exposure_of
 from pmnbmix.batch.sources import Source, column_of, open_source
 from pmnbmix.data.checks import as_exposure
 from pmnbmix.data.counts import Counts
-from pmnbmix.labels.diagnose import diagnose
-from pmnbmix.mixture import groups
-from pmnbmix.mixture.draws import read_draws, read_table
+from pmnbmix.labels.diagnose import diagnose_reading
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.checks import check_number
 from pmnbmix.posterior.inference import sample
 from pmnbmix.posterior.laplace import approximate
-from pmnbmix.posterior.tree import MixtureTree, load, save
 from pmnbmix.progress import progress_bar
 from pmnbmix.seeds import entropy_of, stream
+from pmnbmix.tree.reading import difference_to, read
+from pmnbmix.tree.storage import load, save
+from pmnbmix.tree.writing import MixtureTree
 
 _log = logging.getLogger(__name__)
 
@@ -221,7 +221,8 @@ def _row(
     if file is not None and kept is None:
         tree.attrs[_ASKED] = method
         save(tree, file)
-    diagnosis = diagnose(tree)
+    reading = read(tree)
+    diagnosis = diagnose_reading(reading)
     row: dict[str, Any] = {
         "method": _method_of(tree),
         "k_hat": k_hat,
@@ -229,9 +230,8 @@ def _row(
         "components_ok": diagnosis.components_ok,
         "findings": ", ".join(sorted(diagnosis.findings)),
     }
-    found = read_draws(tree)
     for name in PARAMETERS:
-        numbers = getattr(found, name).reshape(-1, spec.n_components)
+        numbers = getattr(reading.draws, name).reshape(-1, spec.n_components)
         lower, upper = np.quantile(numbers, _INTERVAL, axis=0)
         row |= {name: numbers.mean(axis=0), f"{name}_sd": numbers.std(axis=0, ddof=1)}
         row |= {f"{name}_lower": lower, f"{name}_upper": upper}
@@ -268,7 +268,7 @@ def _kept(
     """Tree of a file; None where its sampling was interrupted, a ValueError where it is another."""
     tree = load(file)
     try:
-        differing = difference(tree, counts)
+        differing = difference_to(read(tree), counts)
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{file}: this is no posterior of sample_columns ({error}). Delete it."
@@ -298,36 +298,6 @@ def _kept(
             "for. Name another folder, or delete it."
         )
     return tree
-
-
-def difference(tree: xr.DataTree, counts: Counts) -> str:
-    """Say in which way the rows that a posterior was fitted to are not those of counts.
-
-    Parameters
-    ----------
-    tree : DataTree
-    counts : Counts
-
-    Returns
-    -------
-    str
-        Empty where they are the same rows in the same order.
-
-    Raises
-    ------
-    KeyError, ValueError
-        Where the tree does not say what its rows were.
-    """
-    differing = groups.difference(read_table(tree), counts.table, ("the tree", "the counts"))
-    if differing:
-        return differing
-    rows = tree["unique_rows"].to_dataset()
-    # left out where there are very many observations
-    if "row_of_obs" in rows and not np.array_equal(
-        rows["row_of_obs"].values, counts.expanded_inverse()
-    ):
-        return "the rows are in another order"
-    return ""
 
 
 def _as_dataset(rows: list[dict[str, Any]], names: NDArray[Any], spec: MixtureSpec) -> xr.Dataset:

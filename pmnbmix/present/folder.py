@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import difference
 from pmnbmix.files import read_json, write_json, write_whole
-from pmnbmix.mixture.groups import difference
 from pmnbmix.present.report.page import check_record, render
 from pmnbmix.study import Choice, Fitted, make_choice
 from pmnbmix.study.storage import RECORD as STUDY
