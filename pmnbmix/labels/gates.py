@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pmnbmix.labels.screen import suspects
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
-from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -72,12 +71,6 @@ class Gates:
                 "components."
             )
         return f"{density}, and so does the components gate: chains agree on every component."
-
-
-def check_gates(tree: xr.DataTree) -> Gates:
-    """Judge both gates on a relabelled tree."""
-    reading = read(tree)
-    return judge(reading.log_density, reading.draws)
 
 
 def judge(rows: Floats, relabelled: Draws) -> Gates:

@@ -18,6 +18,7 @@ from pmnbmix.labels.stephens import stephens, stephens_best_of
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.tree.reading import Reading, component_dim, read
+from pmnbmix.tree.writing import permuted_tree
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -105,8 +106,6 @@ def relabel(
         raise ValueError(f'by={by!r} belongs to method="order"; {method!r} has no such choice.')
     if pivot is not None and method not in ("ecr", "pra"):
         raise ValueError(f"method={method!r} has no pivot; leave pivot out.")
-    from pmnbmix.tree.writing import permuted_tree
-
     reading = read(tree, counts, names)
     draws = reading.draws
     if method == "order":

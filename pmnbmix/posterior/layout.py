@@ -20,7 +20,7 @@ from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.modes import Mode, modes_that_matter
 from pmnbmix.posterior.predictive import log_prior, predictive_groups
-from pmnbmix.tree.writing import MixtureTree, assemble, coordinates, relabelling_group
+from pmnbmix.tree.writing import MixtureTree, assemble, coordinates, permuted, relabelling_group
 
 Floats = NDArray[np.float64]
 
@@ -120,7 +120,7 @@ class Posterior:
         """Lay out a tree, with attributes that say how the draws were made."""
         groups = {
             "sample_stats": self.stats,
-            "log_prior": log_prior(self.labelled.raw, self.spec, self.labelled.order),
+            "log_prior": permuted(log_prior(self.labelled.raw, self.spec), self.labelled.order),
             **self.predictive,
             "modes": _mode_table(self.modes, self.which),
         }

@@ -10,9 +10,8 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.draws import Draws, exp_in_range, predict_counts
 from pmnbmix.mixture.params import PARAMETERS
-from pmnbmix.mixture.permute import gather
 from pmnbmix.mixture.spec import MixtureSpec
-from pmnbmix.tree.reading import DIMS, Order
+from pmnbmix.tree.reading import DIMS
 from pmnbmix.tree.writing import STORED_BYTES, coordinates
 
 Floats = NDArray[np.float64]
@@ -24,31 +23,21 @@ _PREDICTED = {"prior_predictive": 250_000, "posterior_predictive": 1_000_000}
 _LEAST_DRAWS = 25
 
 
-def log_prior(raw: Draws, spec: MixtureSpec, order: Order) -> xr.Dataset:
+def log_prior(draws: Draws, spec: MixtureSpec) -> xr.Dataset:
     """Log prior density of each draw in (weights, log means, log dispersions).
-
-    Parameters
-    ----------
-    raw : Draws
-    spec : MixtureSpec
-        Resolved.
-    order : ndarray of int, shape (chain, draw, k)
-        Permutation of the components of each draw.
 
     Returns
     -------
     Dataset
         ``weights`` (chain, draw); ``means``, ``dispersions`` (chain, draw, mixture_component).
     """
-    means = spec.log_means.log_density(np.log(raw.means))
-    dispersions = spec.log_dispersions.log_density(np.log(raw.dispersions))
     return xr.Dataset(
         {
-            "weights": (DIMS[:2], spec.weights.log_density(raw.weights)),
-            "means": (DIMS, gather(means, order)),
-            "dispersions": (DIMS, gather(dispersions, order)),
+            "weights": (DIMS[:2], spec.weights.log_density(draws.weights)),
+            "means": (DIMS, spec.log_means.log_density(np.log(draws.means))),
+            "dispersions": (DIMS, spec.log_dispersions.log_density(np.log(draws.dispersions))),
         },
-        coords=coordinates(raw),
+        coords=coordinates(draws),
     )
 
 

@@ -182,7 +182,7 @@ def permuted_tree(reading: Reading, order: Order, cost: Floats, method: str) -> 
     new = reading.tree.copy()
     for name in _LABELLED_GROUPS:
         if name in new.children:
-            new[name].dataset = _permuted(new[name].to_dataset(), order, reading.names)
+            new[name].dataset = permuted(new[name].to_dataset(), order, reading.names)
     for name in _AVERAGED_GROUPS:
         if name in new.children:
             del new[name]
@@ -193,9 +193,11 @@ def permuted_tree(reading: Reading, order: Order, cost: Floats, method: str) -> 
     return new
 
 
-def _permuted(dataset: xr.Dataset, order: Order, names: Mapping[str, str] | None) -> xr.Dataset:
+def permuted(
+    dataset: xr.Dataset, order: Order, names: Mapping[str, str] | None = None
+) -> xr.Dataset:
     """Permute every variable that has draws and components."""
-    permuted = dataset.copy()
+    new = dataset.copy()
     dims = component_dims(dataset, names)
     for name, variable in dataset.data_vars.items():
         for dim in dims.intersection(map(str, variable.dims)):
@@ -204,8 +206,8 @@ def _permuted(dataset: xr.Dataset, order: Order, names: Mapping[str, str] | None
             array = variable.transpose("chain", "draw", ..., dim)
             wide = np.expand_dims(order, tuple(range(2, array.ndim - 1)))
             values = np.take_along_axis(np.asarray(array.values), wide, axis=-1)
-            permuted[name] = array.copy(data=values).transpose(*variable.dims)
-    return permuted
+            new[name] = array.copy(data=values).transpose(*variable.dims)
+    return new
 
 
 def as_mixture_tree(tree: xr.DataTree) -> MixtureTree:
