@@ -57,8 +57,10 @@ READERS = (
                 "mixture.spec",
                 "mixture.params",
                 "mixture.draws",
+                "tree.checks",
+                "tree.reading",
             ),
-            *("files", "hdf5", "point.as_json", "posterior.tree", "batch.files", "batch.sources"),
+            *("files", "hdf5", "point.as_json", "tree.storage", "batch.files", "batch.sources"),
             *("batch.blocks", "batch.disk", "batch.store", "study.storage", "present.folder"),
         )
     ),

@@ -38,8 +38,8 @@ TESTS = {
 BELOW = {
     DENSITY: "pmnbmix.compiled pmnbmix.mixture.special",
     EM: "pmnbmix.point.objective pmnbmix.mixture.params",
-    RELABEL: "pmnbmix.labels.ecr pmnbmix.labels.relabel_draws pmnbmix.posterior.tree",
-    LOO: "pmnbmix.labels.diagnose pmnbmix.labels.gates pmnbmix.posterior.tree pmnbmix.mixture.spec",
+    RELABEL: "pmnbmix.labels.ecr pmnbmix.labels.relabel_draws pmnbmix.tree.reading",
+    LOO: "pmnbmix.labels.diagnose pmnbmix.labels.gates pmnbmix.tree.reading pmnbmix.mixture.spec",
 }
 COMPILED = (DENSITY, EM)
 # one thread: a fork copies no others

@@ -25,7 +25,7 @@ import pmnbmix as nb
 from pmnbmix.data.table import CountTable
 from pmnbmix.labels.gates import judge
 from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
-from pmnbmix.mixture.draws import Draws, read_draws, unpack
+from pmnbmix.mixture.draws import Draws, unpack
 from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.engines import Settings, run_nutpie
@@ -33,6 +33,7 @@ from pmnbmix.posterior.laplace import K_HAT_LIMIT, ONE_MODE, importance, mass_sh
 from pmnbmix.posterior.modes import find_modes, spread_starts
 from pmnbmix.selection.loo import elpd_of_rows, relative_efficiency
 from pmnbmix.selection.rule import judge_components
+from pmnbmix.tree.reading import read
 
 # Posteriors by importance sampling need so many independent draws of so many weighted ones.
 _WEIGHTED, _INDEPENDENT = 12_000, 2000
@@ -124,7 +125,7 @@ def quick(counts: nb.Counts, spec: nb.MixtureSpec, rng: np.random.Generator) -> 
         gates = _gates(draws, rows, counts.table)
     if not gates.density_ok:
         tree = nb.sample(counts, spec, random_seed=rng, progressbar=False)
-        draws, how = read_draws(tree), "sample"
+        draws, how = read(tree).draws, "sample"
         rows = draws.log_density(counts.table)
         gates = _gates(draws, rows, counts.table)
     reff = relative_efficiency(rows, counts.table.frequency)

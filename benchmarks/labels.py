@@ -21,7 +21,7 @@ import pandas as pd
 
 import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws
-from pmnbmix.posterior.tree import assemble
+from pmnbmix.tree.writing import assemble
 
 REPEATS = 7
 

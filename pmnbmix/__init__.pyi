@@ -32,9 +32,6 @@ from .posterior.foreign import from_datatree as from_datatree
 from .posterior.inference import sample as sample
 from .posterior.laplace import laplace as laplace
 from .posterior.model import build_model as build_model
-from .posterior.tree import add_log_likelihood as add_log_likelihood
-from .posterior.tree import load as load
-from .posterior.tree import save as save
 from .present import plots as plots
 from .present.report import write_report as write_report
 from .selection.adequacy import loo_pit as loo_pit
@@ -47,6 +44,9 @@ from .selection.stacking import StackedChains as StackedChains
 from .selection.stacking import stack_chains as stack_chains
 from .study import Choice as Choice
 from .study import choose_components as choose_components
+from .tree.storage import load as load
+from .tree.storage import save as save
+from .tree.writing import add_log_likelihood as add_log_likelihood
 
 __version__: str
 

@@ -20,7 +20,8 @@ import pandas as pd
 import xarray as xr
 
 import pmnbmix as nb
-from pmnbmix.labels.gates import check_gates
+from pmnbmix.labels.gates import judge
+from pmnbmix.tree.reading import read
 
 LOG_MEAN = 1.5
 BLOCK = 20
@@ -153,7 +154,8 @@ def posterior_at(setting: Setting, rng: np.random.Generator) -> dict[str, float]
     )
     # importance sampling makes none
     out: dict[str, float] = {"attempts": tree.attrs.get("attempts", 0)}
-    out["gate"] = check_gates(tree).density_ok
+    reading = read(tree)
+    out["gate"] = judge(reading.log_density, reading.draws).density_ok
     chains = posterior.sizes["chain"]
     for name, array in draws.items():
         ess = float(az.ess(az.convert_to_datatree({"q": array.reshape(chains, -1)}))["q"])

@@ -147,3 +147,15 @@ class Counts:
     def __repr__(self) -> str:
         exposed = ", with exposure" if self.has_exposure else ""
         return f"Counts({self.name!r}, n={self.n}, n_unique={self.n_unique}{exposed})"
+
+
+def fingerprint(counts: Counts) -> dict[str, float | str]:
+    """Attributes of a tree that tell results of other counts apart."""
+    table = counts.table
+    return {
+        "n_observations": counts.n,
+        "n_unique": counts.n_unique,
+        "sum_of_counts": float(table.frequency @ table.values),
+        "sum_of_exposure": float(table.frequency @ table.exposure),
+        "digest_of_counts": counts.digest,
+    }

@@ -93,3 +93,46 @@ def collapse(
     for array in vars(table).values():
         array.flags.writeable = False
     return table, inverse
+
+
+def difference(
+    one: CountTable, other: CountTable, names: tuple[str, str], by_value: bool = False
+) -> str:
+    """In which row two tables differ first, in words; empty if they are the same.
+
+    Parameters
+    ----------
+    one, other : CountTable
+        Rows sorted and distinct, as `Counts` makes them.
+    names : tuple of str
+        What the two are called.
+    by_value : bool
+        Whether exposures are left out of it, if they are not known.
+
+    Returns
+    -------
+    str
+    """
+    if by_value:
+        one, other = _by_value(one), _by_value(other)
+    columns = ("values", "exposure", "frequency")
+    if all(np.array_equal(getattr(one, name), getattr(other, name)) for name in columns):
+        return ""
+    times = [
+        dict(zip(zip(table.values, table.exposure, strict=True), table.frequency, strict=True))
+        for table in (one, other)
+    ]
+    for row in sorted(times[0].keys() | times[1].keys()):
+        first, second = (found.get(row, 0.0) for found in times)
+        if first != second:
+            at = "" if by_value else f" at exposure {row[1]:g}"
+            return (
+                f"count {row[0]:.0f}{at} comes {first:.0f} times in {names[0]}, {second:.0f} times "
+                f"in {names[1]}"
+            )
+    return f"rows are in another order in {names[0]} than in {names[1]}"
+
+
+def _by_value(table: CountTable) -> CountTable:
+    values, which = np.unique(table.values, return_inverse=True)
+    return CountTable.plain(values, np.ones(values.size), np.bincount(which, table.frequency))

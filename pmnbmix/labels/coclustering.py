@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
-from pmnbmix.mixture.draws import Draws, read_draws, read_table
+from pmnbmix.mixture.draws import Draws
+from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -85,7 +86,8 @@ def co_cluster(
     .. [1] S. Wade, Z. Ghahramani (2018), Bayesian cluster analysis: point estimation and credible
        balls, Bayesian Anal. 13, 559-626, https://doi.org/10.1214/17-BA1073
     """
-    draws, table = read_draws(tree, names), read_table(tree, counts)
+    reading = read(tree, counts, names)
+    draws, table = reading.draws, reading.table
     n_rows = table.values.size
     if n_rows > LARGEST:
         raise ValueError(

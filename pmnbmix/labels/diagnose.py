@@ -25,23 +25,15 @@ from pmnbmix.labels.optima import lower_mode, read_optima
 from pmnbmix.labels.relabel import (
     best_draw,
     canonical,
-    raw_draws,
     relabel_by_pivot,
     relabel_by_responsibilities,
     sampled_source,
 )
 from pmnbmix.labels.relabelling import Relabelling, by_parameter, common_turn
 from pmnbmix.labels.stephens import losses_under, swap_margin
-from pmnbmix.mixture.draws import (
-    Draws,
-    log_prior_of,
-    read_draws,
-    read_spec,
-    read_table,
-    row_log_density,
-)
+from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
-from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.tree.reading import Reading, read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,14 +142,18 @@ def diagnose(
         Where the tree lacks the groups that are needed or has some that were edited apart, or
         ``optima`` is of other counts or another number of components.
     """
-    table = read_table(tree, counts)
-    raw, _ = raw_draws(tree, names)
+    return diagnose_reading(read(tree, counts, names), optima)
+
+
+def diagnose_reading(reading: Reading, optima: Any | None = None) -> Diagnosis:
+    """`diagnose`, of a tree that has been read."""
+    tree, table, raw = reading.tree, reading.table, reading.raw
     k = raw.n_components
     if raw.means.shape[1] < 4:
         raise ValueError(
             f"chains have {raw.means.shape[1]} draws; a diagnosis needs 4 at least. Sample more."
         )
-    rows = row_log_density(tree, raw, table)
+    rows = reading.log_density
     known = None if optima is None else read_optima(optima, k, table)
 
     found = relabel_by_responsibilities(raw, table)
@@ -165,10 +161,9 @@ def diagnose(
     relabelled = raw.permuted(order)
     source = sampled_source(raw, table)
     overlap = overlap_matrix(*source, order.reshape(-1, k))
-    labelling = _labelling(tree, raw, table, found, source)
-    spec = read_spec(tree)
+    labelling = _labelling(reading, raw, found, source)
     likelihood = rows @ table.frequency
-    log_posterior = _log_posterior(tree, raw, spec, likelihood)
+    log_posterior = _log_posterior(reading, likelihood)
     level = likelihood if log_posterior is None else log_posterior
     groups = group_chains(rows, level)
     chains = chain_table(tree, rows, table, order, groups, log_posterior, known)
@@ -180,7 +175,7 @@ def diagnose(
 
     notes: dict[str, str] = {}
     if known is not None:
-        notes |= lower_mode(likelihood, table, raw, spec, known)
+        notes |= lower_mode(likelihood, table, raw, reading.spec, known)
     too_low = "lower-mode" in notes
     if not gates.density_ok:
         notes |= unmixed(groups, chains, gates)
@@ -211,12 +206,11 @@ def diagnose(
     )
 
 
-def label_weakness(tree: xr.DataTree) -> str:
-    """Why the components of a tree of draws can hardly be told apart; empty where they can."""
-    raw, table = read_draws(tree), read_table(tree)
-    found = relabel_by_responsibilities(raw, table)
-    source = sampled_source(raw, table)
-    return "".join(_weak(raw, table, found, canonical(raw, found.order), source).values())
+def label_weakness(draws: Draws, table: CountTable) -> str:
+    """Why the components of draws can hardly be told apart; empty if they can."""
+    found = relabel_by_responsibilities(draws, table)
+    source = sampled_source(draws, table)
+    return "".join(_weak(draws, table, found, canonical(draws, found.order), source).values())
 
 
 def _weak(
@@ -231,19 +225,15 @@ def _weak(
 
 
 def _labelling(
-    tree: xr.DataTree,
-    raw: Draws,
-    table: CountTable,
-    found: Relabelling,
-    source: tuple[Blocks, CountTable],
+    reading: Reading, raw: Draws, found: Relabelling, source: tuple[Blocks, CountTable]
 ) -> pd.DataFrame:
     """Relabellings side by side: Stephens' loss, and agreement with Stephens' algorithm."""
     import pandas as pd
 
-    k, n = raw.n_components, raw.n_samples * table.n
+    k, n = raw.n_components, raw.n_samples * reading.table.n
     records = {"stephens": {"loss": found.loss / n, "agreement": 1.0}}
     if k > 1:
-        pivot = best_draw(tree, raw, table)
+        pivot = best_draw(reading, raw)
         others = {name: relabel_by_pivot(name, raw, source, pivot) for name in ("ecr", "pra")}
         for name in PARAMETERS:
             others[f"order by {name}"] = by_parameter(getattr(raw, name).reshape(-1, k))
@@ -257,14 +247,11 @@ def _labelling(
     return out
 
 
-def _log_posterior(
-    tree: xr.DataTree, raw: Draws, spec: MixtureSpec | None, likelihood: Floats
-) -> Floats | None:
-    """Log posterior of each draw but for a constant; None where the prior is not known."""
-    stored = log_prior_of(tree)
-    if stored is not None:
-        return likelihood + stored
-    return None if spec is None else likelihood + raw.log_prior(spec)
+def _log_posterior(reading: Reading, likelihood: Floats) -> Floats | None:
+    """Log posterior of each draw but for a constant; None if the prior is not known."""
+    if reading.log_prior is not None:
+        return likelihood + reading.log_prior
+    return None if reading.spec is None else likelihood + reading.raw.log_prior(reading.spec)
 
 
 def _invariants(likelihood: Floats, draws: Draws) -> dict[str, Floats]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.labels.screen import suspects
-from pmnbmix.mixture.draws import Draws, read_draws, read_table, row_log_density
+from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
 
 if TYPE_CHECKING:
@@ -71,12 +71,6 @@ class Gates:
                 "components."
             )
         return f"{density}, and so does the components gate: chains agree on every component."
-
-
-def check_gates(tree: xr.DataTree) -> Gates:
-    """Judge both gates on a relabelled tree."""
-    draws = read_draws(tree)
-    return judge(row_log_density(tree, draws, read_table(tree)), draws)
 
 
 def judge(rows: Floats, relabelled: Draws) -> Gates:

@@ -15,27 +15,16 @@ from pmnbmix.data.table import CountTable
 from pmnbmix.labels.ecr import Blocks, Expected, ecr, ecr_iterative
 from pmnbmix.labels.relabelling import METHODS, Order, Relabelling, by_parameter, identity, pra
 from pmnbmix.labels.stephens import stephens, stephens_best_of
-from pmnbmix.mixture.draws import (
-    Draws,
-    component_dim,
-    component_dims,
-    log_prior_of,
-    read_draws,
-    read_table,
-    row_log_density,
-)
+from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
-from pmnbmix.mixture.permute import gather, invert
+from pmnbmix.tree.reading import Reading, component_dim, read
+from pmnbmix.tree.writing import permuted_tree
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Floats = NDArray[np.float64]
 
-# Groups whose draws are those of the posterior, with the same labels.
-_LABELLED_GROUPS = ("posterior", "log_prior")
-# Averages over the draws that labels change; they have to be made again.
-_AVERAGED_GROUPS = ("responsibilities",)
 # Responsibilities are kept between iterations up to this much memory and made again beyond it.
 _KEEP_BYTES = 500_000_000
 # Tables with more rows than this are squashed: width of the bins of log exposure, nodes in each.
@@ -117,18 +106,18 @@ def relabel(
         raise ValueError(f'by={by!r} belongs to method="order"; {method!r} has no such choice.')
     if pivot is not None and method not in ("ecr", "pra"):
         raise ValueError(f"method={method!r} has no pivot; leave pivot out.")
-    draws = read_draws(tree, names)
+    reading = read(tree, counts, names)
+    draws = reading.draws
     if method == "order":
-        found = by_parameter(_variable_to_sort_by(tree, by or "means", draws, names))
+        found = by_parameter(_variable_to_sort_by(reading, by or "means"))
     elif method == "stephens":
-        found = relabel_by_responsibilities(draws, read_table(tree, counts))
+        found = relabel_by_responsibilities(draws, reading.table)
     else:
-        chosen = None
-        if method in ("ecr", "pra"):
-            chosen = _pivot(pivot, tree, draws, counts)
-        source = responsibility_source(draws, read_table(tree, counts))
+        chosen = _pivot(pivot, reading) if method in ("ecr", "pra") else None
+        source = responsibility_source(draws, reading.table)
         found = relabel_by_pivot(method, draws, source, chosen)
-    return _apply(tree, draws, found, method if by is None else f"{method} by {by}", names)
+    order = canonical(draws, found.order)
+    return permuted_tree(reading, order, found.cost, method if by is None else f"{method} by {by}")
 
 
 def relabel_by_responsibilities(draws: Draws, table: CountTable) -> Relabelling:
@@ -222,11 +211,9 @@ def _coordinates(draws: Draws, least: float) -> Floats:
     return np.stack(coordinates, axis=-1).reshape(-1, draws.n_components, 3)
 
 
-def _pivot(
-    given: Any | None, tree: xr.DataTree, draws: Draws, counts: Counts | None
-) -> MixtureParams:
+def _pivot(given: Any | None, reading: Reading) -> MixtureParams:
     if given is None:
-        return best_draw(tree, draws, read_table(tree, counts))
+        return best_draw(reading, reading.draws)
     params = getattr(given, "params", given)
     if not isinstance(params, MixtureParams):
         raise TypeError(
@@ -234,70 +221,43 @@ def _pivot(
             "as an array go to relabel_draws."
         )
     fitted = getattr(given, "counts", None)
-    if fitted is not None and "unique_rows" in tree.children:
-        read_table(tree, fitted)
-    if params.n_components != draws.n_components:
-        raise ValueError(
-            f"pivot has {params.n_components} components, but the tree has {draws.n_components}."
-        )
+    if fitted is not None and "unique_rows" in reading.tree.children:
+        reading.refuse_other_counts(fitted)
+    k = reading.draws.n_components
+    if params.n_components != k:
+        raise ValueError(f"pivot has {params.n_components} components, but the tree has {k}.")
     return params
 
 
-def best_draw(tree: xr.DataTree, draws: Draws, table: CountTable) -> MixtureParams:
-    """The draw of highest posterior density; of highest likelihood without a log prior."""
-    level = row_log_density(tree, draws, table) @ table.frequency
-    prior = log_prior_of(tree)
-    if prior is not None:
-        level = level + prior
+def best_draw(reading: Reading, draws: Draws) -> MixtureParams:
+    """The draw of highest posterior density, with its labels among ``draws``.
+
+    Without a log prior, that of highest likelihood.
+    """
+    level = reading.log_density @ reading.table.frequency
+    if reading.log_prior is not None:
+        level = level + reading.log_prior
     chain, draw = np.unravel_index(level.argmax(), level.shape)
     return MixtureParams(*(getattr(draws, name)[chain, draw] for name in PARAMETERS))
 
 
-def _variable_to_sort_by(
-    tree: xr.DataTree, by: str, draws: Draws, names: Mapping[str, str] | None
-) -> Floats:
-    k = draws.n_components
+def _variable_to_sort_by(reading: Reading, by: str) -> Floats:
+    k = reading.draws.n_components
     if by in PARAMETERS:
-        return np.asarray(getattr(draws, by)).reshape(-1, k)
-    posterior = tree["posterior"].to_dataset()
+        return np.asarray(getattr(reading.draws, by)).reshape(-1, k)
+    posterior = reading.tree["posterior"].to_dataset()
     if by not in posterior:
         raise ValueError(
             f"by must be one of {', '.join(PARAMETERS)}, or another variable of the posterior; "
             f"got {by!r}."
         )
     variable = posterior[by]
-    ordered = variable.transpose("chain", "draw", component_dim(variable, names))
+    ordered = variable.transpose("chain", "draw", component_dim(variable, reading.names))
     if ordered.sizes[ordered.dims[-1]] != k:
         raise ValueError(
             f"by={by!r} has {ordered.shape[-1]} values a draw; there are {k} components."
         )
     return np.asarray(ordered.values, np.float64).reshape(-1, k)
-
-
-def raw_draws(tree: xr.DataTree, names: Mapping[str, str] | None = None) -> tuple[Draws, Order]:
-    """Draws with the labels the sampler gave, and the permutation (chain, draw, k) since then."""
-    draws = read_draws(tree, names)
-    order = _past_order(tree, draws)
-    return draws.permuted(invert(order)), order
-
-
-def _past_order(tree: xr.DataTree, draws: Draws) -> Order:
-    if "relabelling" in tree.children:
-        past = tree["relabelling"].to_dataset().get("permutation")
-        dims = ("chain", "draw", "mixture_component")
-        if past is not None and set(past.dims) == set(dims):
-            order = np.asarray(past.transpose(*dims).values, np.intp)
-            if (
-                order.shape == draws.means.shape
-                and (np.sort(order, axis=-1) == np.arange(draws.n_components)).all()
-            ):
-                return order
-        raise ValueError(
-            f"relabelling holds no permutation of {draws.n_components} components for each of the "
-            f"{draws.means.shape[:2]} (chain, draw). Take the tree as relabel() or sample() "
-            'returned it; where the labels are those of the sampler, del tree["relabelling"].'
-        )
-    return np.broadcast_to(np.arange(draws.n_components), draws.means.shape)
 
 
 def canonical(draws: Draws, order: Order) -> Order:
@@ -316,58 +276,3 @@ def canonical(draws: Draws, order: Order) -> Order:
     shaped = order.reshape(draws.means.shape)
     medians = np.median(draws.permuted(shaped).means, axis=(0, 1))
     return np.asarray(shaped[..., np.argsort(medians, kind="stable")])
-
-
-def _apply(
-    tree: xr.DataTree,
-    draws: Draws,
-    found: Relabelling,
-    method: str,
-    names: Mapping[str, str] | None,
-) -> xr.DataTree:
-    import xarray as xr
-
-    shape = draws.means.shape
-    order = canonical(draws, found.order)
-    new = tree.copy()
-    for name in _LABELLED_GROUPS:
-        if name in new.children:
-            new[name].dataset = _permute_dataset(new[name].to_dataset(), order, names)
-    posterior = new["posterior"].to_dataset()
-    coords = {
-        dim: posterior.coords[dim]
-        for dim in ("chain", "draw", "mixture_component")
-        if dim in posterior.coords
-    }
-    dims = ("chain", "draw", "mixture_component")
-    for name in _AVERAGED_GROUPS:
-        if name in new.children:
-            del new[name]
-    new["relabelling"] = xr.DataTree(
-        xr.Dataset(
-            {
-                "permutation": (dims, gather(_past_order(tree, draws), order)),
-                "cost": (("chain", "draw"), found.cost.reshape(shape[:2])),
-            },
-            coords=coords,
-            attrs={"method": method},
-        )
-    )
-    return new
-
-
-def _permute_dataset(
-    dataset: xr.Dataset, order: Order, names: Mapping[str, str] | None
-) -> xr.Dataset:
-    """Permute every variable that has draws and components."""
-    permuted = dataset.copy()
-    dims = component_dims(dataset, names)
-    for name, variable in dataset.data_vars.items():
-        for dim in dims.intersection(map(str, variable.dims)):
-            if not {"chain", "draw"} <= set(variable.dims):
-                continue
-            array = variable.transpose("chain", "draw", ..., dim)
-            wide = np.expand_dims(order, tuple(range(2, array.ndim - 1)))
-            values = np.take_along_axis(np.asarray(array.values), wide, axis=-1)
-            permuted[name] = array.copy(data=values).transpose(*variable.dims)
-    return permuted

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.draws import fingerprint
+from pmnbmix.data.counts import Counts, fingerprint
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.point.as_table import parameter_names
 from pmnbmix.point.objective import unpack_point

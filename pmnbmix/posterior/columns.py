@@ -21,17 +21,17 @@ from pmnbmix.batch.column_fits import as_names, exposure_of
 from pmnbmix.batch.sources import Source, column_of, open_source
 from pmnbmix.data.checks import as_exposure, one_of, whole
 from pmnbmix.data.counts import Counts
-from pmnbmix.labels.diagnose import diagnose
-from pmnbmix.mixture import groups
-from pmnbmix.mixture.draws import read_draws, read_table
+from pmnbmix.labels.diagnose import diagnose_reading
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.posterior.inference import sample
 from pmnbmix.posterior.laplace import approximate
-from pmnbmix.posterior.tree import MixtureTree, load, save
 from pmnbmix.progress import progress_bar
 from pmnbmix.seeds import entropy_of, stream
+from pmnbmix.tree.reading import difference_to, read
+from pmnbmix.tree.storage import load, save
+from pmnbmix.tree.writing import MixtureTree
 
 _log = logging.getLogger(__name__)
 
@@ -220,7 +220,8 @@ def _row(
     if file is not None and kept is None:
         tree.attrs[_ASKED] = method
         save(tree, file)
-    diagnosis = diagnose(tree)
+    reading = read(tree)
+    diagnosis = diagnose_reading(reading)
     row: dict[str, Any] = {
         "method": _method_of(tree),
         "k_hat": k_hat,
@@ -228,9 +229,8 @@ def _row(
         "components_ok": diagnosis.components_ok,
         "findings": ", ".join(sorted(diagnosis.findings)),
     }
-    found = read_draws(tree)
     for name in PARAMETERS:
-        numbers = getattr(found, name).reshape(-1, spec.n_components)
+        numbers = getattr(reading.draws, name).reshape(-1, spec.n_components)
         lower, upper = np.quantile(numbers, _INTERVAL, axis=0)
         row |= {name: numbers.mean(axis=0), f"{name}_sd": numbers.std(axis=0, ddof=1)}
         row |= {f"{name}_lower": lower, f"{name}_upper": upper}
@@ -262,7 +262,7 @@ def _kept(
     """Tree of a file; None where its sampling was interrupted, a ValueError where it is another."""
     tree = load(file)
     try:
-        differing = difference(tree, counts)
+        differing = difference_to(read(tree), counts)
     except (KeyError, ValueError) as error:
         raise ValueError(
             f"{file}: this is no posterior of sample_columns ({error}). Delete it."
@@ -292,41 +292,6 @@ def _kept(
             "for. Name another folder, or delete it."
         )
     return tree
-
-
-def difference(fitted: xr.DataTree | Counts, counts: Counts) -> str:
-    """Say in which way the rows that something was fitted to are not those of counts.
-
-    Parameters
-    ----------
-    fitted : DataTree or Counts
-        A posterior, or the counts of a point fit.
-    counts : Counts
-
-    Returns
-    -------
-    str
-        Empty if they are the same rows in the same order.
-
-    Raises
-    ------
-    KeyError, ValueError
-        If a tree does not say what its rows were.
-    """
-    if isinstance(fitted, Counts):
-        digest, table = fitted.digest, fitted.table
-    else:
-        digest, table = str(fitted.attrs.get("digest_of_counts")), read_table(fitted)
-    if digest == counts.digest:
-        return ""
-    differing = groups.difference(table, counts.table, ("the fit", "the counts"))
-    if differing or isinstance(fitted, Counts):
-        return differing or "the rows are in another order"
-    # a tree of an earlier release has no digest, and no order if it has very many observations
-    order = fitted["unique_rows"].to_dataset().get("row_of_obs")
-    if order is None or np.array_equal(order.values, counts.expanded_inverse()):
-        return ""
-    return "the rows are in another order"
 
 
 def _as_dataset(rows: list[dict[str, Any]], names: NDArray[Any], spec: MixtureSpec) -> xr.Dataset:

@@ -7,8 +7,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.mixture.density import conditional_rates
-from pmnbmix.mixture.draws import read_draws, read_table, row_of_observation
-from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree, refuse_above_limit
+from pmnbmix.tree.reading import read
+from pmnbmix.tree.writing import MixtureTree, refuse_above_limit, with_group
 
 Floats = NDArray[np.float64]
 
@@ -39,15 +39,16 @@ def add_responsibilities(tree: xr.DataTree) -> MixtureTree:
     TypeError, ValueError
         Where the tree lacks a group that is needed, or the result would take more than 1 GB.
     """
-    draws, table = read_draws(tree), read_table(tree)
+    reading = read(tree)
+    draws, table = reading.draws, reading.table
     refuse_above_limit(8.0 * table.n * (2 * draws.n_components + 1), "responsibilities", _INSTEAD)
     shape = (table.values.size, draws.n_components)
     mean, sd = np.empty(shape), np.empty(shape)
     for rows, p in draws.responsibility_blocks(table):
         mean[rows], sd[rows] = p.mean(axis=0), p.std(axis=0)
-    row = row_of_observation(tree)
+    row = reading.row_of_observation
     dims = ("obs", "mixture_component")
-    return _with_group(
+    return with_group(
         tree,
         "responsibilities",
         xr.Dataset(
@@ -85,7 +86,8 @@ def add_rates(tree: xr.DataTree) -> MixtureTree:
     TypeError, ValueError
         Where the tree lacks a group that is needed, or the result would take more than 1 GB.
     """
-    draws, table = read_draws(tree), read_table(tree)
+    reading = read(tree)
+    draws, table = reading.draws, reading.table
     refuse_above_limit(8.0 * table.n * 2, "rates", _INSTEAD)
     k = draws.n_components
     means, dispersions = draws.means.reshape(-1, 1, k), draws.dispersions.reshape(-1, 1, k)
@@ -97,8 +99,8 @@ def add_rates(tree: xr.DataTree) -> MixtureTree:
         mean[rows] = (p * rate).sum(axis=2).mean(axis=0)
         spread = p * (within + (rate - mean[rows, None]) ** 2)
         sd[rows] = np.sqrt(spread.sum(axis=2).mean(axis=0))
-    row = row_of_observation(tree)
-    return _with_group(
+    row = reading.row_of_observation
+    return with_group(
         tree,
         "rates",
         xr.Dataset(
@@ -107,9 +109,3 @@ def add_rates(tree: xr.DataTree) -> MixtureTree:
             attrs={"unit": "counts per unit of exposure"},
         ),
     )
-
-
-def _with_group(tree: xr.DataTree, name: str, dataset: xr.Dataset) -> MixtureTree:
-    new = as_mixture_tree(tree.copy())
-    new[name] = xr.DataTree(dataset)
-    return new

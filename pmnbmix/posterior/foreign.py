@@ -7,10 +7,10 @@ from importlib.metadata import version
 
 import xarray as xr
 
-from pmnbmix.data.counts import Counts
-from pmnbmix.labels.relabel import raw_draws, relabel
-from pmnbmix.mixture.draws import fingerprint, read_table
-from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree, assemble
+from pmnbmix.data.counts import Counts, fingerprint
+from pmnbmix.posterior.layout import Labelled
+from pmnbmix.tree.reading import read
+from pmnbmix.tree.writing import MixtureTree
 
 
 def from_datatree(
@@ -45,10 +45,11 @@ def from_datatree(
     """
     if not isinstance(counts, Counts):
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
-    draws = raw_draws(tree, {} if names is None else names)[0]
-    # refuses other counts where the tree knows its own, as `relabel` does
-    read_table(tree, counts)
-    groups = {}
+    reading = read(tree, names={} if names is None else names)
+    draws, groups = reading.raw, {}
+    # as `relabel` does
+    if "unique_rows" in tree.children:
+        reading.refuse_other_counts(counts)
     if "sample_stats" in tree.children:
         stats = tree["sample_stats"].to_dataset()
         found = (stats.sizes.get("chain"), stats.sizes.get("draw"))
@@ -58,8 +59,8 @@ def from_datatree(
                 f"{draws.means.shape[:2]}. Drop the group, or pass that of the same run."
             )
         groups["sample_stats"] = stats.drop_vars(("chain", "draw"), errors="ignore")
-    new = assemble(counts, draws, groups)
+    new = Labelled.of(draws, counts).tree(counts, groups)
     kept = ("inference_library", "inference_library_version")
     new.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
     new.attrs.update({"prepared_by": f"pmnbmix {version('pmnbmix')}", **fingerprint(counts)})
-    return as_mixture_tree(relabel(new))
+    return new

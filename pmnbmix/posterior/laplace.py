@@ -16,10 +16,10 @@ from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target, make_target
 from pmnbmix.posterior.checks import check_arguments
-from pmnbmix.posterior.layout import posterior_tree
+from pmnbmix.posterior.layout import Posterior
 from pmnbmix.posterior.modes import Mode, find_modes
-from pmnbmix.posterior.tree import MixtureTree
 from pmnbmix.seeds import as_rng
+from pmnbmix.tree.writing import MixtureTree
 
 Floats = NDArray[np.float64]
 
@@ -204,8 +204,8 @@ def approximate(
         coords={"chain": np.arange(_CHAINS), "draw": np.arange(packed.shape[1])},
     )
     which = np.zeros(_CHAINS, dtype=np.intp)
-    tree = posterior_tree(counts, resolved, unpack(packed), stats, modes, which, rng)
-    tree.attrs.update(
+    posterior = Posterior.of(counts, resolved, unpack(packed), stats, modes, which, rng)
+    tree = posterior.tree(
         {
             "engine": "importance sampling around the mode",
             "k_hat": found.k_hat,

@@ -1,69 +1,139 @@
-"""From draws to the tree of a posterior: everything that is made from them."""
+"""Draws of a posterior, what is made from them, and the tree that both are laid out as."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import Counts
-from pmnbmix.labels.relabel import relabel
-from pmnbmix.mixture.draws import Draws, fingerprint
+from pmnbmix.data.counts import Counts, fingerprint
+from pmnbmix.labels.gates import Gates, judge
+from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
+from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.modes import Mode, modes_that_matter
 from pmnbmix.posterior.predictive import log_prior, predictive_groups
-from pmnbmix.posterior.tree import MixtureTree, as_mixture_tree, assemble
+from pmnbmix.tree.writing import MixtureTree, assemble, coordinates, permuted, relabelling_group
+
+Floats = NDArray[np.float64]
+
+METHOD = "stephens"
 
 
-def posterior_tree(
-    counts: Counts,
-    spec: MixtureSpec,
-    draws: Draws,
-    stats: xr.Dataset,
-    modes: list[Mode],
-    which: NDArray[np.intp],
-    rng: np.random.Generator,
-) -> MixtureTree:
-    """Lay out the draws of a posterior with everything that is made from them, relabelled.
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Draws relabelled by Stephens' algorithm.
 
-    Parameters
+    Attributes
+    ----------
+    raw : Draws
+        With the labels that the sampler gave.
+    log_density : ndarray, shape (chain, draw, n_unique)
+        Of every unique row, which labels do not change.
+    order : ndarray of int, shape (chain, draw, k)
+        The new component j of a draw is the old component ``order[..., j]``.
+    cost : ndarray, shape (n_samples,)
+        Kullback-Leibler loss of each draw in nats.
+    """
+
+    raw: Draws
+    log_density: Floats = field(repr=False)
+    order: NDArray[np.intp] = field(repr=False)
+    cost: Floats = field(repr=False)
+
+    @classmethod
+    def of(cls, raw: Draws, counts: Counts) -> Labelled:
+        """Relabel draws of a posterior of counts."""
+        found = relabel_by_responsibilities(raw, counts.table)
+        order = canonical(raw, found.order)
+        return cls(raw, raw.log_density(counts.table), order, found.cost)
+
+    @property
+    def draws(self) -> Draws:
+        """With the new labels."""
+        return self.raw.permuted(self.order)
+
+    def gates(self) -> Gates:
+        """Judge both gates."""
+        return judge(self.log_density, self.draws)
+
+    def tree(self, counts: Counts, groups: dict[str, xr.Dataset]) -> MixtureTree:
+        """Lay out the draws with further groups, whose labels are the new ones."""
+        coords = coordinates(self.raw)
+        relabelling = relabelling_group(self.order, self.cost, METHOD, coords)
+        return assemble(
+            counts, self.draws, {**groups, "relabelling": relabelling}, self.log_density
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Everything that the tree of a posterior is laid out from.
+
+    Attributes
     ----------
     counts : Counts
     spec : MixtureSpec
         Resolved.
-    draws : Draws
-        With the labels that the sampler gave.
+    labelled : Labelled
     stats : Dataset
         Group ``sample_stats``.
+    predictive : dict of str to Dataset
+        Counts drawn from the prior and from the posterior.
     modes : list of Mode
     which : ndarray of int, shape (chains,)
         Mode that each chain started from.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    MixtureTree
     """
-    groups = {
-        "sample_stats": stats,
-        "log_prior": log_prior(draws, spec),
-        **predictive_groups(counts, spec, draws, rng),
-        "modes": _mode_table(modes, which),
-    }
-    tree = assemble(counts, draws, groups)
-    tree.attrs.update(
-        {
-            "inference_library": "pmnbmix",
-            "inference_library_version": version("pmnbmix"),
-            **fingerprint(counts),
-            "spec": json.dumps(spec.to_dict()),
+
+    counts: Counts
+    spec: MixtureSpec
+    labelled: Labelled
+    stats: xr.Dataset = field(repr=False)
+    predictive: dict[str, xr.Dataset] = field(repr=False)
+    modes: list[Mode] = field(repr=False)
+    which: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls,
+        counts: Counts,
+        spec: MixtureSpec,
+        draws: Draws,
+        stats: xr.Dataset,
+        modes: list[Mode],
+        which: NDArray[np.intp],
+        rng: np.random.Generator,
+    ) -> Posterior:
+        """Predict from draws and relabel them."""
+        predictive = predictive_groups(counts, spec, draws, rng)
+        labelled = Labelled.of(draws, counts)
+        return cls(counts, spec, labelled, stats, predictive, modes, which)
+
+    def tree(self, attributes: Mapping[str, str | int | float]) -> MixtureTree:
+        """Lay out a tree, with attributes that say how the draws were made."""
+        groups = {
+            "sample_stats": self.stats,
+            "log_prior": permuted(log_prior(self.labelled.raw, self.spec), self.labelled.order),
+            **self.predictive,
+            "modes": _mode_table(self.modes, self.which),
         }
-    )
-    return as_mixture_tree(relabel(tree))
+        tree = self.labelled.tree(self.counts, groups)
+        tree.attrs.update(
+            {
+                "inference_library": "pmnbmix",
+                "inference_library_version": version("pmnbmix"),
+                **fingerprint(self.counts),
+                "spec": json.dumps(self.spec.to_dict()),
+                **attributes,
+            }
+        )
+        return tree
 
 
 def _mode_table(modes: list[Mode], which: NDArray[np.intp]) -> xr.Dataset:

@@ -11,7 +11,8 @@ from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.draws import Draws, exp_in_range, predict_counts
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
-from pmnbmix.posterior.tree import STORED_BYTES
+from pmnbmix.tree.reading import DIMS
+from pmnbmix.tree.writing import STORED_BYTES, coordinates
 
 Floats = NDArray[np.float64]
 
@@ -30,19 +31,13 @@ def log_prior(draws: Draws, spec: MixtureSpec) -> xr.Dataset:
     Dataset
         ``weights`` (chain, draw); ``means``, ``dispersions`` (chain, draw, mixture_component).
     """
-    n_chains, n_draws, k = draws.means.shape
-    dims = ("chain", "draw", "mixture_component")
     return xr.Dataset(
         {
-            "weights": (dims[:2], spec.weights.log_density(draws.weights)),
-            "means": (dims, spec.log_means.log_density(np.log(draws.means))),
-            "dispersions": (dims, spec.log_dispersions.log_density(np.log(draws.dispersions))),
+            "weights": (DIMS[:2], spec.weights.log_density(draws.weights)),
+            "means": (DIMS, spec.log_means.log_density(np.log(draws.means))),
+            "dispersions": (DIMS, spec.log_dispersions.log_density(np.log(draws.dispersions))),
         },
-        coords={
-            "chain": np.arange(n_chains),
-            "draw": np.arange(n_draws),
-            "mixture_component": np.arange(k),
-        },
+        coords=coordinates(draws),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pmnbmix.mixture.draws import group
+from pmnbmix.tree.checks import group
 
 if TYPE_CHECKING:
     import xarray as xr

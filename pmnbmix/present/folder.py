@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import difference
 from pmnbmix.files import LEFT_OVER, read_json, write_json, write_whole
-from pmnbmix.mixture.groups import difference
 from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.present.report.page import check_record, render
 from pmnbmix.study import Choice, Fitted, make_choice

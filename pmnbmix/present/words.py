@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pmnbmix.mixture.draws import group, read_draws
 from pmnbmix.selection.adequacy import RANK_PLACES, rank_curve, rank_limit
+from pmnbmix.tree.checks import group
+from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,7 @@ def answer(result: Choice | Fitted, pit: pd.DataFrame) -> tuple[str, ...]:
 
 def what(fitted: Fitted) -> str:
     """Describe the components, with 95 % intervals."""
-    draws = read_draws(fitted.tree)
+    draws = read(fitted.tree).draws
     per = ", per unit of exposure" if _has_exposure(fitted.tree) else ""
     if not fitted.diagnosis.components_ok or "weak-labels" in fitted.diagnosis.findings:
         means = (draws.weights * draws.means).sum(-1)

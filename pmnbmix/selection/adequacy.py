@@ -11,17 +11,11 @@ from scipy import special
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.density import component_cdf
-from pmnbmix.mixture.draws import (
-    Draws,
-    predict_counts,
-    read_draws,
-    read_table,
-    row_log_density,
-    row_of_observation,
-)
+from pmnbmix.mixture.draws import Draws, predict_counts
 from pmnbmix.mixture.params import MixtureParams, cdf_jump
 from pmnbmix.seeds import as_rng
 from pmnbmix.selection.loo import LARGEST_RESULT, LEAST_DRAWS
+from pmnbmix.tree.reading import Reading, read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,10 +66,13 @@ def loo_pit(tree: xr.DataTree) -> pd.DataFrame:
     .. [2] A. Vehtari, A. Gelman, J. Gabry (2017), Stat. Comput. 27, 1413-1432,
        https://doi.org/10.1007/s11222-016-9696-4
     """
+    return _pit(read(tree))
+
+
+def _pit(reading: Reading) -> pd.DataFrame:
     import pandas as pd
 
-    draws, table = read_draws(tree), read_table(tree)
-    rows = row_log_density(tree, draws, table)
+    draws, table, rows = reading.draws, reading.table, reading.log_density
     most = int(np.clip(_MOST_FUNCTIONS // (table.values.size * draws.n_components), *_DRAWS))
     few = draws.thinned(most)
     log_density = rows.reshape(draws.n_samples, -1)[draws.evenly(most)]
@@ -124,14 +121,15 @@ def quantile_residuals(
     .. [1] P. K. Dunn, G. K. Smyth (1996), Randomized quantile residuals, J. Comput. Graph. Stat. 5,
        236-244, https://doi.org/10.1080/10618600.1996.10474708
     """
-    n = read_table(tree).n
+    reading = read(tree)
+    n = reading.table.n
     if _BYTES_AN_OBSERVATION * n > LARGEST_RESULT:
         raise ValueError(
             f"residuals of {n:.3g} observations take more than {LARGEST_RESULT / 1e9:.0f} GB to "
             "make. Fit a random sample of the counts, or use loo_pit, which has a row for each "
             "distinct one."
         )
-    pit, row = loo_pit(tree), row_of_observation(tree)
+    pit, row = _pit(reading), reading.row_of_observation
     lower, upper = pit["lower"].to_numpy()[row], pit["upper"].to_numpy()[row]
     place = lower + as_rng(random_seed).random(row.size) * (upper - lower)
     # far in a tail 1 is the nearest number; the largest below it is as far as can be told
@@ -185,7 +183,8 @@ def rank_limit(tree: xr.DataTree, random_seed: int | np.random.Generator | None 
     import pandas as pd
 
     rng = as_rng(random_seed)
-    draws, table = read_draws(tree).thinned(_SAMPLES), read_table(tree)
+    reading = read(tree)
+    draws, table = reading.draws.thinned(_SAMPLES), reading.table
     n = min(int(table.n), _SAMPLE_SIZE)
     places = np.linspace(0.0, 1.0, RANK_PLACES)
     reach = np.empty(_SAMPLES)

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.data.table import CountTable
+from pmnbmix.data.table import CountTable, difference
 from pmnbmix.labels.diagnose import Diagnosis, label_weakness
-from pmnbmix.labels.gates import check_gates
-from pmnbmix.labels.relabel import relabel
-from pmnbmix.mixture.draws import Draws, read_draws, read_spec, read_table, row_log_density
-from pmnbmix.mixture.groups import difference
+from pmnbmix.labels.gates import judge
+from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
+from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import best_permutations
 from pmnbmix.selection.distances import distances
+from pmnbmix.tree.reading import Reading, read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,34 +82,39 @@ def compare_estimates(
     Components of the point estimates are matched with those of the posterior by the assignment of
     least total difference, since sorting by mean pairs them wrongly where means are close.
     """
-    import pandas as pd
-
     if diagnosis is not None and not isinstance(diagnosis, Diagnosis):
         raise TypeError(
             f"diagnosis must be what diagnose() returned; got {type(diagnosis).__name__}. Leave it "
             "out to have it made."
         )
-    estimates = {
-        name: estimate
-        for name, estimate in (("em", em), ("map", map), ("nuts", nuts))
-        if estimate is not None
-    }
-    trees = {name: _as_tree(name, estimate) for name, estimate in estimates.items()}
-    if not trees:
+    return compare_readings(em, map, None if nuts is None else _read("nuts", nuts), diagnosis)
+
+
+def compare_readings(
+    em: Any | None, map: Any | None, nuts: Reading | None, diagnosis: Diagnosis | None
+) -> pd.DataFrame:
+    """`compare_estimates`, of a posterior that has been read."""
+    import pandas as pd
+
+    points = {name: fit for name, fit in (("em", em), ("map", map)) if fit is not None}
+    readings = {name: _read(name, fit) for name, fit in points.items()}
+    if nuts is not None:
+        readings["nuts"] = nuts
+    if not readings:
         raise ValueError("nothing to compare: pass at least one of em=, map= and nuts=.")
-    sizes = {name: read_draws(tree).n_components for name, tree in trees.items()}
+    sizes = {name: reading.draws.n_components for name, reading in readings.items()}
     if len(set(sizes.values())) > 1:
         raise ValueError(f"the numbers of components differ: {sizes}. Compare equal numbers.")
-    _same_counts(estimates, trees)
+    _same_counts(points, readings)
     k = next(iter(sizes.values()))
     index = pd.Index([f"{name}[{j}]" for name in PARAMETERS for j in range(k)], name="parameter")
     table = pd.DataFrame(index=index)
     flags = [[] for _ in index]  # type: list[list[str]]
 
     centre = spread = None
-    if "nuts" in trees:
-        tree = trees["nuts"] if "relabelling" in trees["nuts"].children else relabel(trees["nuts"])
-        draws = _stacked(read_draws(tree))
+    if nuts is not None:
+        relabelled = _relabelled(nuts)
+        draws = _stacked(relabelled)
         centre, spread = draws.mean(axis=0), draws.std(axis=0, ddof=1)
         for flag, heavy in zip(flags, _heavy_tails(draws, spread).ravel(), strict=True):
             if heavy:
@@ -118,9 +123,9 @@ def compare_estimates(
             trusted, sentence = diagnosis.components_ok, diagnosis.summary[0]
             weak = "weak-labels" in diagnosis.findings
         else:
-            gates = check_gates(tree)
+            gates = judge(nuts.log_density, relabelled)
             trusted, sentence = gates.components_ok, gates.sentence
-            weak = bool(label_weakness(tree))
+            weak = bool(label_weakness(relabelled, nuts.table))
         for flag in flags:
             if not trusted:
                 flag.append(sentence)
@@ -128,14 +133,14 @@ def compare_estimates(
                 flag.append(_WEAK)
     reference = centre
     for name in ("em", "map"):
-        if name not in trees:
+        if name not in readings:
             continue
-        values = _stacked(read_draws(trees[name]))[0]
+        values = _stacked(readings[name].draws)[0]
         order = np.arange(k) if reference is None else _match(values, reference, spread)
         reference = values[:, order] if reference is None else reference
         table[name] = values[:, order].ravel()
-        fit = trees[name]["fit"].to_dataset() if "fit" in trees[name].children else None
-        if fit is not None:
+        if "fit" in readings[name].tree.children:
+            fit = readings[name].tree["fit"].to_dataset()
             table[f"{name}_se"] = fit["standard_error"].values.reshape(3, k)[:, order].ravel()
             for flag, text in zip(
                 flags, fit["flag"].values.reshape(3, k)[:, order].ravel(), strict=True
@@ -151,14 +156,22 @@ def compare_estimates(
                 table[f"{name}_difference"] = _standardised(
                     table[name].to_numpy() - centre.ravel(), spread.ravel()
                 )
-    if "nuts" in trees:
+    if nuts is not None:
         for flag in flags:
-            flag.extend(_several_modes(trees["nuts"]))
+            flag.extend(_several_modes(nuts.tree))
     table["flag"] = [" | ".join(dict.fromkeys(flag)) for flag in flags]
-    rows = _rows_of(em, map, trees)
-    fitted = {name: read_draws(tree) for name, tree in trees.items()}
-    table.attrs.update({**_heights(trees, rows, map), **distances(fitted, rows)})
+    rows = _rows_of(points, nuts)
+    fitted = {name: reading.draws for name, reading in readings.items()}
+    table.attrs.update({**_heights(readings, rows, map), **distances(fitted, rows)})
     return table
+
+
+def _relabelled(nuts: Reading) -> Draws:
+    """Draws as they were relabelled before, or else by Stephens' algorithm."""
+    if "relabelling" in nuts.tree.children:
+        return nuts.draws
+    found = relabel_by_responsibilities(nuts.draws, nuts.table)
+    return nuts.draws.permuted(canonical(nuts.draws, found.order))
 
 
 def _several_modes(nuts: xr.DataTree) -> list[str]:
@@ -173,11 +186,11 @@ def _several_modes(nuts: xr.DataTree) -> list[str]:
     ]
 
 
-def _rows_of(em: Any, map: Any, trees: dict[str, xr.DataTree]) -> CountTable | None:
+def _rows_of(points: dict[str, Any], nuts: Reading | None) -> CountTable | None:
     """Unique rows of the counts, from whichever knows them."""
-    if "nuts" in trees and "unique_rows" in trees["nuts"].children:
-        return read_table(trees["nuts"])
-    for fit in (em, map):
+    if nuts is not None and "unique_rows" in nuts.tree.children:
+        return nuts.table
+    for fit in points.values():
         counts = getattr(fit, "counts", None)
         if counts is not None:
             table: CountTable = counts.table
@@ -186,19 +199,19 @@ def _rows_of(em: Any, map: Any, trees: dict[str, xr.DataTree]) -> CountTable | N
 
 
 def _heights(
-    trees: dict[str, xr.DataTree], rows: CountTable | None, map: Any
+    readings: dict[str, Reading], rows: CountTable | None, map: Any
 ) -> dict[str, dict[str, float]]:
     """Log likelihood and log posterior density at every estimate and at the best draw."""
     if rows is None:
         return {}
     spec = getattr(map, "spec", None)
-    if spec is None and "nuts" in trees:
-        spec = read_spec(trees["nuts"])
+    if spec is None and "nuts" in readings:
+        spec = readings["nuts"].spec
     likelihood: dict[str, float] = {}
     posterior: dict[str, float] = {}
-    for name, tree in trees.items():
-        draws = read_draws(tree)
-        level = row_log_density(tree, draws, rows) @ rows.frequency
+    for name, reading in readings.items():
+        draws, stored = reading.draws, "log_likelihood_unique" in reading.tree.children
+        level = (reading.log_density if stored else draws.log_density(rows)) @ rows.frequency
         likelihood[name] = float(level.max())
         if spec is not None:
             with np.errstate(divide="ignore"):
@@ -207,12 +220,12 @@ def _heights(
     return {**heights, "log_posterior": posterior} if posterior else heights
 
 
-def _same_counts(estimates: dict[str, Any], trees: dict[str, xr.DataTree]) -> None:
+def _same_counts(points: dict[str, Any], readings: dict[str, Reading]) -> None:
     """Check that estimates which say what counts they are of say the same."""
     known = {
-        name: {key: tree.attrs[key] for key in _FINGERPRINT}
-        for name, tree in trees.items()
-        if all(key in tree.attrs for key in _FINGERPRINT)
+        name: {key: reading.tree.attrs[key] for key in _FINGERPRINT}
+        for name, reading in readings.items()
+        if all(key in reading.tree.attrs for key in _FINGERPRINT)
     }
     for (one, first), (other, second) in itertools.pairwise(known.items()):
         for key, value in first.items():
@@ -222,7 +235,7 @@ def _same_counts(estimates: dict[str, Any], trees: dict[str, xr.DataTree]) -> No
                     f"{value:g} and {second[key]:g}. {_SAME}"
                 )
     # sums can agree by chance
-    tables = {name: _table_of(estimates[name], tree) for name, tree in trees.items()}
+    tables = {name: _table_of(points.get(name), reading) for name, reading in readings.items()}
     for one, other in itertools.combinations(tables, 2):
         (first_rows, sure), (second_rows, also) = tables[one], tables[other]
         if first_rows is None or second_rows is None:
@@ -232,13 +245,14 @@ def _same_counts(estimates: dict[str, Any], trees: dict[str, xr.DataTree]) -> No
             raise ValueError(f"{one} and {other} are of different counts: {differs}. {_SAME}")
 
 
-def _table_of(estimate: Any, tree: xr.DataTree) -> tuple[CountTable | None, bool]:
+def _table_of(point: Any, reading: Reading) -> tuple[CountTable | None, bool]:
     """Rows that an estimate is of, as far as it knows them, and whether with their exposures."""
-    counts = getattr(estimate, "counts", None)
+    counts = getattr(point, "counts", None)
+    tree = reading.tree
     if isinstance(counts, Counts):
         return counts.table, True
     if "unique_rows" in tree.children:
-        return read_table(tree), True
+        return reading.table, True
     if "observed_data" in tree.children:
         variable = next(iter(tree["observed_data"].to_dataset().data_vars.values()), None)
         if variable is not None and variable.dims == ("obs",):
@@ -253,14 +267,13 @@ def _heavy_tails(draws: Floats, spread: Floats) -> NDArray[np.bool_]:
     return np.asarray(spread > _HEAVY * (upper - lower) / 3.92)
 
 
-def _as_tree(name: str, estimate: Any) -> xr.DataTree:
+def _read(name: str, estimate: Any) -> Reading:
     import xarray as xr
 
     if isinstance(estimate, xr.DataTree):
-        return estimate
+        return read(estimate)
     if hasattr(estimate, "to_datatree"):
-        tree: xr.DataTree = estimate.to_datatree()
-        return tree
+        return read(estimate.to_datatree())
     raise TypeError(
         f"{name} must be a point fit or an xarray.DataTree; got {type(estimate).__name__}."
     )

@@ -13,18 +13,11 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from pmnbmix.data.table import CountTable
-from pmnbmix.mixture.draws import (
-    FURTHEST_LOG,
-    Draws,
-    pack,
-    read_draws,
-    read_spec,
-    read_table,
-    unpack,
-)
+from pmnbmix.mixture.draws import FURTHEST_LOG, Draws, pack, unpack
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.seeds import as_rng
+from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -93,8 +86,8 @@ def log_evidence(
        switching models using bridge sampling techniques, Econom. J. 7, 143-167,
        https://doi.org/10.1111/j.1368-423X.2004.00125.x
     """
-    draws, table = read_draws(tree), read_table(tree)
-    spec = read_spec(tree)
+    reading = read(tree)
+    draws, table, spec = reading.draws, reading.table, reading.spec
     if spec is None:
         raise ValueError(
             "the tree does not say what its priors were, so there is no evidence to compute. Pass "

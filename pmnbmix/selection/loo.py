@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.labels.diagnose import Diagnosis
-from pmnbmix.labels.gates import check_gates
-from pmnbmix.mixture.draws import read_log_density, read_table, row_of_observation
+from pmnbmix.labels.gates import Gates, judge
+from pmnbmix.tree.reading import Reading, read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,22 +71,22 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
         raise ValueError(
             f"reff must be a number above 0; got {reff!r}. Leave it out to have it computed."
         )
-    rows, frequency = read_log_density(tree), read_table(tree).frequency
+    reading = read(tree)
+    verdict = diagnosis or judge(reading.stored_log_density.values, reading.draws)
+    elpd = loo_of_reading(reading, verdict.density_ok, reff)
+    if isinstance(verdict, Gates) and not verdict.density_ok:
+        warnings.warn(f"LOO of a posterior that failed its gate. {verdict.sentence}", stacklevel=2)
+    return elpd
+
+
+def loo_of_reading(reading: Reading, density_ok: bool, reff: float | None = None) -> Any:
+    """`loo`, of a tree that has been read and whose density gate is known."""
+    rows, frequency = reading.stored_log_density, reading.table.frequency
     refuse_too_many(frequency.sum())
     if reff is None:
         reff = relative_efficiency(rows.values, frequency)
-    density_ok = diagnosis.density_ok if diagnosis is not None else True
-    if diagnosis is None:
-        gates = check_gates(tree)
-        density_ok = gates.density_ok
-        if not density_ok:
-            warnings.warn(
-                f"LOO of a posterior that failed its gate. {gates.sentence}", stacklevel=2
-            )
-
-    return elpd_of_rows(
-        rows.values, row_of_observation(tree), reff, name=str(rows.name), doubtful=not density_ok
-    )
+    row = reading.row_of_observation
+    return elpd_of_rows(rows.values, row, reff, name=str(rows.name), doubtful=not density_ok)
 
 
 def refuse_too_many(n: float) -> None:

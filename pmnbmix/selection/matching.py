@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.mixture.draws import pack, read_draws, read_spec, read_table, row_log_density, unpack
+from pmnbmix.mixture.draws import pack, unpack
 from pmnbmix.selection.evidence import log_joint
 from pmnbmix.selection.loo import relative_efficiency
-
-if TYPE_CHECKING:
-    import xarray as xr
+from pmnbmix.tree.reading import Reading
 
 Floats = NDArray[np.float64]
 
 _DIMS = ("chain", "draw")
 
 
-def match_moments(tree: xr.DataTree, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+def match_moments(reading: Reading, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Leave out one observation of each of some rows, by moving the draws to where they belong.
 
     Draws are shifted, scaled and rotated until their importance weights for the posterior without
@@ -28,8 +26,8 @@ def match_moments(tree: xr.DataTree, rows: NDArray[np.int64]) -> tuple[Floats, F
 
     Parameters
     ----------
-    tree : xarray.DataTree
-        As `sample` returns, relabelled: moments of a mixture are those of one labelling.
+    reading : Reading
+        Of a tree as `sample` returns, relabelled: moments of a mixture are those of one labelling.
     rows : ndarray of int, shape (m,)
         Unique rows.
 
@@ -51,11 +49,11 @@ def match_moments(tree: xr.DataTree, rows: NDArray[np.int64]) -> tuple[Floats, F
     import arviz as az
     import xarray as xr
 
-    draws, table, spec = read_draws(tree), read_table(tree), read_spec(tree)
+    draws, table, spec = reading.draws, reading.table, reading.spec
     if spec is None:
         raise ValueError("the tree does not say what its priors were. Pass what sample() returned.")
     points = xr.DataArray(pack(draws), dims=(*_DIMS, "parameter"))
-    log_density = row_log_density(tree, draws, table)
+    log_density = reading.log_density
     reff = relative_efficiency(log_density, table.frequency)
     data = xr.DataTree.from_dict(
         {

@@ -9,14 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.labels.chains import chain_names, group_chains
-from pmnbmix.mixture.draws import (
-    log_prior_of,
-    read_draws,
-    read_table,
-    row_log_density,
-    row_of_observation,
-)
 from pmnbmix.selection.loo import elpd_of_rows, refuse_too_many, relative_efficiency
+from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,15 +70,16 @@ def stack_chains(tree: xr.DataTree) -> StackedChains:
     import arviz as az
     import pandas as pd
 
-    draws, table = read_draws(tree), read_table(tree)
+    reading = read(tree)
+    table = reading.table
     refuse_too_many(table.n)
-    rows = row_log_density(tree, draws, table)
+    rows = reading.log_density
     n_chains, n_draws, _ = rows.shape
     if n_draws < 8:
         raise ValueError(f"chains have {n_draws} draws; stacking needs 8 at least.")
-    level, prior = rows @ table.frequency, log_prior_of(tree)
+    level, prior = rows @ table.frequency, reading.log_prior
     of_chain = group_chains(rows, level if prior is None else level + prior).of_chain
-    inverse = row_of_observation(tree)
+    inverse = reading.row_of_observation
     n_groups = int(of_chain.max()) + 1
     elpds = {}
     for number in range(n_groups):

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.labels.diagnose import Diagnosis, diagnose
+from pmnbmix.labels.diagnose import Diagnosis, diagnose_reading
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.fit import fit_em, fit_map
 from pmnbmix.point.optima import Status
@@ -18,9 +18,10 @@ from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.inference import sample
 from pmnbmix.progress import Watch, stage
 from pmnbmix.seeds import as_rng
-from pmnbmix.selection.compare import compare_estimates
-from pmnbmix.selection.loo import loo, refuse_too_many
+from pmnbmix.selection.compare import compare_readings
+from pmnbmix.selection.loo import loo_of_reading, refuse_too_many
 from pmnbmix.study.refits import Refits, refit_high_k
+from pmnbmix.tree.reading import read
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +105,13 @@ def fit_all(
         on_draw=stage(watch, f"{name}: NUTS"),
     )
     stage(watch, f"{name}: checks and LOO")
-    diagnosis = diagnose(tree, optima=em)
-    elpd, refits = loo(tree, diagnosis=diagnosis), None
+    reading = read(tree)
+    diagnosis = diagnose_reading(reading, optima=em)
+    elpd, refits = loo_of_reading(reading, diagnosis.density_ok), None
     if diagnosis.density_ok:
         # Refits would be wasted on a posterior that failed its gate and must not be used.
         on_refit = stage(watch, f"{name}: exact refits") if _has_high_k(elpd) else None
-        refits = refit_high_k(counts, spec, tree, elpd, random_seed=rng, on_refit=on_refit)
+        refits = refit_high_k(counts, spec, reading, elpd, random_seed=rng, on_refit=on_refit)
         elpd = refits.elpd
     return Fitted(
         em=em,
@@ -117,7 +119,7 @@ def fit_all(
         tree=tree,
         diagnosis=diagnosis,
         elpd=elpd,
-        estimates=compare_estimates(em=em, map=map_, nuts=tree, diagnosis=diagnosis),
+        estimates=compare_readings(em, map_, reading, diagnosis),
         refits=refits,
     )
 

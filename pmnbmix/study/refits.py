@@ -14,20 +14,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
-from pmnbmix.labels.gates import check_gates
-from pmnbmix.mixture.draws import read_draws, read_table, row_of_observation
+from pmnbmix.labels.gates import judge
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.inference import sample
 from pmnbmix.progress import Advance
 from pmnbmix.seeds import as_rng
 from pmnbmix.selection.loo import mcse_of_log_mean
 from pmnbmix.selection.matching import match_moments
+from pmnbmix.tree.reading import Reading, read
 
 Floats = NDArray[np.float64]
 _log = logging.getLogger(__name__)
@@ -102,7 +101,7 @@ class Refits:
 def refit_high_k(
     counts: Counts,
     spec: MixtureSpec,
-    tree: xr.DataTree,
+    reading: Reading,
     elpd: Any,
     *,
     random_seed: int | np.random.Generator | None = None,
@@ -115,7 +114,7 @@ def refit_high_k(
     counts : Counts
     spec : MixtureSpec
         Resolved: priors of the refits are those of the fit.
-    tree : xarray.DataTree
+    reading : Reading
         The posterior that ``elpd`` is of.
     elpd : ELPDData
         From `loo`.
@@ -132,23 +131,23 @@ def refit_high_k(
     .. [1] A. Vehtari, A. Gelman, J. Gabry (2017), Stat. Comput. 27, 1413-1432,
        https://doi.org/10.1007/s11222-016-9696-4
     """
-    rng, row = as_rng(random_seed), row_of_observation(tree)
+    rng, row = as_rng(random_seed), reading.row_of_observation
     k, terms = np.asarray(elpd.pareto_k.values), np.asarray(elpd.elpd_i.values)
     bad = np.unique(row[~(k <= elpd.good_k)])
     if bad.size == 0:
         return Refits(elpd, "none", 0, pd.DataFrame())
     report = on_refit or (lambda done, total: None)
-    table, first = read_table(tree), {int(u): int(np.flatnonzero(row == u)[0]) for u in bad}
+    table, first = reading.table, {int(u): int(np.flatnonzero(row == u)[0]) for u in bad}
     matched = {}
     if MOST_REFITS < bad.size <= MOST_MATCHED:
         # A row whose k is infinite does not have a tail whose moments could be matched.
         some = np.array([u for u in bad if np.isfinite(k[first[int(u)]])], dtype=bad.dtype)
-        reached = match_moments(tree, some) if some.size else ((), ())
+        reached = match_moments(reading, some) if some.size else ((), ())
         for u, term, left in zip(some, *reached, strict=True):
             if left <= elpd.good_k:
                 matched[int(u)] = (float(term), float(left))
     if bad.size - len(matched) > MOST_REFITS:
-        return _cross_validate(counts, spec, tree, elpd, rng, report)
+        return _cross_validate(counts, spec, reading, elpd, rng, report)
     records, new, left_k = [], terms.copy(), k.copy()
     report(0, bad.size)
     for done, u in enumerate(map(int, bad)):
@@ -194,10 +193,11 @@ def _refit_without(
             random_seed=rng,
             progressbar=False,
         )
-        rows = read_draws(tree).log_density(own)[..., 0]
+        refit = read(tree)
+        rows = refit.draws.log_density(own)[..., 0]
         record["elpd"] = float(logsumexp(rows) - np.log(rows.size))
         record["mcse"] = mcse_of_log_mean(rows)
-        record["density_ok"] = check_gates(tree).density_ok
+        record["density_ok"] = judge(refit.log_density, refit.draws).density_ok
         if record["mcse"] <= _PRECISE:
             break
     return record
@@ -217,7 +217,7 @@ def _counts_of(counts: Counts, table: CountTable, frequency: Floats) -> Counts:
 def _cross_validate(
     counts: Counts,
     spec: MixtureSpec,
-    tree: xr.DataTree,
+    reading: Reading,
     elpd: Any,
     rng: np.random.Generator,
     report: Advance,
@@ -228,7 +228,7 @@ def _cross_validate(
     what is predicted, each rest has the very distribution of the whole, and the result is as
     optimistic as prediction of the data that were fitted (by about 4 nats on 200 counts).
     """
-    table, row = read_table(tree), row_of_observation(tree)
+    table, row = reading.table, reading.row_of_observation
     n = row.size
     fold = rng.permutation(np.arange(n) % FOLDS)
     new, records = np.empty(n), []
@@ -236,10 +236,10 @@ def _cross_validate(
     for number in range(FOLDS):
         left_out = np.bincount(row[fold == number], minlength=table.values.size)
         rest = _counts_of(counts, table, table.frequency - left_out)
-        refit = sample(rest, spec, random_seed=rng, progressbar=False)
+        refit = read(sample(rest, spec, random_seed=rng, progressbar=False))
         held = np.flatnonzero(left_out)
         own = table.taken(held, left_out[held].astype(float))
-        rows = read_draws(refit).log_density(own)
+        rows = refit.draws.log_density(own)
         terms = np.zeros(table.values.size)
         terms[held] = logsumexp(rows, axis=(0, 1)) - np.log(rows[..., 0].size)
         new[fold == number] = terms[row[fold == number]]
@@ -247,7 +247,7 @@ def _cross_validate(
             {
                 "n": int(left_out.sum()),
                 "elpd": float(new[fold == number].sum()),
-                "density_ok": check_gates(refit).density_ok,
+                "density_ok": judge(refit.log_density, refit.draws).density_ok,
             }
         )
         report(number + 1, FOLDS)

@@ -15,18 +15,17 @@ import xarray as xr
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import LEFT_OVER, read_json, write_json
-from pmnbmix.labels.diagnose import diagnose
-from pmnbmix.mixture.draws import read_spec
+from pmnbmix.labels.diagnose import diagnose_reading
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.checks import was_interrupted
-from pmnbmix.posterior.columns import difference
-from pmnbmix.posterior.tree import load, save
-from pmnbmix.selection.compare import compare_estimates
-from pmnbmix.selection.loo import loo
+from pmnbmix.selection.compare import compare_readings
+from pmnbmix.selection.loo import loo_of_reading
 from pmnbmix.study.fitting import Fitted
 from pmnbmix.study.refits import Refits, replace_terms
 from pmnbmix.study.thorough import Thorough
+from pmnbmix.tree.reading import Reading, difference_to, read
+from pmnbmix.tree.storage import load, save
 
 RECORD = "study.json"
 FORMAT = "pmnbmix study"
@@ -206,35 +205,36 @@ def read_fitted(
     sizes = em.n_components, map_.n_components, tree["posterior"].sizes["mixture_component"]
     if sizes != (k, k, k):
         raise ValueError(f"{file} and its point fits have {sizes} components; expected {k}.")
-    _refuse_other_counts(folder, em, map_, tree, em.counts if counts is None else counts)
+    reading = read(tree)
+    _refuse_other_counts(folder, em, map_, reading, em.counts if counts is None else counts)
     if spec is not None:
-        _refuse_other_priors(folder, map_, tree, spec.with_components(k))
+        _refuse_other_priors(folder, map_, reading, spec.with_components(k))
     try:
-        diagnosis = diagnose(tree, optima=em)
-        elpd, refits = loo(tree, diagnosis=diagnosis), None
+        diagnosis = diagnose_reading(reading, optima=em)
+        elpd, refits = loo_of_reading(reading, diagnosis.density_ok), None
         if diagnosis.density_ok:
             refits = Refits(elpd, "none", 0, pd.DataFrame())
             if exact is not None:
                 refits = _refits_from_dataset(exact, elpd)
             elpd = refits.elpd
-        estimates = compare_estimates(em=em, map=map_, nuts=tree, diagnosis=diagnosis)
+        estimates = compare_readings(em, map_, reading, diagnosis)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: this is no whole posterior ({error}).") from None
     return Fitted(em, map_, tree, diagnosis, elpd, estimates, refits)
 
 
 def _refuse_other_counts(
-    folder: Path, em: PointFit, map_: PointFit, tree: xr.DataTree, counts: Counts
+    folder: Path, em: PointFit, map_: PointFit, reading: Reading, counts: Counts
 ) -> None:
     """Raise a ValueError that names the file if one was fitted to other counts."""
     k = em.n_components
     for file, found in (
         (f"em_K{k}.json", em.counts),
         (f"map_K{k}.json", map_.counts),
-        (f"posterior_K{k}.nc", tree),
+        (f"posterior_K{k}.nc", reading),
     ):
         try:
-            differing = difference(found, counts)
+            differing = difference_to(found, counts)
         except (KeyError, ValueError) as error:
             raise ValueError(f"{folder / file}: this is no whole posterior ({error}).") from None
         if differing:
@@ -243,13 +243,11 @@ def _refuse_other_counts(
             )
 
 
-def _refuse_other_priors(
-    folder: Path, map_: PointFit, tree: xr.DataTree, spec: MixtureSpec
-) -> None:
+def _refuse_other_priors(folder: Path, map_: PointFit, reading: Reading, spec: MixtureSpec) -> None:
     """Raise a ValueError that names the file if one has other priors."""
     k = spec.n_components
     try:
-        sampled = read_spec(tree)
+        sampled = reading.spec
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{folder / f'posterior_K{k}.nc'}: this is no whole posterior (its priors: {error})."

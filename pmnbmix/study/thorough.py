@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.labels.gates import check_gates
-from pmnbmix.mixture.draws import read_draws, read_table
+from pmnbmix.labels.gates import judge
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.priors import DirichletPrior
 from pmnbmix.mixture.spec import MixtureSpec
@@ -21,6 +20,7 @@ from pmnbmix.progress import Watch, stage
 from pmnbmix.seeds import stream
 from pmnbmix.selection.evidence import MOST_COMPONENTS, log_evidence
 from pmnbmix.study.fitting import Fitted
+from pmnbmix.tree.reading import read
 
 Floats = NDArray[np.float64]
 
@@ -138,7 +138,8 @@ def occupied_components(
         random_seed=rng,
         progressbar=False,
     )
-    draws, table = read_draws(tree), read_table(tree)
+    reading = read(tree)
+    draws, table = reading.draws, reading.table
     empty = np.zeros((draws.n_samples, n_components))
     for rows, p in draws.responsibility_blocks(table):
         with np.errstate(divide="ignore"):
@@ -148,7 +149,8 @@ def occupied_components(
     number = np.maximum(held.sum(axis=1), 1)
     shares = np.bincount(number, minlength=n_components + 1)[1:] / number.size
     index = pd.RangeIndex(1, n_components + 1, name="occupied")
-    return pd.Series(shares, index=index, name="probability"), check_gates(tree).density_ok
+    gates = judge(reading.log_density, draws)
+    return pd.Series(shares, index=index, name="probability"), gates.density_ok
 
 
 def _sentences(table: pd.DataFrame, occupied: pd.Series, ok: bool) -> tuple[str, ...]:

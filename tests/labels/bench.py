@@ -19,7 +19,7 @@ from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.engines import Settings, run_nutpie
 from pmnbmix.posterior.modes import Mode, find_modes
-from pmnbmix.posterior.tree import assemble
+from pmnbmix.tree.writing import assemble
 
 CHAINS, DRAWS = 4, 1000
 # Least and most nats between the two modes.

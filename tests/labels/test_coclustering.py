@@ -3,7 +3,7 @@ import pytest
 
 import pmnbmix as nb
 from pmnbmix.labels.coclustering import _expected_vi
-from pmnbmix.posterior.tree import assemble
+from pmnbmix.tree.writing import assemble
 from tests.synthetic import LOWER, TRUTH, scattered
 
 

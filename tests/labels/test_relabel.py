@@ -5,7 +5,7 @@ import pmnbmix as nb
 from pmnbmix.labels.relabel import relabel_by_responsibilities, thinned
 from pmnbmix.labels.stephens import stephens
 from pmnbmix.mixture.permute import gather
-from pmnbmix.posterior.tree import assemble
+from pmnbmix.tree.writing import assemble
 from tests.labels import switching
 from tests.synthetic import scattered
 

@@ -14,7 +14,6 @@ from pmnbmix.labels import relabel as module
 from pmnbmix.labels.relabel import (
     best_draw,
     canonical,
-    raw_draws,
     relabel_by_pivot,
     relabel_by_responsibilities,
     responsibility_source,
@@ -23,7 +22,8 @@ from pmnbmix.labels.relabel import (
 )
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.permute import gather, invert
-from pmnbmix.posterior.tree import assemble
+from pmnbmix.tree.reading import read
+from pmnbmix.tree.writing import assemble
 from tests.synthetic import scattered
 
 THREE = nb.MixtureParams([0.5, 0.3, 0.2], [1.0, 12.0, 80.0], [0.2, 0.05, 0.01])
@@ -163,15 +163,17 @@ def test_draws_with_names_of_their_own():
 def test_permutations_count_from_the_samplers_labels():
     once = nb.relabel(TREE, method="order", by="means")
     # another numbering in between, as if labels had been changed once more
-    draws, order = raw_draws(once)
+    reading = read(once)
+    draws, order = reading.raw, reading.order
     np.testing.assert_array_equal(draws.means, RIGHT.permuted(ORDER).means)
     np.testing.assert_array_equal(order, invert(ORDER))
     again = nb.relabel(once, method="stephens")
     np.testing.assert_array_equal(again["relabelling"]["permutation"], invert(ORDER))
     turned = once.copy()
     turned["relabelling"].dataset = once["relabelling"].to_dataset().transpose(*DIMS[::-1])
-    np.testing.assert_array_equal(raw_draws(turned)[1], invert(ORDER))
-    draws, order = raw_draws(TREE)
+    np.testing.assert_array_equal(read(turned).order, invert(ORDER))
+    reading = read(TREE)
+    draws, order = reading.raw, reading.order
     np.testing.assert_array_equal(draws.means, RIGHT.permuted(ORDER).means)
     np.testing.assert_array_equal(order, np.broadcast_to([0, 1, 2], SHAPE))
 
@@ -284,7 +286,7 @@ def test_the_best_draw_is_that_of_highest_density(with_prior):
         level = level + prior
         assert level.argmax() != by_likelihood
     chain, draw = np.unravel_index(level.argmax(), level.shape)
-    found = best_draw(tree, draws, COUNTS.table)
+    found = best_draw(read(tree), draws)
     np.testing.assert_array_equal(found.means, draws.means[chain, draw])
     np.testing.assert_array_equal(found.weights, draws.weights[chain, draw])
     np.testing.assert_array_equal(found.dispersions, draws.dispersions[chain, draw])

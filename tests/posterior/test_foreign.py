@@ -72,7 +72,7 @@ def test_sorted_by_a_variable_of_its_own(counts, foreign):
 
 
 def test_diagnosed_as_our_own(counts, foreign, draws):
-    from pmnbmix.posterior.tree import assemble
+    from pmnbmix.tree.writing import assemble
 
     one = nb.diagnose(foreign, counts=counts, names=NAMES)
     own = nb.diagnose(assemble(counts, draws, {}))

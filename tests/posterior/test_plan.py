@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
-from pmnbmix.posterior import handover, inference
+from pmnbmix.posterior import attempts, handover
 from pmnbmix.posterior.modes import find_modes
 from pmnbmix.posterior.plan import make_plan
 
@@ -83,7 +83,7 @@ def test_squashed_rows_are_sampled_and_their_error_is_measured(exposed):
 
 @pytest.mark.exhaustive
 def test_a_squashed_table_too_coarse_is_given_up(exposed, monkeypatch):
-    monkeypatch.setattr(inference, "_SQUASHING_LIMIT", 0.0)
+    monkeypatch.setattr(attempts, "_SQUASHING_LIMIT", 0.0)
     tree = nb.sample(exposed, nb.MixtureSpec(2), draws=250, random_seed=1, progressbar=False)
     assert tree.attrs["squashing_error_sd"] == 0.0
     assert "squashing error" in tree.attrs["failed_attempts"]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
-from pmnbmix.labels.relabel import raw_draws
-from pmnbmix.posterior.tree import assemble
+from pmnbmix.tree.reading import read
+from pmnbmix.tree.writing import assemble
 from tests.synthetic import TRUTH, scattered
 
 
@@ -30,7 +30,7 @@ def tree():
 @pytest.mark.parametrize("name", ["means", "weights", "dispersions"])
 def test_traces_before_and_after(tree, name):
     collection = nb.plots.plot_relabelling(tree, name)
-    raw, _ = raw_draws(tree)
+    raw = read(tree).raw
     expected = {"as sampled": getattr(raw, name), "relabelled": tree["posterior"][name].values}
     for labels, array in expected.items():
         for row in (0, 1):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
-from pmnbmix.posterior.tree import assemble
 from pmnbmix.present import plots
+from pmnbmix.tree.writing import assemble
 from tests.synthetic import scattered
 
 

@@ -11,12 +11,12 @@ import pytest
 
 import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws
-from pmnbmix.posterior.tree import assemble
 from pmnbmix.present.report import write_report
 from pmnbmix.present.report.page import render
 from pmnbmix.present.words import answer, belief, number, what
 from pmnbmix.selection.adequacy import loo_pit
 from pmnbmix.study import Fitted, make_choice
+from pmnbmix.tree.writing import assemble
 
 HOSTILE = "<script>alert('1')</script> \"quoted\" & {{ 7*7 }}"
 

@@ -5,8 +5,8 @@ from scipy import stats
 
 import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws
-from pmnbmix.posterior.tree import assemble
 from pmnbmix.selection.adequacy import _jump, _loo_weights, rank_curve, rank_limit
+from pmnbmix.tree.writing import assemble
 from tests.synthetic import scattered
 
 

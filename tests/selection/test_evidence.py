@@ -9,8 +9,8 @@ from scipy import integrate, special, stats
 import pmnbmix as nb
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.draws import Draws, pack, unpack
-from pmnbmix.posterior.tree import assemble
 from pmnbmix.selection.evidence import _log_proposal, log_joint
+from pmnbmix.tree.writing import assemble
 from tests.synthetic import LOWER, TRUTH, scattered
 
 

@@ -6,8 +6,8 @@ import pytest
 
 import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws
-from pmnbmix.posterior.tree import assemble
 from pmnbmix.selection.loo import relative_efficiency
+from pmnbmix.tree.writing import assemble
 from tests.synthetic import LOWER, TRUTH, scattered
 
 

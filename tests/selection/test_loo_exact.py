@@ -8,9 +8,9 @@ import pytest
 
 import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws
-from pmnbmix.posterior.tree import assemble
 from pmnbmix.selection import loo as module
 from pmnbmix.selection.loo import elpd_of_rows, mcse_of_log_mean, relative_efficiency
+from pmnbmix.tree.writing import assemble
 from tests.synthetic import LOWER, TRUTH, scattered
 
 COUNTS = nb.Counts([3, 0, 17, 3, 0, 40, 3, 8, 0, 22, 3, 90], [1, 1, 2, 1, 1, 2, 0.5, 1, 1, 1, 1, 3])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
-from pmnbmix.posterior.tree import assemble
+from pmnbmix.tree.writing import assemble
 from tests.synthetic import LOWER, TRUTH, scattered
 
 

@@ -3,8 +3,8 @@ import pytest
 
 import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws
-from pmnbmix.posterior.tree import assemble
 from pmnbmix.study import Fitted, make_choice
+from pmnbmix.tree.writing import assemble
 
 
 def test_two_components_are_chosen_for_the_crabs(crab_choice):

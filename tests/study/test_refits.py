@@ -8,10 +8,10 @@ from scipy import stats
 from scipy.special import logsumexp
 
 import pmnbmix as nb
-from pmnbmix.mixture.draws import row_of_observation
 from pmnbmix.selection.loo import mcse_of_log_mean
 from pmnbmix.study import refits
 from pmnbmix.study.refits import refit_high_k
+from pmnbmix.tree.reading import read
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def outlier():
     counts = nb.Counts([*truth.sample(199, random_seed=3)[0], 400])
     spec = nb.MixtureSpec(3).resolve(counts)
     tree = nb.sample(counts, spec, random_seed=1, progressbar=False)
-    return counts, spec, tree, nb.loo(tree)
+    return counts, spec, read(tree), nb.loo(tree)
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +72,12 @@ def test_nothing_to_refit(crab_choice):
 
 @pytest.mark.exhaustive
 def test_many_are_left_to_cross_validation(outlier, monkeypatch):
-    counts, spec, tree, elpd = outlier
+    counts, spec, reading, elpd = outlier
     monkeypatch.setattr(refits, "MOST_REFITS", 0)
     monkeypatch.setattr(refits, "MOST_MATCHED", 0)
     seen = []
     found = refit_high_k(
-        counts, spec, tree, elpd, random_seed=1, on_refit=lambda done, total: seen.append(done)
+        counts, spec, reading, elpd, random_seed=1, on_refit=lambda done, total: seen.append(done)
     )
     assert found.method == "10-fold"
     assert found.table["n"].sum() == 200
@@ -113,17 +113,17 @@ def test_moments_are_matched_where_many_are_flagged(outlier, refitted, monkeypat
 
 def test_what_moments_cannot_reach_is_refitted(outlier, monkeypatch):
     monkeypatch.setattr(refits, "MOST_REFITS", 1)
-    counts, spec, tree, elpd = outlier
+    counts, spec, reading, elpd = outlier
     limit = np.unique(elpd.pareto_k.values)[-4]
     low = dataclasses.replace(elpd, good_k=limit)
-    flagged = np.unique(row_of_observation(tree)[elpd.pareto_k.values > limit])
+    flagged = np.unique(reading.row_of_observation[elpd.pareto_k.values > limit])
     assert flagged.size == 3
 
-    def reach_all_but_one(tree, rows):
+    def reach_all_but_one(reading, rows):
         return np.full(rows.size, -5.0), np.array([2.0, -1.0, -1.0])
 
     monkeypatch.setattr(refits, "match_moments", reach_all_but_one)
-    found = refit_high_k(counts, spec, tree, low, random_seed=2)
+    found = refit_high_k(counts, spec, reading, low, random_seed=2)
     assert found.method == "refit"
     assert sorted(found.table["how"]) == ["matching"] * (flagged.size - 1) + ["refit"]
     assert (found.table["elpd"][found.table["how"] == "matching"] == -5.0).all()

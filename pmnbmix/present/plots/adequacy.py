@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pmnbmix.mixture.draws import group, read_draws, read_table
 from pmnbmix.present.axes import BAND, GREY, INK, plain, tidy
 from pmnbmix.present.plots.bins import (
     bin_centres,
@@ -16,6 +15,7 @@ from pmnbmix.present.plots.bins import (
     spans_decades,
 )
 from pmnbmix.selection.adequacy import RANK_PLACES, loo_pit, rank_curve, rank_limit
+from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +63,8 @@ def plot_rootogram(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     """
     import matplotlib.pyplot as plt
 
-    table, draws = read_table(tree), read_draws(tree)
-    rows = group(tree, "unique_rows", "sample()")
+    reading = read(tree)
+    table, draws, rows = reading.table, reading.draws, tree["unique_rows"]
     if ax is None:
         _, ax = plt.subplots(figsize=(7.5, 4.0), layout="constrained")
     edges, single = bin_edges(table)

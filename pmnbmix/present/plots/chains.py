@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.mixture.draws import group, read_draws, read_table
 from pmnbmix.present.axes import GREY, INK, component_colour, log_axis, tidy, titles_of
+from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,9 +43,8 @@ def plot_chains(tree: xr.DataTree, axes: NDArray[Any] | None = None) -> NDArray[
     import matplotlib.pyplot as plt
     from matplotlib.lines import Line2D
 
-    draws, table = read_draws(tree), read_table(tree)
-    rows = group(tree, "log_likelihood_unique", "sample()").to_dataset()
-    log_density = next(iter(rows.data_vars.values())).transpose("chain", "draw", "unique_row")
+    reading = read(tree)
+    draws, table, log_density = reading.draws, reading.table, reading.stored_log_density
     n_chains, n_draws, k = draws.means.shape
     panels = {"log likelihood": (log_density.values @ table.frequency)[..., None]}
     titles = titles_of(tree)

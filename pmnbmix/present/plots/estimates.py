@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.mixture.draws import read_draws
 from pmnbmix.present.axes import GREY, INK, component_colour, log_axis, tidy, titles_of
+from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def plot_estimates(
     """
     import matplotlib.pyplot as plt
 
-    draws, titles = read_draws(tree), titles_of(tree)
+    draws, titles = read(tree).draws, titles_of(tree)
     k = draws.n_components
     if axes is None:
         _, axes = plt.subplots(1, 3, figsize=(10.5, 1.6 + 0.85 * k), layout="constrained")

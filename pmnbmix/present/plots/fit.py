@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pmnbmix.mixture.draws import group, read_draws, read_table
 from pmnbmix.present.axes import BAND, GREY, INK, component_colour, plain, tidy
 from pmnbmix.present.plots.bins import (
     bin_centres,
@@ -16,6 +15,7 @@ from pmnbmix.present.plots.bins import (
     root_axis,
     spans_decades,
 )
+from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -53,8 +53,8 @@ def plot_fit(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     """
     import matplotlib.pyplot as plt
 
-    table, draws = read_table(tree), read_draws(tree)
-    rows = group(tree, "unique_rows", "sample()")
+    reading = read(tree)
+    table, draws, rows = reading.table, reading.draws, tree["unique_rows"]
     if ax is None:
         _, ax = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
     edges, single = bin_edges(table)
@@ -128,8 +128,8 @@ def plot_components(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     """
     import matplotlib.pyplot as plt
 
-    table, draws = read_table(tree), read_draws(tree)
-    rows = group(tree, "unique_rows", "sample()")
+    reading = read(tree)
+    table, draws, rows = reading.table, reading.draws, tree["unique_rows"]
     if ax is None:
         _, ax = plt.subplots(figsize=(7.5, 4.4), layout="constrained")
     edges, single = bin_edges(table)

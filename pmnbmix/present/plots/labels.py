@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.checks import one_of
 from pmnbmix.labels.chains import chain_names
-from pmnbmix.labels.relabel import raw_draws
-from pmnbmix.mixture.draws import group, read_draws
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.present.axes import COLOURS, INK, tidy, titles_of
+from pmnbmix.tree.checks import group
+from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,10 +71,11 @@ def plot_relabelling(
 
     one_of(name, "name", PARAMETERS)
     one_of(kind, "kind", ("trace", "rank"))
-    raw, _ = raw_draws(tree)
+    reading = read(tree)
+    raw = reading.raw
     if kind == "rank" and raw.means.shape[0] < 2:
         raise ValueError("ranks compare chains, and there is one; draw kind='trace'.")
-    both = np.stack([getattr(draws, name) for draws in (raw, read_draws(tree))], axis=-1)
+    both = np.stack([getattr(draws, name) for draws in (raw, reading.draws)], axis=-1)
     what = titles_of(tree)[name]
     if name != "weights" and (both > 0.0).all():
         both, what = np.log10(both), f"log10 of {what}"
