@@ -135,7 +135,6 @@ def test_paths_that_are_none_are_refused_in_words(crab_choice, path, error, text
         nb.save(crab_choice.trees[1], path)
     with pytest.raises(error, match=text):
         nb.load(path)
-        nb.load(path)
 
 
 def test_load_reads_what_xarray_reads(crab_choice, tmp_path):
