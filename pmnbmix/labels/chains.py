@@ -40,7 +40,7 @@ class Groups:
     of_chain : ndarray of int, shape (n_chains,)
         0 is the group of the highest log posterior (or log likelihood, if no prior is known).
     moves : ndarray of bool, shape (n_chains,)
-        Whether a chain has more than one draw.
+        Whether the draws of each chain differ from each other.
     settled : bool
         Whether each chain by itself looks like one in equilibrium.
     """

@@ -53,7 +53,7 @@ def stack_chains(tree: xr.DataTree) -> StackedChains:
 
     The share of chains that ended in a mode says nothing of its probability. Stacking asks instead
     which mixture of the modes predicts held-out counts best. The result is no posterior: it serves
-    prediction, where more sampling cannot reach what the posterior is.
+    prediction if more sampling cannot reach the posterior.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def stack_chains(tree: xr.DataTree) -> StackedChains:
     Raises
     ------
     TypeError, ValueError
-        If the tree lacks the groups that are needed, or chains have less than 8 draws.
+        If the tree lacks the groups that are needed, or chains have fewer than 8 draws.
 
     References
     ----------
