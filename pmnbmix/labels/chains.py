@@ -1,4 +1,4 @@
-"""Chains one by one: which of them agree, how far apart they lie, where labels switch."""
+"""Chains one by one: which of them agree, how far apart they lie, which switch labels."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Share of draws with another permutation than most, from which labels count as switching.
+# Labels count as switching if this share of draws has another permutation than most.
 _SWITCHING_SHARE = 0.01
-# Share of draws with another permutation than the one before, from which they switch within chains.
+# They switch within chains if this share of draws has another permutation than the one before.
 _SWITCHING_RATE = 0.005
-# Chains whose means of a row differ by this many standard deviations are in different modes.
+# Chains are in different modes if their means of a row differ by this many standard deviations.
 _APART = 2.0
-# r-hat of the halves of one chain above which the chain itself has not settled.
+# A chain has not settled if the r-hat of its own halves is above this.
 _UNSETTLED = 1.05
 
 
@@ -38,9 +38,9 @@ class Groups:
     Attributes
     ----------
     of_chain : ndarray of int, shape (n_chains,)
-        0 is the group with the highest level.
+        0 is the group of the highest log posterior (or log likelihood, if no prior is known).
     moves : ndarray of bool, shape (n_chains,)
-        Whether a chain has more than one draw.
+        Whether the draws of each chain differ from each other.
     settled : bool
         Whether each chain by itself looks like one in equilibrium.
     """
@@ -55,14 +55,14 @@ class Groups:
         return int(self.of_chain.max()) + 1
 
 
-def group_chains(rows: Floats, level: Floats) -> Groups:
+def group_chains(rows: Floats, height: Floats) -> Groups:
     """Put chains together whose densities of the rows are about the same.
 
     Parameters
     ----------
     rows : ndarray, shape (chain, draw, n_unique)
         Log density of every unique row.
-    level : ndarray, shape (chain, draw)
+    height : ndarray, shape (chain, draw)
         Log posterior, or log likelihood, by which groups are numbered.
 
     Returns
@@ -76,12 +76,12 @@ def group_chains(rows: Floats, level: Floats) -> Groups:
     gap = np.abs(centre[:, None] - centre[None])
     apart = (gap > _APART * within).any(axis=-1)
     number = np.asarray(connected_components(~apart, directed=False)[1])
-    heights = [level[number == i].mean() for i in range(number.max() + 1)]
-    rank = np.argsort(np.argsort(-np.array(heights), kind="stable"))
+    means = [height[number == i].mean() for i in range(number.max() + 1)]
+    rank = np.argsort(np.argsort(-np.array(means), kind="stable"))
     worst = chosen[:, :, int(np.argmax(r_hat_and_ess(chosen)[0]))]
     alone = [
         r_hat_and_ess(chain.reshape(2, -1)[..., None])[0][0]
-        # what never moves is not in equilibrium
+        # A chain that never moves is not in equilibrium.
         if chain.size >= 8 and np.ptp(chain) > 0
         else np.inf
         for chain in worst
@@ -99,7 +99,7 @@ def chain_table(
     log_posterior: Floats | None,
     optima: Optima | None,
 ) -> pd.DataFrame:
-    """One row a chain: where it is, and what its labels do.
+    """One row for each chain: where it lies, and what its labels do.
 
     Parameters
     ----------
@@ -124,8 +124,8 @@ def chain_table(
     import pandas as pd
 
     likelihood = rows @ table.frequency
-    level = likelihood if log_posterior is None else log_posterior
-    best = level[groups.of_chain == 0].mean()
+    height = likelihood if log_posterior is None else log_posterior
+    best = height[groups.of_chain == 0].mean()
     patterns, which = np.unique(order.reshape(-1, order.shape[-1]), axis=0, return_inverse=True)
     which = which.reshape(order.shape[:2])
     shares = np.array([np.bincount(chain, minlength=len(patterns)) for chain in which])
@@ -134,8 +134,10 @@ def chain_table(
     columns = {
         "group": groups.of_chain,
         "log_likelihood": likelihood.mean(axis=1),
-        "log_posterior": np.full(n_chains, np.nan) if log_posterior is None else level.mean(axis=1),
-        "behind": best - level.mean(axis=1),
+        "log_posterior": np.full(n_chains, np.nan)
+        if log_posterior is None
+        else height.mean(axis=1),
+        "behind": best - height.mean(axis=1),
         "labels": [" ".join(map(str, patterns[i])) for i in modal],
         "labels_share": shares.max(axis=1) / n_draws,
         "switch_rate": (which[:, 1:] != which[:, :-1]).mean(axis=1) if n_draws > 1 else 0.0,
@@ -151,7 +153,7 @@ def chain_table(
 
 
 def chain_names(tree: xr.DataTree, n_chains: int) -> list[Any]:
-    """What the tree calls its chains; 0, 1, ... where it does not say."""
+    """What the tree calls its chains; 0, 1, ... if it does not say."""
     posterior = tree["posterior"].to_dataset()
     if "chain" in posterior.coords and posterior.sizes["chain"] == n_chains:
         return list(posterior["chain"].values.tolist())
@@ -205,7 +207,7 @@ def unmixed(groups: Groups, chains: pd.DataFrame, gates: Gates) -> dict[str, str
     known = chains["log_posterior"].notna().all()
     name = "log_posterior" if known else "log_likelihood"
     what = name.replace("_", " ")
-    # each chain by itself is in equilibrium, yet chains disagree: they are in different modes
+    # If chains disagree although each is in equilibrium, they are in different modes.
     if gates.row_r_hat > _UNSETTLED and groups.settled and groups.number > 1:
         parts = []
         for number, part in chains.groupby("group"):
@@ -224,10 +226,10 @@ def unmixed(groups: Groups, chains: pd.DataFrame, gates: Gates) -> dict[str, str
                 "mode, or weigh the chains by how well they predict (stack_chains)."
             )
         }
-    levels = ", ".join(f"{value:.1f}" for value in chains[name])
+    heights = ", ".join(f"{value:.1f}" for value in chains[name])
     return {
         "not-mixed": (
-            f"Chains have not mixed (mean {what} by chain: {levels}). Sample with more draws and "
+            f"Chains have not mixed (mean {what} by chain: {heights}). Sample with more draws and "
             "tuning, or fit fewer components."
         )
     }

@@ -1,4 +1,4 @@
-"""Co-clustering: which observations belong together, a question that labels do not touch."""
+"""Co-clustering: which observations belong together, whatever the labels are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 
 # A matrix of this many rows squared takes 200 MB.
 LARGEST = 5000
-# Cuts of each tree of clusters that are tried as partitions.
+# Each tree of clusters is cut into at most this many clusters when partitions are tried.
 _MOST_CLUSTERS = 20
 
 
@@ -40,10 +40,21 @@ class CoClustering:
         tried; 0 is the cluster of the smallest count.
     expected_vi : float
         Its expected variation of information in nats, approximated as in [1]_ (expectations of
-        logarithms by logarithms of expectations); 0 where allocations are certain.
+        logarithms by logarithms of expectations); 0 if allocations are certain.
     chain_gap : float
-        Largest difference of a similarity between two chains; small where chains agree, NaN for
+        Largest difference of a similarity between two chains; small if chains agree, NaN for
         one chain.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> clusters = nb.co_cluster(tree)
+    >>> clusters.n_clusters
+    2
+    >>> clusters.partition  # of 0 satellites, 1, 2, ...
+    array([0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
     """
 
     similarity: xr.DataArray = field(repr=False)
@@ -68,9 +79,9 @@ def co_cluster(
         As `sample` returns; or draws of another sampler, with ``counts`` and ``names`` as in
         `relabel`. Relabelled or not makes no difference.
     counts : Counts, optional
-        What the draws were fitted to, where the tree does not say so itself.
+        What the draws were fitted to, if the tree does not say so itself.
     names : mapping of str to str, optional
-        What the tree calls things, where it has names of its own.
+        What the tree calls things, if it has names of its own.
 
     Returns
     -------
@@ -79,12 +90,21 @@ def co_cluster(
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks the groups that are needed, or has more than 5,000 unique rows.
+        If the tree lacks the groups that are needed, or has more than 5,000 unique rows.
 
     References
     ----------
     .. [1] S. Wade, Z. Ghahramani (2018), Bayesian cluster analysis: point estimation and credible
        balls, Bayesian Anal. 13, 559-626, https://doi.org/10.1214/17-BA1073
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> clusters = nb.co_cluster(tree)
+    >>> clusters.similarity[0, [0, 5]].values.round(1)  # of crabs without and with 5 satellites
+    array([0.9, 0.1])
     """
     reading = read(tree, counts, names)
     draws, table = reading.draws, reading.table

@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Stephens' loss in nats per observation: 0.04 on clean fits, 0.14 and more where labels blur.
+# Labels are weak above this loss of Stephens in nats per observation, because clean fits have 0.04
+# and fits whose components overlap have 0.14 and more.
 WEAK_LOSS = 0.1
-# Labels are certain where an exchange costs this many times the loss: 50 to 1,000 times where
-# components are distinct, 1 to 9 times where they are not.
+# Labels are certain if an exchange costs this many times the loss: it costs 50 to 1,000 times if
+# components are distinct, and 1 to 9 times if they are not.
 _CERTAIN = 20.0
-# A component is near Poisson where dispersion adds less than this share to its variance.
+# A component is near Poisson if dispersion adds less than this share to its variance.
 NEAR_POISSON = 0.1
-# Orders that agree with Stephens' labels in fewer draws than this are not safe.
+# An order is not safe if it agrees with Stephens' labels in a smaller share of draws than this.
 _SAFE_AGREEMENT = 0.98
 
 
@@ -43,7 +44,7 @@ def overlap_matrix(blocks: Blocks, table: CountTable, order: Order) -> Floats:
     -------
     ndarray, shape (k, k)
         Rows sum to 1. On the diagonal, the probability that two allocations of an observation of
-        component j, drawn apart, agree; where components cannot be told apart, its weight.
+        component j, drawn apart, agree; if components cannot be told apart, it is the weight.
     """
     k = order.shape[1]
     both = np.zeros((len(order), k, k))
@@ -51,14 +52,14 @@ def overlap_matrix(blocks: Blocks, table: CountTable, order: Order) -> Floats:
         both += np.matmul((p * table.frequency[rows, None]).transpose(0, 2, 1), p)
     own = both.sum(axis=2, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        # a component without any observation overlaps with nothing that could be told
+        # A component without any observation counts as overlapping with no other.
         share = np.where(own > 0.0, both / own, np.eye(k))
     relabelled = share[np.arange(len(order))[:, None, None], order[:, :, None], order[:, None, :]]
     return np.asarray(relabelled.mean(axis=0))
 
 
 def component_table(draws: Draws, table: CountTable, overlap: Floats) -> pd.DataFrame:
-    """One row a component.
+    """One row for each component.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def component_table(draws: Draws, table: CountTable, overlap: Floats) -> pd.Data
     pandas.DataFrame
         occupancy (median number of observations), p_empty (probability that it holds less than
         one), p_near_poisson (that dispersion adds less than a tenth to its variance), assigned
-        (diagonal of the overlap), separation (assigned, from 0 where it is no more than the weight
+        (diagonal of the overlap), separation (assigned, from 0 if it is no more than the weight
         to 1), nearest and overlap (the component that shares most of its observations, and which
         share).
     """
@@ -144,7 +145,7 @@ def weak_labels(loss: float, margin: float, k: int) -> dict[str, str]:
 
 
 def unsafe_ordering(labelling: pd.DataFrame, weak: bool) -> tuple[str, ...]:
-    """Sentence that says where ordering by mean gives other labels, and which order does not."""
+    """Sentence that says in how many draws ordering by mean fails, and which order does not."""
     orders = {
         str(name).removeprefix("order by "): float(share)
         for name, share in labelling["agreement"].items()
@@ -153,7 +154,7 @@ def unsafe_ordering(labelling: pd.DataFrame, weak: bool) -> tuple[str, ...]:
     by_mean = orders["means"]
     best = max(orders, key=lambda name: orders[name])
     if by_mean >= _SAFE_AGREEMENT or weak:
-        # where labels mean nothing, no order is to blame
+        # If labels mean nothing, no order can be blamed for giving others.
         return ()
     text = (
         f"Ordering by mean is unsafe here: in {1.0 - by_mean:.0%} of the draws it gives other "

@@ -1,4 +1,4 @@
-"""What can be believed of a tree of draws: two gates, and findings in words."""
+"""Verdict on a tree of draws: two gates, and findings in words."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ _TOO_LOW = (
     "yet."
 )
 _WORST_ROW = "log density of a row (worst)"
-# E-BFMI below which a chain explores the tails too slowly (Betancourt 2016, arXiv:1604.00695).
+# A chain explores the tails too slowly if its E-BFMI is below this (Betancourt 2016,
+# arXiv:1604.00695).
 _LOW_BFMI = 0.3
-# Effective parameters beyond this share of those that the model has point at a bad model.
+# The model is doubtful if it uses this many times as many effective parameters as it has.
 _MANY_PARAMETERS = 1.5
 
 
@@ -59,7 +60,7 @@ class Diagnosis:
     Attributes
     ----------
     density_ok : bool
-        r-hat <= 1.01 and bulk ESS >= 400 of the log density of every unique row, and where optima
+        r-hat <= 1.01 and bulk ESS >= 400 of the log density of every unique row, and if optima
         were passed, chains that are not all in a lower mode. It must hold before LOO, prediction
         or a choice of the number of components.
     components_ok : bool
@@ -92,6 +93,18 @@ class Diagnosis:
         Hwang, Vehtari 2014, doi:10.1007/s11222-013-9416-2), which estimates what p_loo does.
     n_parameters : int
         3 k - 1.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> diagnosis = nb.diagnose(tree)
+    >>> diagnosis.density_ok, diagnosis.components_ok, diagnosis.n_parameters
+    (True, True, 5)
+    >>> diagnosis.overlap.round(1)
+    array([[0.9, 0.1],
+           [0.1, 0.9]])
     """
 
     density_ok: bool
@@ -128,9 +141,9 @@ def diagnose(
         The point fit of the same counts (or its table of optima). Only with it can chains that all
         sit in a lower mode be found out.
     counts : Counts, optional
-        What the draws were fitted to, where the tree does not say so itself.
+        What the draws were fitted to, if the tree does not say so itself.
     names : mapping of str to str, optional
-        What the tree calls things, where it has names of its own.
+        What the tree calls things, if it has names of its own.
 
     Returns
     -------
@@ -139,8 +152,20 @@ def diagnose(
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks the groups that are needed or has some that were edited apart, or
+        If the tree lacks the groups that are needed or has some that were edited apart, or
         ``optima`` is of other counts or another number of components.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> diagnosis = nb.diagnose(tree)
+    >>> print(diagnosis)
+    The density gate holds (largest r-hat 1.00..., smallest ESS ... of the log density of a row),
+    and so does the components gate: chains agree on every component.
+    >>> diagnosis.findings
+    frozenset()
     """
     return diagnose_reading(read(tree, counts, names), optima)
 
@@ -164,8 +189,8 @@ def diagnose_reading(reading: Reading, optima: Any | None = None) -> Diagnosis:
     labelling = _labelling(reading, raw, found, source)
     likelihood = rows @ table.frequency
     log_posterior = _log_posterior(reading, likelihood)
-    level = likelihood if log_posterior is None else log_posterior
-    groups = group_chains(rows, level)
+    height = likelihood if log_posterior is None else log_posterior
+    groups = group_chains(rows, height)
     chains = chain_table(tree, rows, table, order, groups, log_posterior, known)
     components = component_table(relabelled, table, overlap)
 
@@ -300,7 +325,7 @@ def _table(raw: Draws, relabelled: Draws, invariant: dict[str, Floats]) -> pd.Da
 
 def _divergences(tree: xr.DataTree) -> dict[str, str]:
     if _attributes_hold(tree):
-        # of all draws, where only every so many were kept
+        # The attributes count all draws, of which the tree may have kept every so many.
         n, of = int(tree.attrs["n_divergent"]), int(tree.attrs["n_sampled"])
     elif "sample_stats" in tree.children and "diverging" in tree["sample_stats"]:
         diverging = np.asarray(tree["sample_stats"]["diverging"].values)

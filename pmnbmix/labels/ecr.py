@@ -1,4 +1,4 @@
-"""Equivalence classes representatives: allocations that agree as well as they can with a pivot."""
+"""Equivalence classes representatives (ECR): allocations that agree best with a pivot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Integers = NDArray[np.integer]
 Blocks = Callable[[], Iterable[tuple[slice, Floats]]]
 
 _MAX_ITER = 100
-# Draws are counted in blocks of about this many allocations.
+# Draws are counted in blocks of about this many allocations, to save memory.
 _BLOCK = 2_000_000
 
 
@@ -155,7 +155,7 @@ def ecr_iterative(
     allocations : Sampled or Expected
     starts : iterable of ndarray of int, each (n_samples, k)
     votes : callable, optional
-        Gives votes (n_rows, k) for relabelled draws: those of the allocations where absent (ECR
+        Gives votes (n_rows, k) for relabelled draws: those of the allocations if absent (ECR
         iterative 1), or sums of relabelled responsibilities (ECR iterative 2).
 
     Returns
@@ -172,7 +172,8 @@ def ecr_iterative(
     votes = votes or allocations.votes
     reached = [_iterate(allocations, start, votes) for start in starts]
     best = min(reached, key=lambda found: found.loss)
-    # numbered as from the first start: else the numbering would hang on which start was best
+    # Components are numbered as from the first start, since the numbering would otherwise depend on
+    # which start was best.
     turn, _ = common_turn(reached[0].order, best.order)
     return Relabelling(best.order[:, turn], best.cost)
 

@@ -1,4 +1,4 @@
-"""The two gates: whether the density of the mixture, and besides its components, have converged."""
+"""Two gates: whether the density of a mixture has converged, and whether its components have."""
 
 from __future__ import annotations
 
@@ -101,13 +101,13 @@ def judge(rows: Floats, relabelled: Draws) -> Gates:
 def r_hat_and_ess(array: Floats) -> tuple[Floats, Floats]:
     """Rank-normalised split r-hat and bulk ESS of (chain, draw, quantity).
 
-    A quantity that never changes is converged: r-hat 1, every draw effective. With one chain, or
-    fewer than four draws, neither can be told: infinite r-hat, no effective draws.
+    A quantity that never changes has converged: its r-hat is 1, and every draw is effective. With
+    one chain, or fewer than four draws, neither can be told: r-hat is infinite, and ESS is 0.
     """
     import arviz as az
 
     r_hat = _by_quantity(array, lambda data: az.rhat(data), constant=1.0)
-    # a chain that never moves while another does has no variance within: not converged
+    # If one chain never moves while another does, r-hat is NaN, and they have not converged.
     return np.where(np.isnan(r_hat), np.inf, r_hat), _ess(array, "bulk")
 
 
@@ -117,7 +117,7 @@ def tail_ess(array: Floats) -> Floats:
 
 
 def _ess(array: Floats, method: str) -> Floats:
-    """Effective sample size of (chain, draw, quantity); 0 where it cannot be told."""
+    """Effective sample size of (chain, draw, quantity); 0 if it cannot be told."""
     import arviz as az
 
     constant = float(array.shape[0] * array.shape[1])
@@ -128,7 +128,7 @@ def _ess(array: Floats, method: str) -> Floats:
 def _by_quantity(
     array: Floats, statistic: Callable[[xr.Dataset], xr.Dataset], constant: float
 ) -> Floats:
-    """ArviZ's statistic of each quantity that varies; NaN where chains or draws are too few."""
+    """ArviZ's statistic of each quantity that varies; NaN if chains or draws are too few."""
     import xarray as xr
 
     n_chains, n_draws, n = array.shape

@@ -16,7 +16,7 @@ from pmnbmix.mixture.spec import MixtureSpec
 Floats = NDArray[np.float64]
 
 
-# A chain is near an optimum that lies within so many standard deviations of its densities.
+# A chain is near an optimum if that lies within this many standard deviations of its densities.
 _NEAR = 3.0
 
 
@@ -48,7 +48,7 @@ def read_optima(optima: Any, n_components: int, table: CountTable) -> Optima:
     TypeError
         For anything else.
     ValueError
-        Where it is a fit of other counts or has another number of components.
+        If it is a fit of other counts or has another number of components.
     """
     counts = getattr(optima, "counts", None)
     if counts is not None and counts.n != table.n:
@@ -58,7 +58,7 @@ def read_optima(optima: Any, n_components: int, table: CountTable) -> Optima:
         )
     try:
         if hasattr(optima, "children"):
-            # a tree would answer to .optima too, with its group
+            # Trees come first, because a tree has an attribute .optima too, which is its group.
             dataset = optima["optima"].to_dataset()
             columns = {name: dataset[name].values for name in ("log_likelihood", *PARAMETERS)}
         else:
@@ -88,7 +88,7 @@ def read_optima(optima: Any, n_components: int, table: CountTable) -> Optima:
 
 
 def nearest(optima: Optima, rows: Floats, table: CountTable) -> NDArray[np.intp]:
-    """Optimum whose density is nearest to that of each chain, (n_chains,); -1 where none is near.
+    """Optimum whose density is nearest to that of each chain, (n_chains,); -1 if none is near.
 
     Distances are root mean squares over observations of differences in log density, which labels do
     not change, in units of the scatter within the chain.
@@ -96,7 +96,7 @@ def nearest(optima: Optima, rows: Floats, table: CountTable) -> NDArray[np.intp]
     of_optima = optima.draws.log_density(table)[0]
     share = table.frequency / table.n
     centre, variance = rows.mean(axis=1), rows.var(axis=1)
-    # a row that never moves would be infinitely far; so far below the others is far enough
+    # A row that never moves would be infinitely far from every optimum, so scales have a floor.
     scale = np.maximum(variance, 1e-3 * (variance @ share)[:, None] + np.finfo(float).tiny)
     distance = ((centre[:, None] - of_optima) ** 2 / scale[:, None]) @ share
     return np.where(distance.min(axis=1) < _NEAR**2, distance.argmin(axis=1), -1)
@@ -106,13 +106,13 @@ def lower_mode(
     likelihood: Floats, table: CountTable, raw: Draws, spec: MixtureSpec | None, optima: Optima
 ) -> dict[str, str]:
     """The finding that no chain comes near the best optimum, and no prior explains it."""
-    # draws lie below the maximum by a gamma variable of about (3k - 1) / 2, the best of them by
-    # next to nothing; the rest is what a prior may cost
+    # Draws lie below the maximum by a gamma variable of mean (3k - 1) / 2, but the best of them
+    # hardly lies below it; the rest is what a prior may cost.
     allowed = 3.0 + 0.5 * (3 * raw.n_components - 1)
     if optima.best - likelihood.max() <= allowed:
         return {}
     if spec is not None:
-        # a prior can rightly hold the chains below an optimum of the likelihood
+        # A prior can rightly hold the chains below an optimum of the likelihood.
         at_optima = optima.log_likelihood + _inside(optima.draws, table).log_prior(spec)[0]
         if at_optima.max() - (likelihood + raw.log_prior(spec)).max() <= allowed:
             return {}
@@ -127,11 +127,11 @@ def lower_mode(
 
 
 def _inside(draws: Draws, table: CountTable) -> Draws:
-    """Parameters moved off the edges, where a prior has no density, by as little as data notice."""
+    """Parameters moved off the edges, where a prior has no density, by too little to matter."""
     exposed = float(table.frequency @ table.exposure)
     weights = np.maximum(draws.weights, 0.5 / table.n)
     means = np.maximum(draws.means, 0.5 / exposed)
-    # a hundredth of the Poisson variance
+    # The least dispersion adds a hundredth to the Poisson variance.
     least = 0.01 * table.n / (means * exposed)
     return Draws(
         weights / weights.sum(-1, keepdims=True), means, np.maximum(draws.dispersions, least)

@@ -27,10 +27,11 @@ Floats = NDArray[np.float64]
 
 # Responsibilities are kept between iterations up to this much memory and made again beyond it.
 _KEEP_BYTES = 500_000_000
-# Tables with more rows than this are squashed: width of the bins of log exposure, nodes in each.
+# Tables with more rows than this are squashed, in bins of log exposure of this width with this many
+# nodes in each.
 _SQUASH_FROM = 1000
 _SQUASHING = (1.0, 4)
-# Rows on which starts are compared, where there are more.
+# Starts are compared on at most this many rows.
 _COMPARED_ON = 1000
 
 
@@ -58,20 +59,20 @@ def relabel(
         "ecr-iterative-2" with one that the draws elect [3]_; allocations are integrated out here,
         which makes these two the same (`relabel_draws` takes sampled ones). "pra" takes the
         permutation nearest to a pivot in log means, weights and dispersions, each in units of its
-        standard deviation [4]_. "order" sorts every draw by one parameter, which is wrong where
+        standard deviation [4]_. "order" sorts every draw by one parameter, which is wrong if
         components differ in another.
     by : str, optional
-        For "order": the variable to sort by; "means" where absent.
+        For "order": the variable to sort by; "means" if absent.
     pivot : PointFit or MixtureParams, optional
-        For "ecr" and "pra": whose allocation or parameters to take. Where absent, those of the draw
-        of highest posterior density (of highest likelihood, where the tree has no log prior).
+        For "ecr" and "pra": whose allocation or parameters to take. If absent, those of the draw
+        of highest posterior density (of highest likelihood, if the tree has no log prior).
     counts : Counts, optional
-        What the draws were fitted to, where the tree does not say so itself.
+        What the draws were fitted to, if the tree does not say so itself.
     names : mapping of str to str, optional
-        What the tree calls things, where it has names of its own, such as ``{"weights": "w",
+        What the tree calls things, if it has names of its own, such as ``{"weights": "w",
         "means": "mu", "inv_disps": "alpha", "mixture_component": "cluster"}``. Keys: weights; means
         or log_means; one of dispersions, log_dispersions, inv_disps, log_inv_disps;
-        mixture_component for the dimension, needed only where variables have more than one.
+        mixture_component for the dimension, needed only if variables have more than one.
 
     Returns
     -------
@@ -98,6 +99,18 @@ def relabel(
        https://doi.org/10.18637/jss.v069.c01
     .. [4] J.-M. Marin, K. Mengersen, C. P. Robert (2005), Handbook of Statistics 25, 459-507,
        https://doi.org/10.1016/S0169-7161(05)25016-2
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> by_mean = nb.relabel(tree, "order", by="means")
+    >>> by_mean["relabelling"].attrs["method"]
+    'order by means'
+    >>> same = by_mean["relabelling"]["permutation"] == tree["relabelling"]["permutation"]
+    >>> float(same.mean().round(1))  # share of draws with the labels of Stephens' algorithm
+    1.0
     """
     one_of(method, "method", METHODS)
     if by is not None and not isinstance(by, str):
@@ -132,7 +145,7 @@ def relabel_by_responsibilities(draws: Draws, table: CountTable) -> Relabelling:
     starts = [start, *_orders(draws)]
     if table.values.size <= _COMPARED_ON:
         return stephens_best_of(blocks, table.frequency, starts)
-    # which start is best shows on a sample of the rows; all of them have the last word
+    # A sample of the rows shows which start is best; from there the algorithm runs on all of them.
     some, small = sampled_source(draws, table)
     best = stephens_best_of(some, small.frequency, starts)
     return stephens(blocks, table.frequency, best.order)
@@ -160,7 +173,7 @@ def relabel_by_pivot(
         least = draws.means[draws.means > 0.0].min(initial=np.inf)
         points, centre = _coordinates(draws, least), _coordinates(own, least)[0]
         scale = points.std(axis=(0, 1))
-        # what never changes has a standard deviation of some rounding
+        # The standard deviation of a constant is a rounding error, which must not be divided by.
         scale[np.ptp(points, axis=(0, 1)) == 0.0] = 1.0
         return pra(points / scale, centre / scale)
     blocks, table = source
@@ -202,10 +215,11 @@ def _orders(draws: Draws) -> Iterable[Order]:
 def _coordinates(draws: Draws, least: float) -> Floats:
     """Parameters on scales on which distances mean something, (n_samples, k, 3)."""
     coordinates = (
-        # a mean of 0, which has no logarithm, counts as the least of the draws
+        # A mean of 0, which has no logarithm, counts as the least of the draws.
         np.log(np.maximum(draws.means, min(least, 1.0))),
         draws.weights,
-        # the share of the variance of a count of mean 1: 0 at Poisson, where a log has no end
+        # Dispersion is given by its share in the variance of a count of mean 1, which is 0 at
+        # Poisson, where its logarithm would be infinite.
         draws.dispersions / (1.0 + draws.dispersions),
     )
     return np.stack(coordinates, axis=-1).reshape(-1, draws.n_components, 3)
@@ -234,10 +248,10 @@ def best_draw(reading: Reading, draws: Draws) -> MixtureParams:
 
     Without a log prior, that of highest likelihood.
     """
-    level = reading.log_density @ reading.table.frequency
+    height = reading.log_density @ reading.table.frequency
     if reading.log_prior is not None:
-        level = level + reading.log_prior
-    chain, draw = np.unravel_index(level.argmax(), level.shape)
+        height = height + reading.log_prior
+    chain, draw = np.unravel_index(height.argmax(), height.shape)
     return MixtureParams(*(getattr(draws, name)[chain, draw] for name in PARAMETERS))
 
 

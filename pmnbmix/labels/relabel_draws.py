@@ -29,12 +29,13 @@ _MEANING = {
     "z": "allocations (draw, observation), labels from 0 to k - 1",
     "draws": "parameters (draw, component, parameter)",
 }
-# A result from another start than the labels as they are must be better by this share: else the
+# A result from another start than the labels as they are must be better by this share, or the
 # numbering would depend on rounding.
 _TOLERANCE = 1e-3
-# Squares of larger parameters, summed, would overflow.
+# Sums of the squares of larger parameters could overflow.
 _LARGEST = 1e150
-# Draws tried as pivots where none is given, and as starts of the iterative forms.
+# At most this many draws are tried as pivots if none is given, and at most this many are starts of
+# the iterative forms.
 _TRIED, _STARTS = 20, 3
 
 
@@ -67,14 +68,14 @@ def relabel_draws(
         distance from a pivot; "order" (``draws``) sorts by one parameter.
     pivot : array or int, optional
         For "ecr" an allocation (n,), for "pra" parameters (k, n_parameters), or the number of the
-        draw to take; by custom that of the highest posterior density. Where absent, the one among
+        draw to take; by custom that of the highest posterior density. If absent, the one among
         20 evenly spaced draws that costs least.
     by : int
         For "order": which parameter of ``draws`` to sort by.
     frequency : array, shape (n,), optional
-        How many observations each one stands for; 1 where absent.
+        How many observations each one stands for; 1 if absent.
     n_components : int, optional
-        Needed only where ``z`` is given alone and some label never occurs.
+        Needed only if ``z`` is given alone and some label never occurs.
 
     Returns
     -------
@@ -86,7 +87,7 @@ def relabel_draws(
     Raises
     ------
     TypeError, ValueError
-        Where an array that the method needs is missing, has another shape than expected or holds
+        If an array that the method needs is missing, has another shape than expected or holds
         something else.
 
     References
@@ -99,6 +100,17 @@ def relabel_draws(
        https://doi.org/10.18637/jss.v069.c01
     .. [4] J.-M. Marin, K. Mengersen, C. P. Robert (2005), Handbook of Statistics 25, 459-507,
        https://doi.org/10.1016/S0169-7161(05)25016-2
+
+    Examples
+    --------
+    In the second of three draws, the labels of two observations are exchanged:
+
+    >>> import pmnbmix as nb
+    >>> p = [[[0.9, 0.1], [0.2, 0.8]], [[0.2, 0.8], [0.7, 0.3]], [[0.8, 0.2], [0.1, 0.9]]]
+    >>> nb.relabel_draws(p)
+    array([[0, 1],
+           [1, 0],
+           [0, 1]])
     """
     given = {"p": p, "z": z, "draws": draws}
     one_of(method, "method", METHODS)
@@ -265,7 +277,7 @@ def _checked_draws(draws: ArrayLike | None) -> Floats | None:
     if draws is None:
         return None
     array = as_array(draws, "draws")
-    # one parameter alone may come without its axis
+    # One parameter alone may come without its axis.
     return _numbers(array[..., None] if array.ndim == 2 else array, "draws", 3)
 
 
@@ -300,7 +312,7 @@ def _refuse_fractions(array: NDArray[np.generic], name: str) -> None:
     if not numeric:
         raise TypeError(f"{name} must hold whole numbers (labels); got {array.dtype}.")
     numbers = array.astype(np.float64)
-    # beyond which floats hold no whole numbers one by one, and infinite ones are none
+    # Floats above this limit cannot hold every whole number, and infinite ones are none.
     fractional = np.argwhere(~((numbers == np.floor(numbers)) & (np.abs(numbers) < LARGEST_COUNT)))
     if fractional.size:
         where = tuple(fractional[0].tolist())
@@ -323,7 +335,7 @@ def _checked_frequency(
         raise ValueError(
             f"frequency must be finite and 0 or more; entry {bad[0]} is {array[bad[0]]}."
         )
-    # of entries near the largest float the sum is infinite
+    # The sum of entries near the largest float is infinite, which is refused below.
     with np.errstate(over="ignore"):
         total = array.sum(dtype=np.float64)
     if total > LARGEST_COUNT:

@@ -1,4 +1,4 @@
-"""What every relabelling algorithm returns, and those that look at parameters only."""
+"""The result of every relabelling algorithm, and the algorithms that need parameters only."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def pra(draws: Floats, pivot: Floats) -> Relabelling:
        mixtures of distributions, Handbook of Statistics 25, 459-507,
        https://doi.org/10.1016/S0169-7161(05)25016-2
     """
-    # the nearest is the one with the largest scalar product: permuting changes no norm
+    # The nearest has the largest scalar product, because a permutation changes no norm.
     order, product = best_permutations(-np.einsum("jc,slc->sjl", pivot, draws))
     norms = (draws**2).sum(axis=(1, 2)) + (pivot**2).sum()
     return Relabelling(order, np.maximum(norms + 2.0 * product, 0.0))

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Draws that predict, evenly spaced: distribution functions cost a hundred times what densities do,
-# so that many rows get fewer, within these.
+# Evenly spaced draws predict, within these limits and fewer of them if there are many rows, because
+# a distribution function costs a hundred times what a density does.
 _DRAWS = (200, 1000)
 _MOST_FUNCTIONS = 800_000
-# Rows whose distribution functions are made at once take at most this many numbers.
+# Distribution functions are made for so many rows at once that they are at most this many numbers.
 _BLOCK = 4_000_000
-# Of the residual of an observation and of what it is made from.
+# The residual of an observation and what it is made from take this much memory.
 _BYTES_AN_OBSERVATION = 48.0
-# Places at which the distribution of ranks is looked at; samples that say how far chance takes it
-# from uniform, and observations in each of them at most.
+# The distribution of ranks is evaluated at this many places; this many samples, each of at most so
+# many observations, show how far chance takes it from uniform.
 RANK_PLACES = 201
 _SAMPLES = 200
 _SAMPLE_SIZE = 1000
@@ -57,7 +57,7 @@ def loo_pit(tree: xr.DataTree) -> pd.DataFrame:
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks the groups that are needed.
+        If the tree lacks the groups that are needed.
 
     References
     ----------
@@ -65,6 +65,16 @@ def loo_pit(tree: xr.DataTree) -> pd.DataFrame:
        Biometrics 65, 1254-1261, https://doi.org/10.1111/j.1541-0420.2009.01191.x
     .. [2] A. Vehtari, A. Gelman, J. Gabry (2017), Stat. Comput. 27, 1413-1432,
        https://doi.org/10.1007/s11222-016-9696-4
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> nb.loo_pit(tree).head(1).round(2)
+                value  exposure  frequency  lower  upper
+    unique_row
+    0             0.0       1.0       62.0    0.0   0.35
     """
     return _pit(read(tree))
 
@@ -97,7 +107,7 @@ def _pit(reading: Reading) -> pd.DataFrame:
 def quantile_residuals(
     tree: xr.DataTree, *, random_seed: int | np.random.Generator | None = None
 ) -> Floats:
-    """Randomised quantile residuals: standard normal where the model is right.
+    """Randomised quantile residuals: standard normal if the model is right.
 
     Parameters
     ----------
@@ -114,12 +124,23 @@ def quantile_residuals(
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks the groups that are needed, or observations are more than 20 million.
+        If the tree lacks the groups that are needed, or observations are more than 20 million.
 
     References
     ----------
     .. [1] P. K. Dunn, G. K. Smyth (1996), Randomized quantile residuals, J. Comput. Graph. Stat. 5,
        236-244, https://doi.org/10.1080/10618600.1996.10474708
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> residuals = nb.quantile_residuals(tree, random_seed=1)
+    >>> residuals.shape
+    (173,)
+    >>> round(float(residuals.std()), 1)  # 1 if the model is right
+    1.0
     """
     reading = read(tree)
     n = reading.table.n
@@ -132,7 +153,7 @@ def quantile_residuals(
     pit, row = _pit(reading), reading.row_of_observation
     lower, upper = pit["lower"].to_numpy()[row], pit["upper"].to_numpy()[row]
     place = lower + as_rng(random_seed).random(row.size) * (upper - lower)
-    # far in a tail 1 is the nearest number; the largest below it is as far as can be told
+    # Far in a tail a probability rounds to 0 or 1, whose residual would be infinite.
     edge = np.finfo(np.float64).eps
     return np.asarray(special.ndtri(np.clip(place, edge, 1.0 - edge)))
 
@@ -156,7 +177,7 @@ def rank_curve(pit: pd.DataFrame, places: Floats) -> Floats:
     lower, upper = pit["lower"].to_numpy()[:, None], pit["upper"].to_numpy()[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         below = np.clip((places - lower) / (upper - lower), 0.0, 1.0)
-    # a count of no predicted probability is a step
+    # A count that has no predicted probability makes a step, not a slope.
     below = np.where(upper > lower, below, places >= upper)
     frequency = pit["frequency"].to_numpy()
     return np.asarray(frequency @ below / frequency.sum() - places)
@@ -201,7 +222,7 @@ def rank_limit(tree: xr.DataTree, random_seed: int | np.random.Generator | None 
         lower, upper = cdf_jump(params, counts)
         ranks = {"lower": lower, "upper": upper, "frequency": counts.frequency}
         reach[i] = np.abs(rank_curve(pd.DataFrame(ranks), places)).max()
-    # the curve of n observations scatters as 1 / sqrt(n)
+    # The curve of n observations scatters as 1 / sqrt(n), so smaller samples can stand for all.
     return float(np.quantile(reach, 0.95) * np.sqrt(n / table.n))
 
 
@@ -215,7 +236,7 @@ def _exposures(table: CountTable, n: int, rng: np.random.Generator) -> Floats:
 def _loo_weights(log_density: Floats) -> Floats:
     """Pareto smoothed weights of each draw for each left-out row, (draw, row)."""
     weights = np.full_like(log_density, 1.0 / len(log_density))
-    # a row whose density never changes is left out by doing nothing
+    # A row whose density never changes has equal weights already.
     moving = np.ptp(log_density, axis=0) > 0.0
     if moving.any():
         smoothed = _smoothed(np.ascontiguousarray(log_density[:, moving].T))
@@ -224,7 +245,7 @@ def _loo_weights(log_density: Floats) -> Floats:
 
 
 def _smoothed(log_density: Floats) -> Floats:
-    """Pareto smoothed log weights, (row, draw); as they are where no Pareto distribution fits."""
+    """Pareto smoothed log weights, (row, draw); as they are if no Pareto distribution fits."""
     from arviz_stats.base import array_stats
 
     if log_density.shape[1] < LEAST_DRAWS:
@@ -232,7 +253,7 @@ def _smoothed(log_density: Floats) -> Floats:
     try:
         return np.asarray(array_stats.psislw(log_density)[0])
     except ValueError as error:
-        # a tail of equal values
+        # ArviZ refuses a tail of equal values, so rows are smoothed one by one to find it.
         if "tail" not in str(error):
             raise
         if len(log_density) == 1:
@@ -248,6 +269,6 @@ def _jump(draws: Draws, table: CountTable, part: slice, weights: Floats, density
     values = table.values[part][None, :, None]
     at_most = (component_cdf(values, means, inv_disps) * draws.weights[0][:, None, :]).sum(-1)
     both = np.array([at_most - density, at_most])
-    # nothing is below 0
+    # No count is below 0, whatever rounding says.
     both[0, :, table.values[part] == 0.0] = 0.0
     return np.asarray(np.clip(np.einsum("bsu,su->bu", both, weights), 0.0, 1.0))

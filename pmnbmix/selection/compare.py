@@ -28,7 +28,8 @@ Floats = NDArray[np.float64]
 
 _FINGERPRINT = ("n_observations", "n_unique", "sum_of_counts", "sum_of_exposure")
 _INTERVAL = (0.025, 0.975)
-# A normal has an sd of a 3.92th of its central 95 % interval, a gamma hardly more.
+# A tail is heavy if the sd is this many times what the central 95 % interval says: a normal has an
+# sd of a 3.92th of that interval, and a gamma hardly more.
 _HEAVY = 1.5
 _WEAK = (
     "weak labels: components can hardly be told apart, and relabelling decides which is which; use "
@@ -54,7 +55,7 @@ def compare_estimates(
     nuts : xarray.DataTree, optional
         A posterior, as `sample` returns. Any two of the three suffice, and one is allowed.
     diagnosis : Diagnosis, optional
-        That of ``nuts``, where it has been made already; else its gates and labels are judged here.
+        That of ``nuts``, if it has been made already; else its gates and labels are judged here.
 
     Returns
     -------
@@ -64,7 +65,7 @@ def compare_estimates(
         ``nuts_upper``: the posterior with its central 95 % interval. ``em_difference``,
         ``map_difference``: point estimate minus posterior mean, in posterior standard deviations.
         ``flag``: why a row is not to be trusted, with what to do, several divided by " | "; empty
-        where it is. ``table.attrs`` holds, by name of the fit, ``log_likelihood`` and, where priors
+        if it is. ``table.attrs`` holds, by name of the fit, ``log_likelihood`` and, if priors
         are known, ``log_posterior`` (density of weights, log means and log dispersions, but for a
         constant) at each estimate and at the best draw; and by pairs of names ``kl`` (nats a count)
         and ``total_variation`` between the fitted distributions, a posterior standing for its
@@ -73,14 +74,27 @@ def compare_estimates(
     Raises
     ------
     TypeError
-        Where an argument is neither a point fit nor a tree, or ``diagnosis`` no Diagnosis.
+        If an argument is neither a point fit nor a tree, or ``diagnosis`` no Diagnosis.
     ValueError
-        Where nothing is given, or numbers of components or counts differ.
+        If nothing is given, or numbers of components or counts differ.
 
     Notes
     -----
     Components of the point estimates are matched with those of the posterior by the assignment of
-    least total difference, since sorting by mean pairs them wrongly where means are close.
+    least total difference, since sorting by mean pairs them wrongly if means are close.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts, spec = nb.load_dataset("crab_satellites"), nb.MixtureSpec(2)
+    >>> em, map_ = nb.fit_em(counts, 2, random_seed=1), nb.fit_map(counts, spec, random_seed=1)
+    >>> tree = nb.sample(counts, spec, random_seed=1, progressbar=False)
+    >>> table = nb.compare_estimates(em=em, map=map_, nuts=tree)
+    >>> table.loc[["weights[0]", "weights[1]"], ["em", "map", "nuts_median"]].round(1)
+                 em  map  nuts_median
+    parameter
+    weights[0]  0.4  0.5          0.4
+    weights[1]  0.6  0.5          0.6
     """
     if diagnosis is not None and not isinstance(diagnosis, Diagnosis):
         raise TypeError(
@@ -211,11 +225,11 @@ def _heights(
     posterior: dict[str, float] = {}
     for name, reading in readings.items():
         draws, stored = reading.draws, "log_likelihood_unique" in reading.tree.children
-        level = (reading.log_density if stored else draws.log_density(rows)) @ rows.frequency
-        likelihood[name] = float(level.max())
+        log_density = (reading.log_density if stored else draws.log_density(rows)) @ rows.frequency
+        likelihood[name] = float(log_density.max())
         if spec is not None:
             with np.errstate(divide="ignore"):
-                posterior[name] = float((level + draws.log_prior(spec)).max())
+                posterior[name] = float((log_density + draws.log_prior(spec)).max())
     heights = {"log_likelihood": likelihood}
     return {**heights, "log_posterior": posterior} if posterior else heights
 
@@ -234,7 +248,7 @@ def _same_counts(points: dict[str, Any], readings: dict[str, Reading]) -> None:
                     f"{one} and {other} are of different counts: {key.replace('_', ' ')} "
                     f"{value:g} and {second[key]:g}. {_SAME}"
                 )
-    # sums can agree by chance
+    # Sums can agree by chance, so the rows are compared too.
     tables = {name: _table_of(points.get(name), reading) for name, reading in readings.items()}
     for one, other in itertools.combinations(tables, 2):
         (first_rows, sure), (second_rows, also) = tables[one], tables[other]
@@ -295,7 +309,7 @@ def _match(values: Floats, reference: Floats, spread: Floats | None) -> NDArray[
 
 
 def _standardised(difference: Floats, scale: Floats) -> Floats:
-    """Difference over scale; 0 where neither differs nor varies."""
+    """Difference over scale; 0 if neither differs nor varies."""
     scale = np.broadcast_to(scale, difference.shape)
     out = np.copysign(np.inf, difference)
     out[difference == 0] = 0.0

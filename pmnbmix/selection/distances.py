@@ -13,12 +13,13 @@ from pmnbmix.mixture.draws import Draws
 
 Floats = NDArray[np.float64]
 
-# Draws whose mean stands for a posterior, exposures that stand for all, and bins of counts.
+# At most this many draws stand for a posterior, this many exposures for all of them, and counts are
+# put in about this many bins.
 _DRAWS, _EXPOSURES, _BINS = 50, 8, 400
-# The last bin begins where every distribution has at most this much beyond, or one has nothing that
-# a floating point number could hold.
+# The last bin begins where every distribution has at most the first of these beyond, or where one
+# has less than the second, which floats can hardly hold.
 _TAIL, _NOTHING = 1e-9, 1e-250
-# Draws in whose components bins are fine.
+# Bins are fine within the components of this many draws.
 _LOOKED_AT = 3
 
 
@@ -36,7 +37,7 @@ def distances(fits: dict[str, Draws], table: CountTable | None) -> dict[str, dic
     -------
     dict of str to dict
         "kl" (nats a count, of the second from the first) by "em, nuts" and "nuts, em", and
-        "total_variation" by "em, nuts". Counts are binned where there are more than hundreds; then
+        "total_variation" by "em, nuts". Counts are binned if there are more than hundreds; then
         both are lower bounds, close ones unless one has masses below the smallest number.
     """
     exposures, shares = (
@@ -62,7 +63,7 @@ def _variation(p: Floats, q: Floats) -> float:
 
 
 def _kl(p: Floats, q: Floats) -> float:
-    # a mass too small for a number is at most the smallest one; the distance is at least this
+    # A mass too small for a float is at most the smallest one, so the distance is at least this.
     tiny = np.finfo(np.float64).tiny
     held = p > 0.0
     return max(float((p[held] * np.log(p[held] / np.maximum(q[held], tiny))).sum()), 0.0)
@@ -100,7 +101,7 @@ def _edges(fits: dict[str, Draws], exposure: float) -> Floats:
     low, high = 0.0, 8.0
     while high < 1e15 and beyond(high).max() > _TAIL and beyond(high).min() > _NOTHING:
         low, high = high, 2.0 * high
-    # a distribution that ends in between still has to be told from nothing
+    # If a distribution ends in between, the edge moves back to where it still has some mass.
     while beyond(high).min() <= _NOTHING and high - low > max(1.0, 1e-6 * high):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if beyond(middle).min() > _NOTHING else (low, middle)

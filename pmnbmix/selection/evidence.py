@@ -1,4 +1,4 @@
-"""Log evidence of a mixture by bridge sampling with a proposal that labels cannot change."""
+"""Log evidence of a mixture by bridge sampling, with a proposal averaged over all labellings."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# All permutations are averaged over: 720 of them at most.
+# All permutations are averaged over, which are 720 for 6 components and 5,040 for 7.
 MOST_COMPONENTS = 6
-# Degrees of freedom of the proposal: heavier tails than the posterior's, mostly.
+# The proposal has this many degrees of freedom, so that its tails are mostly heavier than those of
+# the posterior, as bridging needs.
 _FREEDOM = 5
 _MAX_ITER = 1000
-# Half a chain must have an effective sample size.
+# Chains must be so long that half of one has an effective sample size.
 _LEAST_PER_CHAIN = 8
 _STUCK = (
     "chains are stuck, or have hardly moved. diagnose() says which; sample again, longer, before "
@@ -39,14 +40,23 @@ _STUCK = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """Log of the probability of the counts under the model, priors included.
+    """Log of the probability of the counts under the model and its priors.
 
     Attributes
     ----------
     log_evidence : float
         In nats.
     mcse : float
-        Monte Carlo standard error, in nats, without what the proposal has not seen.
+        Monte Carlo standard error, in nats; it leaves out what the proposal may have missed.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> evidence = nb.log_evidence(tree, random_seed=1)
+    >>> round(evidence.log_evidence), round(evidence.mcse, 1)
+    (-377, 0.0)
     """
 
     log_evidence: float
@@ -75,7 +85,7 @@ def log_evidence(
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks its priors, has more than 6 components, fewer than 100 draws or 8 a
+        If the tree lacks its priors, has more than 6 components, fewer than 100 draws or 8 a
         chain, draws at the end of what floats can hold, or chains that are stuck.
 
     References
@@ -85,6 +95,16 @@ def log_evidence(
     .. [2] S. Frühwirth-Schnatter (2004), Estimating marginal likelihoods for mixture and Markov
        switching models using bridge sampling techniques, Econom. J. 7, 143-167,
        https://doi.org/10.1111/j.1368-423X.2004.00125.x
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> one = nb.sample(counts, nb.MixtureSpec(1), random_seed=1, progressbar=False)
+    >>> of_one, of_two = (nb.log_evidence(each, random_seed=1) for each in (one, tree))
+    >>> round(of_two.log_evidence - of_one.log_evidence)  # log Bayes factor for two
+    12
     """
     reading = read(tree)
     draws, table, spec = reading.draws, reading.table, reading.spec
@@ -119,7 +139,7 @@ def log_evidence(
     parts = [points[:, :half], points[:, half : 2 * half]]
     found = [_bridge(parts[i], parts[1 - i], table, spec, rng) for i in (0, 1)]
     value = float(np.mean([one for one, _ in found]))
-    # the two share draws in other roles: their errors are taken as one
+    # The two use the same draws in exchanged roles, so averaging them does not lower the error.
     error = float(np.mean([error for _, error in found]))
     if not (math.isfinite(value) and math.isfinite(error)):
         raise ValueError(f"the evidence comes out as {value}: {_STUCK}")
@@ -127,8 +147,8 @@ def log_evidence(
 
 
 def _refuse_beyond(draws: Draws, points: Floats) -> None:
-    """Raise a ValueError where draws have run to where numbers end, which is no place of theirs."""
-    # a little less than where draws are stopped, for ratios of weights are rounded
+    """Raise a ValueError if draws have run to the largest numbers, where they were stopped."""
+    # The limit is a little less than where draws are stopped, as ratios of weights are rounded.
     bad = np.argwhere(~(np.abs(points) < FURTHEST_LOG - 1.0))
     if len(bad):
         chain, draw, place = bad[0]
@@ -154,14 +174,14 @@ def _bridge(
     shape = np.cov(flat.T).reshape(d, d) * (_FREEDOM - 2.0) / _FREEDOM
     try:
         proposal = stats.multivariate_t(flat.mean(axis=0), shape, df=_FREEDOM)
-    # LinAlgError, a ValueError: no ellipsoid but a plane, or nothing at all
+    # A LinAlgError, which is a ValueError, means that the draws lie in a plane or in one point.
     except ValueError:
         raise ValueError(
             f"the draws do not spread in all {d} directions of the parameters: {_STUCK}"
         ) from None
     ours = bridged.reshape(-1, d)
     proposed = proposal.rvs(len(ours), random_state=rng)
-    # log of posterior over proposal, at draws of either
+    # Bridging needs the log of posterior over proposal at the draws of either.
     ratio_ours = log_joint(ours, table, spec) - _log_proposal(ours, proposal)
     ratio_proposed = log_joint(proposed, table, spec) - _log_proposal(proposed, proposal)
     ess = az.ess(xr.Dataset({"ratio": (("chain", "draw"), ratio_ours.reshape(bridged.shape[:2]))}))[
@@ -169,16 +189,16 @@ def _bridge(
     ]
     n_ours, n_proposed = min(float(ess), len(ours)), float(len(proposed))
     share = math.log(n_ours / (n_ours + n_proposed)), math.log(n_proposed / (n_ours + n_proposed))
-    level = float(np.median(ratio_ours))
+    estimate = float(np.median(ratio_ours))
     for _ in range(_MAX_ITER):
-        above = ratio_proposed - np.logaddexp(share[0] + ratio_proposed, share[1] + level)
-        below = -np.logaddexp(share[0] + ratio_ours, share[1] + level)
+        above = ratio_proposed - np.logaddexp(share[0] + ratio_proposed, share[1] + estimate)
+        below = -np.logaddexp(share[0] + ratio_ours, share[1] + estimate)
         new = float(
             logsumexp(above) - math.log(above.size) - logsumexp(below) + math.log(below.size)
         )
-        if abs(new - level) < 1e-10 * max(1.0, abs(new)):
+        if abs(new - estimate) < 1e-10 * max(1.0, abs(new)):
             break
-        level = new
+        estimate = new
     first = np.exp(above - above.max())
     second = np.exp(below - below.max())
     error = (
@@ -195,9 +215,9 @@ def log_joint(points: Floats, table: CountTable, spec: MixtureSpec) -> Floats:
     draws = unpack(points[None])
     jacobian = np.log(draws.weights).sum(-1)
     likelihood = draws.log_density(table) @ table.frequency
-    level = (likelihood + draws.log_prior(spec) + jacobian)[0]
-    # where `unpack` stops draws, the density would not fall any more
-    return np.where((np.abs(points) < FURTHEST_LOG).all(axis=-1), level, -np.inf)
+    log_density = (likelihood + draws.log_prior(spec) + jacobian)[0]
+    # Where `unpack` stops draws the density would not fall any more, so it ends there.
+    return np.where((np.abs(points) < FURTHEST_LOG).all(axis=-1), log_density, -np.inf)
 
 
 def _log_proposal(points: Floats, proposal: Any) -> Floats:

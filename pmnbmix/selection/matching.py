@@ -1,4 +1,4 @@
-"""Leave-one-out by moment matching, where importance sampling alone does not reach."""
+"""Leave-one-out by moment matching, for rows that importance sampling alone does not reach."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def match_moments(reading: Reading, rows: NDArray[np.int64]) -> tuple[Floats, Fl
     Raises
     ------
     ValueError
-        Where the tree does not say what its priors were.
+        If the tree does not say what its priors were.
 
     References
     ----------
@@ -65,21 +65,21 @@ def match_moments(reading: Reading, rows: NDArray[np.int64]) -> tuple[Floats, Fl
     def joint(at: xr.DataArray) -> xr.DataArray:
         flat = at.values.reshape(-1, at.shape[-1])
         with np.errstate(all="ignore"):
-            level = log_joint(flat, table, spec)
-        # a draw that is moved beyond all numbers has no density there
-        level = np.where(np.isfinite(level), level, -np.inf)
-        return xr.DataArray(level.reshape(at.shape[:2]), dims=_DIMS)
+            height = log_joint(flat, table, spec)
+        # A draw that is moved to where floats overflow has no density there.
+        height = np.where(np.isfinite(height), height, -np.inf)
+        return xr.DataArray(height.reshape(at.shape[:2]), dims=_DIMS)
 
     def of_row(at: xr.DataArray, i: int) -> xr.DataArray:
         u = rows[i]
         own = table.taken(slice(u, u + 1), np.ones(1))
         with np.errstate(all="ignore"):
-            level = unpack(at.values).log_density(own)[..., 0]
-        return xr.DataArray(np.where(np.isnan(level), -np.inf, level), dims=_DIMS)
+            height = unpack(at.values).log_density(own)[..., 0]
+        return xr.DataArray(np.where(np.isnan(height), -np.inf, height), dims=_DIMS)
 
     with warnings.catch_warnings():
-        # what could not be matched is in the Pareto k that come back; the standard error, which
-        # is not used, has no degree of freedom where there is one row
+        # The Pareto k that come back tell what could not be matched, and the standard error, which
+        # is not used, has no degree of freedom if there is one row.
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", RuntimeWarning)
         plain = az.loo(data, pointwise=True, reff=reff)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import pandas as pd
 
-# A number of components is worse only where it lies behind by both.
+# A number of components is worse only if it lies behind by both.
 ELPD_LIMIT = 4.0
 SE_LIMIT = 2.0
 
@@ -27,7 +27,7 @@ class Verdict:
     ----------
     plausible : frozenset of int
     chosen : int or None
-        The smallest plausible number; None where no posterior passed its gate.
+        The smallest plausible number; None if no posterior passed its gate.
     reasons : tuple of str
         A sentence for each number, then one for each criterion that disagrees.
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Averages over the draws of all chains; they have to be made again.
+# These groups are averages over the draws of all chains, so they have to be made again.
 _AVERAGED = ("responsibilities", "rates")
 
 
@@ -33,6 +33,15 @@ class StackedChains:
         chains), and of the group elpd, elpd_se and high_k.
     tree : xarray.DataTree
         One chain, in which each old one has as many draws as its weight says.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> stacked = nb.stack_chains(tree)
+    >>> dict(stacked.tree["posterior"].sizes)
+    {'chain': 1, 'draw': 4000, 'mixture_component': 2}
     """
 
     table: pd.DataFrame
@@ -44,7 +53,7 @@ def stack_chains(tree: xr.DataTree) -> StackedChains:
 
     The share of chains that ended in a mode says nothing of its probability. Stacking asks instead
     which mixture of the modes predicts held-out counts best. The result is no posterior: it serves
-    prediction, where more sampling cannot reach what the posterior is.
+    prediction if more sampling cannot reach the posterior.
 
     Parameters
     ----------
@@ -54,18 +63,31 @@ def stack_chains(tree: xr.DataTree) -> StackedChains:
     Returns
     -------
     StackedChains
-        Where all chains agree, their weights are equal.
+        If all chains agree, their weights are equal.
 
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks the groups that are needed, or chains have less than 8 draws.
+        If the tree lacks the groups that are needed, or chains have fewer than 8 draws.
 
     References
     ----------
     .. [1] Y. Yao, A. Vehtari, A. Gelman (2022), Stacking for non-mixing Bayesian computations: the
        curse and blessing of multimodal posteriors, J. Mach. Learn. Res. 23(79), 1-45,
        https://jmlr.org/papers/v23/20-1426.html
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> nb.stack_chains(tree).table[["group", "weight"]]  # all chains agree
+           group  weight
+    chain
+    0          0    0.25
+    1          0    0.25
+    2          0    0.25
+    3          0    0.25
     """
     import arviz as az
     import pandas as pd
@@ -77,14 +99,14 @@ def stack_chains(tree: xr.DataTree) -> StackedChains:
     n_chains, n_draws, _ = rows.shape
     if n_draws < 8:
         raise ValueError(f"chains have {n_draws} draws; stacking needs 8 at least.")
-    level, prior = rows @ table.frequency, reading.log_prior
-    of_chain = group_chains(rows, level if prior is None else level + prior).of_chain
+    height, prior = rows @ table.frequency, reading.log_prior
+    of_chain = group_chains(rows, height if prior is None else height + prior).of_chain
     inverse = reading.row_of_observation
     n_groups = int(of_chain.max()) + 1
     elpds = {}
     for number in range(n_groups):
         part = rows[of_chain == number]
-        # halves stand for chains, so that a group of one chain has an effective sample size too
+        # Halves stand for chains, so that a group of one chain has an effective sample size too.
         halves = part[:, : n_draws - n_draws % 2].reshape(2 * len(part), n_draws // 2, -1)
         reff = relative_efficiency(halves, table.frequency)
         elpds[number] = elpd_of_rows(part, inverse, reff, name="count", doubtful=True)
@@ -127,7 +149,7 @@ def _resampled(tree: xr.DataTree, share: Floats, n_draws: int) -> xr.DataTree:
             chosen = dataset.isel(index).drop_vars(("chain", "draw"), errors="ignore")
             dataset = chosen.expand_dims(chain=[0]).assign_coords(draw=np.arange(chain.size))
         elif name == "posterior_predictive":
-            # of fewer draws: which chain they are of is not to be had back
+            # Predictions have fewer draws, and which chains these are from is not known.
             continue
         content[name] = dataset
     new = xr.DataTree.from_dict(content)

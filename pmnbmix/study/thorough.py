@@ -111,8 +111,8 @@ def look_thoroughly(
 def count_modes(params: MixtureParams, largest: int) -> int:
     """Local maxima of a fitted distribution at exposure 1, up to some count; plateaus are one."""
     values = np.arange(min(largest, _LARGEST_COUNT) + 2)
-    level = params.logpmf(values)
-    return len(find_peaks(np.concatenate([[-np.inf], level, [-np.inf]]))[0])
+    log_density = params.logpmf(values)
+    return len(find_peaks(np.concatenate([[-np.inf], log_density, [-np.inf]]))[0])
 
 
 def occupied_components(
