@@ -91,6 +91,22 @@ def sample(
     ----------
     .. [1] M. D. Hoffman, A. Gelman (2014), The No-U-Turn sampler, J. Mach. Learn. Res. 15,
        1593-1623, https://jmlr.org/papers/v15/hoffman14a.html
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> tree["posterior"]["weights"].mean(("chain", "draw")).values.round(1)
+    array([0.4, 0.6])
+    >>> diagnosis = nb.diagnose(tree)
+    >>> diagnosis.density_ok, diagnosis.components_ok
+    (True, True)
+
+    These counts have two modes of nearly equal mass, so plain coordinates were taken:
+
+    >>> tree["modes"]["matters"].values.sum(), tree.attrs["coordinate_system"]
+    (np.int64(2), 'plain')
     """
     resolved = check_arguments(counts, spec)
     whole(draws, "draws", 4)

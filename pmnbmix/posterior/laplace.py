@@ -137,6 +137,18 @@ def laplace(
     ----------
     .. [1] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry (2024), Pareto smoothed importance
        sampling, J. Mach. Learn. Res. 25, 1-58, https://jmlr.org/papers/v25/19-556.html
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("earthquakes")
+    >>> tree = nb.laplace(counts, nb.MixtureSpec(1), draws=1000, random_seed=1)
+    >>> tree.attrs["k_hat"] < 0.7
+    True
+    >>> dict(tree["posterior"].sizes)
+    {'chain': 4, 'draw': 250, 'mixture_component': 1}
+    >>> print(f"{tree['posterior']['means'].mean():.1f}")
+    19.4
     """
     resolved = check_arguments(counts, spec)
     whole(draws, "draws", 100)

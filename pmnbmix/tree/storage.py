@@ -39,6 +39,15 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
         Where ``tree`` is no DataTree, or ``path`` no path.
     ValueError
         Where the folder does not exist or cannot be written to, or no file can have that name.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> nb.save(tree, "crabs.nc")
+    >>> nb.load("crabs.nc").attrs["digest_of_counts"] == counts.digest
+    True
     """
     if not isinstance(tree, xr.DataTree):
         raise TypeError(f"save needs an xarray.DataTree; got {type(tree).__name__}.")
@@ -70,6 +79,16 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     ValueError
         Where the file is missing, is no netCDF file of this package, unpacks to over 16 GB,
         leads to other files, or holds over 100 groups or 2,000 variables.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> nb.save(tree, "crabs.nc")
+    >>> loaded = nb.load("crabs.nc")
+    >>> loaded["posterior"].equals(tree["posterior"])
+    True
     """
     file = as_file(path)
     if not file.is_file():
