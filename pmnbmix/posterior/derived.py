@@ -21,7 +21,8 @@ _INSTEAD = (
 def add_responsibilities(tree: xr.DataTree) -> MixtureTree:
     """Add the probability of each component for each observation, averaged over the posterior.
 
-    Averages mean something only where the labels do: relabelled, and past the components gate.
+    Averages mean something only if the labels do: if the tree is relabelled and passes the
+    components gate.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def add_responsibilities(tree: xr.DataTree) -> MixtureTree:
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks a group that is needed, or the result would take more than 1 GB.
+        If the tree lacks a group that is needed, or the result would take more than 1 GB.
 
     Examples
     --------
@@ -95,7 +96,7 @@ def add_rates(tree: xr.DataTree) -> MixtureTree:
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks a group that is needed, or the result would take more than 1 GB.
+        If the tree lacks a group that is needed, or the result would take more than 1 GB.
 
     Examples
     --------

@@ -40,8 +40,8 @@ def from_datatree(
     Raises
     ------
     TypeError, ValueError
-        Where a variable is missing or holds no such parameters; the text says which and where. And
-        where the tree says that it was fitted to other counts.
+        If a variable is missing or holds no such parameters (the text says which and where), or if
+        the tree says that it was fitted to other counts.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def from_datatree(
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
     reading = read(tree, names={} if names is None else names)
     draws, groups = reading.raw, {}
-    # as `relabel` does
+    # A tree that knows its own counts is compared with these, as `relabel` does.
     if "unique_rows" in tree.children:
         reading.refuse_other_counts(counts)
     if "sample_stats" in tree.children:

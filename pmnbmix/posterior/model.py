@@ -43,7 +43,7 @@ def build_model(
     Raises
     ------
     TypeError, ValueError
-        Where an argument is of another class, or ``likelihood`` is another word.
+        If an argument is of another class, or ``likelihood`` is another word.
 
     Examples
     --------
