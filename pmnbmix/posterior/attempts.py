@@ -24,15 +24,16 @@ from pmnbmix.tree.writing import MixtureTree
 
 _log = logging.getLogger(__name__)
 
-# Share of effective draws of the slowest parameter below which thinning is worth its time.
+# Thinning is worth its time if the slowest parameter has a smaller share of effective draws.
 _WORTH = 0.25
-# Scatter of the error of a squashed log likelihood over the draws, in nats, that changes nothing.
+# The error of a squashed log likelihood may scatter this much over the draws, in nats, because so
+# little changes no result.
 _SQUASHING_LIMIT = 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What all attempts have in common.
+    """The settings that all attempts have in common.
 
     Attributes
     ----------
@@ -60,7 +61,7 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of the attempts so far; the draws are those of the last.
+    """Result of the attempts so far; the draws are those of the last.
 
     Attributes
     ----------
@@ -106,7 +107,7 @@ class Outcome:
             "squashing_error_sd": self.squashing_error,
             "sampling_seconds": round(self.seconds, 3),
         }
-        # NaN if none was tried
+        # k-hat is NaN if importance sampling was not tried.
         if not np.isnan(plan.k_hat):
             done["k_hat"] = plan.k_hat
         if repetition_interrupted:
@@ -143,7 +144,8 @@ def make_attempt(
     chains = _run(request, plan, starts, seeds)
     seconds = time.monotonic() - began
     if not chains.complete and (before is not None or chains.packed.shape[1] < 4 * attempt.thin):
-        # few draws are no better than all that were made before, and too few than none
+        # The few draws of an attempt cut short are worth less than all those of the attempt before,
+        # and fewer than four cannot be judged.
         raise KeyboardInterrupt
     kept = chains.thinned(attempt.thin)
     posterior = Posterior.of(
@@ -188,7 +190,7 @@ def what_is_left(plan: Plan, outcome: Outcome) -> Plan:
     if outcome.passed or not outcome.chains.complete:
         return replace(plan, attempts=())
     if outcome.squashing_error > _SQUASHING_LIMIT:
-        # the settings are not to blame, but the table that was sampled
+        # The squashed table is to blame, so the same settings are tried again on the exact one.
         exact = make_target(Problem.of(outcome.posterior.counts, outcome.posterior.spec))
         return replace(plan, target=exact, squashed=None)
     return replace(plan, attempts=plan.attempts[1:])
@@ -211,6 +213,7 @@ def _run(request: Request, plan: Plan, starts: np.ndarray, seeds: list[int]) -> 
 
 
 def _squashing_error(labelled: Labelled, table: CountTable, squashed: CountTable | None) -> float:
+    """Scatter over the draws of the error of the squashed log likelihood, in nats; 0 if exact."""
     if squashed is None:
         return 0.0
     true = labelled.log_density @ table.frequency
@@ -219,11 +222,11 @@ def _squashing_error(labelled: Labelled, table: CountTable, squashed: CountTable
 
 
 def _good_enough(gates: Gates, divergent: float, attempt: Attempt, n_samples: int) -> bool:
-    """Whether to stop here.
+    """Whether an attempt is the last.
 
     Few effective draws of a heavy-tailed component have not seen its tail, whatever r-hat says, and
-    their standard deviations come out too low. But components of a mixture with too many of them
-    may never settle, so that they alone are worth one thinned attempt only.
+    their standard deviations come out too low. But if a mixture has too many components, these may
+    never settle; so one thinned attempt is enough if the density gate holds.
     """
     if not gates.density_ok or divergent > DIVERGENCE_LIMIT:
         return False

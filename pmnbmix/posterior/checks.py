@@ -25,5 +25,5 @@ def check_arguments(counts: Counts, spec: MixtureSpec) -> MixtureSpec:
 
 
 def was_interrupted(tree: xr.DataTree) -> bool:
-    """Whether a posterior has less sampling than it was to have; it is kept, but not finished."""
+    """Whether sampling was interrupted, so that a posterior has less of it than was asked for."""
     return any(tree.attrs.get(name) for name in ("interrupted", "repetition_interrupted"))

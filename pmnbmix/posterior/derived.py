@@ -21,7 +21,8 @@ _INSTEAD = (
 def add_responsibilities(tree: xr.DataTree) -> MixtureTree:
     """Add the probability of each component for each observation, averaged over the posterior.
 
-    Averages mean something only where the labels do: relabelled, and past the components gate.
+    Averages mean something only if the labels do: if the tree is relabelled and passes the
+    components gate.
 
     Parameters
     ----------
@@ -37,7 +38,18 @@ def add_responsibilities(tree: xr.DataTree) -> MixtureTree:
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks a group that is needed, or the result would take more than 1 GB.
+        If the tree lacks a group that is needed, or the result would take more than 1 GB.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> found = nb.add_responsibilities(tree)["responsibilities"]
+    >>> found["mean"].values[counts.values == 0][0].round(1)
+    array([0.9, 0.1])
+    >>> found["component"].values[counts.values > 5].min()
+    np.int64(1)
     """
     reading = read(tree)
     draws, table = reading.draws, reading.table
@@ -84,7 +96,19 @@ def add_rates(tree: xr.DataTree) -> MixtureTree:
     Raises
     ------
     TypeError, ValueError
-        Where the tree lacks a group that is needed, or the result would take more than 1 GB.
+        If the tree lacks a group that is needed, or the result would take more than 1 GB.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> rates = nb.add_rates(tree)["rates"]
+    >>> none, most = counts.values.argmin(), counts.values.argmax()
+    >>> print(f"{rates['mean'][none]:.1f} where none was seen")
+    0.3 where none was seen
+    >>> counts.values[most] > rates["mean"].values[most] > counts.values.mean()
+    np.True_
     """
     reading = read(tree)
     draws, table = reading.draws, reading.table

@@ -39,7 +39,7 @@ _STATS = {
 
 @dataclass(frozen=True, eq=False)
 class Chains:
-    """What an engine returns.
+    """The draws of a run of an engine, and its statistics.
 
     Attributes
     ----------
@@ -60,9 +60,9 @@ class Chains:
     complete: bool
 
     def thinned(self, thin: int) -> Chains:
-        """Every ``thin``-th draw; a divergence in between is kept in its statistics.
+        """Keep every ``thin``-th draw; its statistics count the divergences in between.
 
-        Energies are left out: their changes from draw to draw, which E-BFMI is made of, are lost.
+        Energies are left out, because E-BFMI needs their changes from each draw to the next.
         """
         if thin == 1:
             return self
@@ -124,7 +124,7 @@ def run_nutpie(
         )
         trace: xr.DataTree
         while not stop.is_set():
-            # until a chain is complete, waiting for it ends in a TimeoutError
+            # Waiting for a chain that is not complete ends in a TimeoutError.
             with contextlib.suppress(TimeoutError):
                 trace = sampler.wait(timeout=0.01)
                 done[chain] = per_chain
@@ -132,7 +132,7 @@ def run_nutpie(
         trace = sampler.abort()
         return trace if "posterior" in trace.children else None
 
-    # an interrupt reaches the main thread only, so that it cannot hit a chain that hands over
+    # An interrupt reaches the main thread only, so it cannot hit a chain that hands over its draws.
     interrupted = False
     with ThreadPoolExecutor(min(len(models), os.cpu_count() or 1)) as pool:
         running = [pool.submit(run_chain, chain) for chain in range(len(models))]
@@ -143,7 +143,7 @@ def run_nutpie(
         except KeyboardInterrupt:
             interrupted = True
             with warnings.catch_warnings():
-                # ArviZ takes a chain of one draw for two swapped dimensions
+                # ArviZ warns of a chain of one draw, which it takes for two swapped dimensions.
                 warnings.simplefilter("ignore", UserWarning)
                 stop.set()
                 wait(running)
@@ -171,7 +171,7 @@ def run_nutpie(
         packed=target.unwhitened(
             np.concatenate([trace["posterior"]["packed"].values for trace in finished])
         ),
-        # attributes would be those of one chain
+        # The attributes are dropped because they are those of one chain.
         stats=stats.drop_attrs().assign_coords(chain=np.arange(len(kept))),
         engine=f"nutpie {version('nutpie')}",
         kept=kept,
@@ -180,7 +180,7 @@ def run_nutpie(
 
 
 def _result(job: Future[xr.DataTree | None], chain: int) -> xr.DataTree | None:
-    """Trace of a chain; where nutpie failed, an error without the trace of what it is built of."""
+    """Trace of a chain; if nutpie failed, an error with the first line of its message."""
     try:
         return job.result()
     except RuntimeError as error:
@@ -192,9 +192,9 @@ def _result(job: Future[xr.DataTree | None], chain: int) -> xr.DataTree | None:
 
 
 def _worth_keeping(traces: dict[int, xr.DataTree]) -> dict[int, xr.DataTree]:
-    """Chains, two or more and cut to one length, that make the most draws; {} where there are none.
+    """Choose two chains or more that have the most draws when cut to one length; {} if none.
 
-    Four draws are the least that r-hat and ESS can be told of.
+    R-hat and ESS need four draws, so shorter chains are not kept.
     """
     lengths = sorted((trace["posterior"].sizes["draw"] for trace in traces.values()), reverse=True)
     totals = {length: length * place for place, length in enumerate(lengths, start=1) if place > 1}
@@ -248,7 +248,7 @@ def run_pymc(
     )
     advance(1, 1)
     posterior = trace["posterior"].to_dataset()
-    # a weight of 0 has no logarithm
+    # A weight of 0 has no logarithm, so weights are raised to a least one.
     weights = np.maximum(posterior["weights"].values, np.exp(-FURTHEST_LOG))
     packed = np.concatenate(
         [
@@ -265,6 +265,6 @@ def run_pymc(
         stats[names],
         f"pymc {version('pymc')}",
         kept=list(range(packed.shape[0])),
-        # where interrupted, PyMC returns as many draws as every chain has
+        # If interrupted, PyMC returns as many draws as every chain has.
         complete=packed.shape[:2] == (len(starts), settings.draws),
     )

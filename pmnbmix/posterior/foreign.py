@@ -40,14 +40,33 @@ def from_datatree(
     Raises
     ------
     TypeError, ValueError
-        Where a variable is missing or holds no such parameters; the text says which and where. And
-        where the tree says that it was fitted to other counts.
+        If a variable is missing or holds no such parameters (the text says which and where), or if
+        the tree says that it was fitted to other counts.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+
+    As if another sampler had made the draws, under names of its own:
+
+    >>> import xarray as xr
+    >>> own = tree["posterior"].to_dataset()
+    >>> draws = xr.Dataset(
+    ...     {"w": own["weights"], "mu": own["means"], "alpha": 1 / own["dispersions"]}
+    ... )
+    >>> other = xr.DataTree.from_dict({"posterior": draws})
+    >>> names = {"weights": "w", "means": "mu", "inv_disps": "alpha"}
+    >>> taken = nb.from_datatree(other, counts, names)
+    >>> nb.diagnose(taken).density_ok
+    True
     """
     if not isinstance(counts, Counts):
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
     reading = read(tree, names={} if names is None else names)
     draws, groups = reading.raw, {}
-    # as `relabel` does
+    # A tree that knows its own counts is compared with these, as `relabel` does.
     if "unique_rows" in tree.children:
         reading.refuse_other_counts(counts)
     if "sample_stats" in tree.children:

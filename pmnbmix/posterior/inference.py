@@ -52,13 +52,14 @@ def sample(
     draws : int
         Draws per chain, 4 or more.
     tune : int, optional
-        Tuning draws per chain. Where neither it nor ``target_accept`` is given, sampling begins
-        with 200 and 0.8 where one mode holds 99 % of the mass and importance sampling finds its
-        Laplace approximation close, in the coordinates of that; with 1000 and 0.9 in plain
-        coordinates else. It is repeated while a gate fails, more than one draw in 1,000 diverges
-        or the draws of a component are worth less than a quarter of their number: longer, more
-        carefully, and thinned to ``draws``; but not where one chain, or fewer than 400 draws in
-        all, could pass no gate. The attributes of the tree say what was done.
+        Tuning draws per chain. If neither it nor ``target_accept`` is given, they are 200 and 0.8
+        if one mode holds 99 % of the mass and importance sampling finds its Laplace approximation
+        close; chains then run in coordinates that make that approximation a standard normal.
+        Otherwise they are 1000 and 0.9, in plain coordinates. Sampling is repeated while a gate
+        fails, more than one draw in 1,000 diverges or the draws of a component are worth less than
+        a quarter of their number: longer, more carefully, and thinned to ``draws``. It is not
+        repeated if there is one chain or fewer than 400 draws in all, because no gate could hold.
+        The attributes of the tree say what was done.
     chains : int
     engine : {"nutpie", "pymc"}
         "nutpie" samples the compiled log density; "pymc" runs `build_model` by PyMC's own sampler,
@@ -83,14 +84,29 @@ def sample(
     TypeError, ValueError
         For arguments of the wrong kind or out of range, and improper priors.
     KeyboardInterrupt
-        Where sampling is interrupted before two chains have draws; later, the draws that are
-        complete are returned, those of the attempt before if there was one, and a warning is
-        logged.
+        If sampling is interrupted before two chains have draws. Later, the draws that are complete
+        are returned (those of the attempt before if there was one), and a warning is logged.
 
     References
     ----------
     .. [1] M. D. Hoffman, A. Gelman (2014), The No-U-Turn sampler, J. Mach. Learn. Res. 15,
        1593-1623, https://jmlr.org/papers/v15/hoffman14a.html
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> tree["posterior"]["weights"].mean(("chain", "draw")).values.round(1)
+    array([0.4, 0.6])
+    >>> diagnosis = nb.diagnose(tree)
+    >>> diagnosis.density_ok, diagnosis.components_ok
+    (True, True)
+
+    These counts have two modes of nearly equal mass, so plain coordinates were taken:
+
+    >>> tree["modes"]["matters"].values.sum(), tree.attrs["coordinate_system"]
+    (np.int64(2), 'plain')
     """
     resolved = check_arguments(counts, spec)
     whole(draws, "draws", 4)
@@ -109,7 +125,7 @@ def sample(
         modes,
         rng,
         exact=engine == "pymc",
-        # no gate can hold however carefully this few draws are made
+        # No gate can hold for one chain or so few draws, however carefully they are made.
         once=chains == 1 or draws * chains < ESS_LIMIT,
         tune=tune,
         target_accept=target_accept,

@@ -1,4 +1,4 @@
-"""The Laplace approximation, how well importance sampling mends it, and draws where it does."""
+"""The Laplace approximation, how well importance sampling mends it, and draws if it does."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from pmnbmix.tree.writing import MixtureTree
 
 Floats = NDArray[np.float64]
 
-# Above this importance weights have no variance to speak of (Vehtari et al. 2024).
+# Averages under importance weights cannot be trusted from this k-hat on (Vehtari et al. 2024).
 K_HAT_LIMIT = 0.7
-# Share of the mass of all modes from which one of them may stand for all.
+# One mode may stand for all if its share of their mass is above this.
 ONE_MODE = 0.99
-# Degrees of freedom of the proposal: heavier tails than the posterior's, mostly.
+# Degrees of freedom of the proposal, whose tails should be heavier than those of the posterior.
 _FREEDOM = 5.0
-# Independent draws are laid out as chains, for what compares chains to run on them.
+# Independent draws are laid out as chains, so that functions that compare chains take them.
 _CHAINS = 4
 
 
@@ -43,7 +43,7 @@ class Importance:
     log_weights : ndarray, shape (n,)
         Pareto smoothed, summing to 1 on the natural scale.
     k_hat : float
-        Shape of the Pareto tail of the raw weights; infinite where they are not numbers.
+        Shape of the Pareto tail of the raw weights; infinite if too few of them are finite.
     """
 
     packed: Floats
@@ -89,12 +89,12 @@ def importance(target: Target, mode: Mode, n: int, rng: np.random.Generator) -> 
     scale = np.sqrt(_FREEDOM / rng.chisquare(_FREEDOM, n))
     packed = mode.packed + (normal * scale[:, None]) @ mode.root.T
     log_ratio = target.log_densities(packed)
-    # density of the proposal up to a constant
+    # The density of the proposal is needed up to a constant only.
     square = (normal**2).sum(axis=1) * scale**2
     log_ratio += 0.5 * (_FREEDOM + d) * np.log1p(square / _FREEDOM)
     if np.isfinite(log_ratio).sum() < max(n // 2, 100):
         return Importance(packed, np.full(n, -np.log(n)), np.inf)
-    # psislw wants the logarithm of the inverse ratios
+    # psislw takes the logarithm of the inverse ratios.
     log_weights, k_hat = array_stats.psislw(-np.maximum(log_ratio, log_ratio.max() - 700.0))
     return Importance(packed, log_weights - special.logsumexp(log_weights), float(k_hat))
 
@@ -109,7 +109,7 @@ def laplace(
     """Draw from the posterior by importance sampling around its mode, without chains.
 
     Draws are independent. They are resampled from five times as many weighted ones, without
-    repetition where the weights allow it.
+    repetition if the weights allow it.
 
     Parameters
     ----------
@@ -129,14 +129,26 @@ def laplace(
     Raises
     ------
     TypeError, ValueError
-        For arguments of the wrong kind or out of range; where a mode has less than 99 % of the
-        Laplace mass of all, where k-hat is 0.7 or above, and where the weighted draws are worth
-        fewer than were asked for: `sample` handles all of these.
+        If an argument is of the wrong kind or out of range; if no mode has over 99 % of the Laplace
+        mass of all, if k-hat is 0.7 or above, or if the weighted draws are worth fewer than were
+        asked for: `sample` handles these three.
 
     References
     ----------
     .. [1] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry (2024), Pareto smoothed importance
        sampling, J. Mach. Learn. Res. 25, 1-58, https://jmlr.org/papers/v25/19-556.html
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("earthquakes")
+    >>> tree = nb.laplace(counts, nb.MixtureSpec(1), draws=1000, random_seed=1)
+    >>> tree.attrs["k_hat"] < 0.7
+    True
+    >>> dict(tree["posterior"].sizes)
+    {'chain': 4, 'draw': 250, 'mixture_component': 1}
+    >>> print(f"{tree['posterior']['means'].mean():.1f}")
+    19.4
     """
     resolved = check_arguments(counts, spec)
     whole(draws, "draws", 100)
@@ -152,16 +164,16 @@ def laplace(
 
 @dataclass(frozen=True, eq=False)
 class Approximation:
-    """What came of importance sampling around the largest mode.
+    """Result of importance sampling around the largest mode.
 
     Attributes
     ----------
     tree : MixtureTree or None
-        None where it cannot be trusted.
+        None if it cannot be trusted.
     doubt : str
         Why, and what to do instead.
     k_hat : float
-        NaN where several modes matter, so that it was not computed.
+        NaN if several modes matter, because it was not computed then.
     """
 
     tree: MixtureTree | None
@@ -172,7 +184,7 @@ class Approximation:
 def approximate(
     counts: Counts, resolved: MixtureSpec, draws: int, rng: np.random.Generator
 ) -> Approximation:
-    """`laplace`, with the reason where it would refuse."""
+    """Do as `laplace` does, but return the reason in place of an error."""
     modes = find_modes(counts, resolved, rng)
     share = float(mass_shares(modes)[0])
     if share <= ONE_MODE:
@@ -194,7 +206,7 @@ def approximate(
             f"than the {draws} asked for. Use sample(), or ask for fewer."
         )
         return Approximation(None, doubt, found.k_hat)
-    # systematic resampling: a draw whose weight is below 1 / draws comes once at most
+    # Resampling is systematic, because a draw of weight below 1 / draws then comes once at most.
     edges = np.cumsum(np.exp(found.log_weights))
     chosen = np.searchsorted(edges / edges[-1], (np.arange(draws) + rng.random()) / draws)
     packed = rng.permutation(found.packed[chosen])

@@ -56,7 +56,7 @@ class Labelled:
 
     @property
     def draws(self) -> Draws:
-        """With the new labels."""
+        """Draws with the new labels."""
         return self.raw.permuted(self.order)
 
     def gates(self) -> Gates:

@@ -43,7 +43,22 @@ def build_model(
     Raises
     ------
     TypeError, ValueError
-        Where an argument is of another class, or ``likelihood`` is another word.
+        If an argument is of another class, or ``likelihood`` is another word.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> model = nb.build_model(counts, nb.MixtureSpec(2))
+    >>> model.free_RVs
+    [weights, log_means, log_dispersions]
+    >>> model.potentials
+    [log_likelihood]
+
+    The sum over the 15 unique rows is that over all 173 counts:
+
+    >>> model["frequency"].get_value().sum(), model["frequency"].get_value().size
+    (np.float64(173.0), 15)
     """
     if not isinstance(counts, Counts) or not isinstance(spec, MixtureSpec):
         raise TypeError(

@@ -1,4 +1,4 @@
-"""Modes of the sampling density, and where chains start.
+"""Modes of the sampling density, and the points from which chains start.
 
 The sampling density is that of (log ratios of the weights, log means, log dispersions), Jacobian
 included. A mixture often has several modes that are not permutations of each other; chains that
@@ -22,10 +22,11 @@ from pmnbmix.seeds import as_rng
 
 Floats = NDArray[np.float64]
 
-# Modes whose Laplace mass is within this many nats of the largest get chains.
+# A mode gets chains if its Laplace mass is within this many nats of the largest.
 MATTERS_WITHIN = 10.0
 _MAX_ITER = 200
-# Starts are spread this many Laplace standard deviations wide: more than the posterior is.
+# Starts are spread this many Laplace standard deviations wide, because r-hat needs them to be wider
+# than the posterior.
 _OVERDISPERSION = 2.0
 
 
@@ -107,7 +108,7 @@ def modes_that_matter(modes: list[Mode]) -> list[Mode]:
 def spread_starts(
     target: Target, modes: list[Mode], chains: int, rng: np.random.Generator
 ) -> tuple[Floats, NDArray[np.intp]]:
-    """Starting points of the chains, spread over the modes that matter, largest mass first.
+    """Draw the starts of the chains, spread over the modes that matter, largest mass first.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ def spread_starts(
 
 
 def _jitter(target: Target, mode: Mode, rng: np.random.Generator) -> Floats:
-    """Overdispersed draw around a mode, pulled in until it is no absurd place to start."""
+    """Draw widely around a mode; pull the draw in while its density is far below the mode's."""
     at_mode, _ = target.log_density(mode.packed)
     step = _OVERDISPERSION * (mode.root @ rng.standard_normal(mode.packed.size))
     for _ in range(20):
@@ -146,7 +147,7 @@ def _covariance_root(objective: Objective, point: Floats) -> Floats | None:
     _, hessian = objective.derivatives(point)
     information = -objective.problem.design.pull_hessian(hessian)
     try:
-        # of the reversed matrix, for the inverse of its root to be lower triangular when reversed
+        # The matrix is reversed so that the root of its inverse comes out lower triangular.
         root = np.linalg.inv(np.linalg.cholesky(information[::-1, ::-1]))[::-1, ::-1].T
     except np.linalg.LinAlgError:
         return None

@@ -1,4 +1,4 @@
-"""How to sample: on which table, in which coordinates, how carefully, and what to try next."""
+"""The plan of sampling: its table, coordinates and settings, and what to try if a gate fails."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pmnbmix.posterior.laplace import ONE_MODE, importance, mass_shares
 from pmnbmix.posterior.modes import Mode
 
 _IMPORTANCE_DRAWS = 2000
-# Below the limit for the weights themselves, for k-hat of so few draws scatters by a tenth, and
-# plain coordinates cost little where they were not needed.
+# This is below the limit for the weights themselves, because k-hat of so few draws scatters by a
+# tenth, and plain coordinates cost little if whitened ones would have done.
 _WHITEN_BELOW = 0.5
 
 
@@ -33,8 +33,8 @@ class Attempt:
     thin : int
         How many draws are made for one that is kept.
     whitened : bool
-        In coordinates in which the Laplace approximation is a standard normal, so that there is
-        little left to tune; in plain coordinates else.
+        Whether chains run in coordinates in which the Laplace approximation is a standard normal,
+        which leaves little to tune, rather than in plain coordinates.
     """
 
     tune: int
@@ -45,19 +45,19 @@ class Attempt:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What to try, in order, while a gate fails.
+    """The attempts to make, in order, while a gate fails.
 
     Attributes
     ----------
     target : Target
-        Plain coordinates.
+        In plain coordinates.
     squashed : CountTable or None
-        The table of the target where it is not that of the counts.
+        The table of the target if it is not that of the counts.
     mode_mass : float
-        Share of the largest mode of the Laplace mass of all that were found.
+        Share of the largest mode in the Laplace mass of all that were found.
     k_hat : float
-        Of importance sampling around that mode; NaN where it was not tried, because others matter
-        or the engine does not use it.
+        Of importance sampling around that mode; NaN if it was not tried, because others matter or
+        the engine does not use it.
     attempts : tuple of Attempt
     """
 
@@ -89,8 +89,8 @@ def make_plan(
 ) -> Plan:
     """Choose table, coordinates and settings.
 
-    Whitening takes the shape of one mode for the shape of the posterior, which only the importance
-    weights around that mode can tell.
+    Whitening assumes that the posterior has the shape of its largest mode. The importance weights
+    around that mode show whether it has.
 
     Parameters
     ----------
@@ -100,11 +100,11 @@ def make_plan(
     modes : list of Mode
     rng : numpy.random.Generator
     exact : bool
-        Never on a squashed table, nor whitened: for engines that sample the pm.Model.
+        Whether the engine samples the pm.Model, which is neither squashed nor whitened.
     once : bool
-        Only the first attempt is of use.
+        Whether one attempt is enough, because no other could pass a gate.
     tune, target_accept : int and float, optional
-        What the user asked for, in place of all attempts.
+        As the user asked for; one attempt with these takes the place of all.
 
     Returns
     -------

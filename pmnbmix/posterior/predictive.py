@@ -17,8 +17,9 @@ from pmnbmix.tree.writing import STORED_BYTES, coordinates
 Floats = NDArray[np.float64]
 
 _PRIOR_DRAWS = 1000
-# Single counts that are predicted, at most: of as many draws as that makes, evenly spaced, but for
-# fewer draws a chain than the least a table of how often each value came up is kept instead.
+# At most so many single counts are predicted, from as many evenly spaced draws as that allows. If
+# it allows fewer draws per chain than the least, a table of how often each value came up is kept
+# instead.
 _PREDICTED = {"prior_predictive": 250_000, "posterior_predictive": 1_000_000}
 _LEAST_DRAWS = 25
 
@@ -47,7 +48,7 @@ def prior_draws(spec: MixtureSpec, n: int, rng: np.random.Generator) -> Draws:
     shape = (1, n, k)
     return Draws(
         weights=rng.dirichlet(np.full(k, spec.weights.concentration), size=(1, n)),
-        # a wide prior reaches beyond all floats
+        # A wide prior reaches beyond the largest float, so exponentials are kept in range.
         means=exp_in_range(rng.normal(float(spec.log_means.loc), spec.log_means.scale, shape)),
         dispersions=exp_in_range(
             rng.normal(float(spec.log_dispersions.loc), spec.log_dispersions.scale, shape)
@@ -58,15 +59,15 @@ def prior_draws(spec: MixtureSpec, n: int, rng: np.random.Generator) -> Draws:
 def predictive_groups(
     counts: Counts, spec: MixtureSpec, draws: Draws, rng: np.random.Generator
 ) -> dict[str, xr.Dataset]:
-    """Groups prior, prior_predictive and posterior_predictive, the last two of some draws only.
+    """Make the groups prior, prior_predictive and posterior_predictive, the last two of some draws.
 
-    Predictions of many rows are kept as a table instead, ``posterior_predictive_table``: how often
-    each value came up in the predicted data set of each draw, the last value standing for itself
-    and all above.
+    Predictions of many observations are kept as a table instead, ``posterior_predictive_table``. It
+    says how often each value came up in the predicted data set of each draw; its last value stands
+    for itself and all above.
     """
     prior = prior_draws(spec, _PRIOR_DRAWS, rng)
-    # the posterior's components are numbered by their means; so must the prior's be, where the two
-    # are compared
+    # The components of the prior are numbered by their means, like those of the posterior, so that
+    # the two can be compared.
     labelled = prior.permuted(np.argsort(prior.means, axis=-1, kind="stable"))
     groups = {
         "prior": xr.Dataset(
@@ -86,7 +87,7 @@ def predictive_groups(
     for name, source in (("prior_predictive", prior), ("posterior_predictive", draws)):
         room = int(_PREDICTED[name] // (counts.n * source.means.shape[0]))
         if name == "prior_predictive" and 8 * counts.n * _LEAST_DRAWS <= STORED_BYTES:
-            # there is no table of it to stand in
+            # No table stands in for the prior's predictions, so the least is predicted anyway.
             room = max(room, _LEAST_DRAWS)
         if inverse is not None and room >= _LEAST_DRAWS:
             source, chosen = _evenly(source, room)
@@ -110,23 +111,23 @@ def predictive_groups(
 
 
 def _evenly(draws: Draws, most: int) -> tuple[Draws, NDArray[np.intp]]:
-    """At most so many draws of each chain, evenly spaced, and which they are."""
+    """Choose at most so many draws of each chain, evenly spaced; return also their numbers."""
     n_draws = draws.means.shape[1]
     chosen = np.linspace(0, n_draws - 1, min(most, n_draws)).astype(np.intp)
     return Draws(*(getattr(draws, name)[:, chosen] for name in PARAMETERS)), chosen
 
 
 def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dataset:
-    """How often each value is predicted in the data set of each draw.
+    """Count how often each value is predicted in the data set of each draw.
 
-    With one exposure, or a few that many observations share, the frequencies are multinomial; else
-    counts are drawn one by one. Both for as many draws of each chain, evenly spaced, as the limits
-    on memory and time allow.
+    If there is one exposure, or a few that many observations share, the frequencies are drawn from
+    multinomials; otherwise counts are drawn one by one. As many evenly spaced draws of each chain
+    are used as the limits on memory and time allow.
     """
     n_chains, n_draws, _ = draws.means.shape
     table = counts.table
     largest = int(min(2 * table.values.max() + 10, 10_000))
-    # the densities of all values are made first, in as much memory again
+    # The densities of all values take as much memory again as their frequencies.
     room = int(np.clip(STORED_BYTES // (16 * n_chains * (largest + 1)), 5, n_draws))
     exposures, which = np.unique(table.exposure, return_inverse=True)
     cells = exposures.size * (largest + 1)

@@ -1,7 +1,7 @@
-"""Whether what a tree holds are draws of a mixture, and whether its groups still belong together.
+"""Checks that a tree holds draws of a mixture, and that its groups still belong together.
 
-If groups were cut or sorted apart, they would be taken together by place all the same: wrong
-without a word.
+Groups are matched by place, so groups that were cut or sorted apart would give wrong results
+without an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Groups of one value or more for each draw of the posterior that are read beside it.
+# These groups have values for each draw of the posterior and are read beside it.
 _OF_DRAWS = ("log_likelihood_unique", "log_prior", "relabelling", "sample_stats")
 _SAMPLE = ("chain", "draw")
 AS_MADE = "Take the tree as sample() made it"
@@ -58,7 +58,7 @@ def refuse_edited_apart(tree: xr.DataTree) -> None:
 
 
 def _other_draws(node: xr.DataTree, posterior: xr.DataTree) -> str:
-    """In what the draws of a group are not those of the posterior; empty if they are."""
+    """Say how the draws of a group differ from those of the posterior; empty if they do not."""
     found, own = (tuple(one.sizes[dim] for dim in _SAMPLE) for one in (node, posterior))
     if found != own:
         return f"(chain, draw) = {found}, but the posterior has {own}"
@@ -85,7 +85,7 @@ def refuse_other_order(node: xr.DataTree, name: str) -> None:
 
 
 def columns_of_rows(rows: xr.Dataset) -> list[Floats]:
-    """Value, exposure and frequency of the group ``unique_rows``, finite numbers of every row."""
+    """Return value, exposure and frequency of the group ``unique_rows``; all must be finite."""
     columns = []
     for name in ("value", "exposure", "frequency"):
         if name not in rows or rows[name].dims != ("unique_row",):
@@ -104,7 +104,7 @@ def columns_of_rows(rows: xr.Dataset) -> list[Floats]:
 
 
 def refuse_other_observations(row: NDArray[Any], frequency: Floats) -> None:
-    """Raise a ValueError if observations are not of the rows as often as these were seen."""
+    """Raise a ValueError if a row does not have as many observations as its frequency says."""
     if row.ndim != 1 or row.dtype.kind not in "iu" or row.min(initial=0) < 0:
         raise ValueError(
             f"row_of_obs of unique_rows has shape {row.shape} and type {row.dtype}; expected the "
@@ -130,7 +130,7 @@ def refuse_impossible(weights: Floats, means: Floats, dispersions: Floats) -> No
         raise ValueError(f"there are no draws: shape {weights.shape}.")
     finite = "0 or more and finite"
     for name, array, below, expected in (
-        # NaN is below nothing; an infinite weight shows in the sum
+        # No comparison holds for NaN. An infinite weight is found by the sum of the weights.
         ("weights", weights, np.inf, "0 or more"),
         ("means", means, np.finfo(np.float64).max, finite),
         ("dispersions", dispersions, np.finfo(np.float64).max, finite),
@@ -149,7 +149,7 @@ def refuse_impossible(weights: Floats, means: Floats, dispersions: Floats) -> No
 
 def refuse_no_number(array: Floats, what: str) -> None:
     """Raise a ValueError if log densities (chain, draw, ...) are NaN or plus infinity."""
-    # one pass and no array of its size: a sum is below infinity only if all terms are
+    # A sum is below infinity only if all terms are, and it needs no second array of this size.
     with np.errstate(invalid="ignore", over="ignore"):
         if array.sum() < np.inf:
             return

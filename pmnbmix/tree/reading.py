@@ -1,4 +1,4 @@
-"""What a tree says: draws, rows, prior and labels, whichever sampler made it."""
+"""Reading of a tree, whichever sampler made it: its draws, rows, prior and labels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ Order = NDArray[np.intp]
 
 DIMS = ("chain", "draw", "mixture_component")
 _ROWS = "log_likelihood_unique"
-# Under which keys of ``names`` a parameter may be found, and how it is made from what is there.
+# The keys of ``names`` under which a parameter may be found, each with the function that makes the
+# parameter from the variable.
 _ON_OTHER_SCALES: dict[str, dict[str, Callable[[Floats], Floats]]] = {
     "weights": {"weights": lambda array: array},
     "means": {"means": lambda array: array, "log_means": np.exp},
@@ -47,7 +48,7 @@ _ON_OTHER_SCALES: dict[str, dict[str, Callable[[Floats], Floats]]] = {
         "log_inv_disps": lambda array: np.exp(-array),
     },
 }
-# Keys of ``names``.
+# All keys that ``names`` may have.
 NAMES = ("mixture_component", *(key for keys in _ON_OTHER_SCALES.values() for key in keys))
 
 
@@ -55,8 +56,8 @@ NAMES = ("mixture_component", *(key for keys in _ON_OTHER_SCALES.values() for ke
 class Reading:
     """A tree with what was read from it, to be handed on in its place.
 
-    The draws are read and checked at once; everything else when it is first asked for, and then
-    kept. A tree can be edited, so that a reading lasts no longer than the call that made it.
+    The draws are read and checked at once. Everything else is read when it is first asked for, and
+    then kept. A reading lasts no longer than the call that made it, because a tree can be edited.
 
     Attributes
     ----------
@@ -112,9 +113,9 @@ class Reading:
         try:
             spec = MixtureSpec.from_dict(json.loads(text))
             if not spec.is_resolved:
-                # Such a specification cannot have a posterior.
+                # A specification that is not resolved cannot have a posterior.
                 raise ValueError('its priors have loc = "auto"')
-        # RecursionError: brackets within brackets without end
+        # Brackets nested too deeply in the JSON end in a RecursionError.
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"the attribute 'spec' of the tree is {str(text)[:80]!r}; expected the JSON of a "
@@ -170,7 +171,7 @@ class Reading:
                     f"log_prior has {name!r} of dimensions {variable.dims}; expected chain and "
                     f"draw among them. {AS_MADE}."
                 )
-            # by default xarray leaves NaN out
+            # NaN must reach the check below, but xarray leaves it out by default.
             part = variable.sum(others, skipna=False).transpose("chain", "draw").values
             refuse_no_number(part, f"log_prior of {name}")
             total += part
@@ -178,8 +179,9 @@ class Reading:
 
     @cached_property
     def row_of_observation(self) -> NDArray[np.int64]:
-        """Unique row of each observation; in the order of the rows if the counts' was not kept."""
-        # "sample()", for another sampler's draws are of no observations until from_datatree says so
+        """Unique row of each observation, in the order of the counts if that was kept."""
+        # The error names sample(), because draws of another sampler have no observations until
+        # from_datatree adds them.
         rows = group(self.tree, "unique_rows", "sample()").to_dataset()
         frequency = self.table.frequency
         if "row_of_obs" not in rows:
@@ -255,7 +257,7 @@ def read(
     refuse_impossible(*arrays)
     total = arrays[0].sum(axis=-1, keepdims=True)
     if np.abs(total - 1.0).max() > 1e-12:
-        # of single precision
+        # Weights in single precision sum to 1 less closely, so they are scaled.
         arrays[0] = arrays[0] / total
     return Reading(tree, Draws(*arrays), counts, names)
 

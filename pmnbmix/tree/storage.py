@@ -1,4 +1,4 @@
-"""Trees as netCDF files, of which nothing is ever run."""
+"""Trees as netCDF files; nothing in a file is ever run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pmnbmix.tree.writing import MixtureTree
 
 # A file that unpacks to more than this is refused.
 _LARGEST_FILE = 2**34
-# What sample() makes has ten groups of ten variables; a tree of thousands takes minutes to open.
+# A tree of sample() has about ten groups of ten variables; one of thousands takes minutes to open.
 _MOST_GROUPS = 100
 _MOST_VARIABLES = 2_000
 _NEEDED_GROUPS = ("posterior", "unique_rows", "log_likelihood_unique")
@@ -36,15 +36,24 @@ def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     TypeError
-        Where ``tree`` is no DataTree, or ``path`` no path.
+        If ``tree`` is no DataTree, or ``path`` no path.
     ValueError
-        Where the folder does not exist or cannot be written to, or no file can have that name.
+        If the folder does not exist or cannot be written to, or no file can have that name.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> nb.save(tree, "crabs.nc")
+    >>> nb.load("crabs.nc").attrs["digest_of_counts"] == counts.digest
+    True
     """
     if not isinstance(tree, xr.DataTree):
         raise TypeError(f"save needs an xarray.DataTree; got {type(tree).__name__}.")
-    # refused before the work; write_whole would do it afterwards
+    # A bad path is refused here, because write_whole would refuse it only after the work.
     file = as_file(path)
-    # made in memory first: on a full disk HDF5 may end the whole process
+    # The file is made in memory first, because HDF5 may end the process if the disk is full.
     with io.BytesIO() as buffer:
         tree.to_netcdf(buffer, engine="h5netcdf")
         with buffer.getbuffer() as content:
@@ -66,19 +75,29 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     Raises
     ------
     TypeError
-        Where ``path`` is no path.
+        If ``path`` is no path.
     ValueError
-        Where the file is missing, is no netCDF file of this package, unpacks to over 16 GB,
+        If the file is missing, is no netCDF file of this package, unpacks to over 16 GB,
         leads to other files, or holds over 100 groups or 2,000 variables.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> tree = nb.sample(counts, nb.MixtureSpec(2), random_seed=1, progressbar=False)
+    >>> nb.save(tree, "crabs.nc")
+    >>> loaded = nb.load("crabs.nc")
+    >>> loaded["posterior"].equals(tree["posterior"])
+    True
     """
     file = as_file(path)
     if not file.is_file():
         raise ValueError(f"{file}: there is no such file. Check the path.")
     try:
-        # before it is opened as a tree, which reads every coordinate
+        # The content is checked before the groups are read, which may take all memory.
         _check_content(file)
         content = _read_groups(file)
-    # AttributeError: h5netcdf's, of a damaged list of dimensions
+    # h5netcdf raises an AttributeError if a list of dimensions is damaged.
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{file}: this is not a readable netCDF file of draws ({error}). "
@@ -87,7 +106,7 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
     tree = MixtureTree.from_dict(content)
     try:
         if "optimizer_result" in tree.children:
-            # a point fit, which has one draw and no rows
+            # This is a point fit, which has one draw and no rows.
             read(tree)
             return tree
         for name in _NEEDED_GROUPS:
@@ -101,10 +120,10 @@ def load(path: str | os.PathLike[str]) -> MixtureTree:
 
 
 def _read_groups(file: Path) -> dict[str, xr.Dataset]:
-    """Every group of a netCDF file by its path.
+    """Read every group of a netCDF file, by its path.
 
-    `xarray.open_datatree` gives the same, at twice the time: it opens each variable anew for each
-    of its properties.
+    `xarray.open_datatree` gives the same but takes twice the time, because it opens each variable
+    anew for each of its properties.
     """
     content, ahead = {}, [("/", h5netcdf.File(file, "r", decode_vlen_strings=True))]
     with ahead[0][1]:
@@ -115,14 +134,14 @@ def _read_groups(file: Path) -> dict[str, xr.Dataset]:
                     variable.dimensions,
                     variable[...],
                     dict(variable.attrs),
-                    # by which xarray tells texts from other objects
+                    # xarray tells texts from other objects by this type.
                     {"dtype": h5py.check_vlen_dtype(variable.dtype) or variable.dtype},
                 )
                 for name, variable in part.variables.items()
             }
             content[path] = xr.decode_cf(xr.Dataset(variables, attrs=dict(part.attrs)))
             ahead += [(f"{path.rstrip('/')}/{name}", child) for name, child in part.groups.items()]
-    # numbers that were stored as smaller ones are unpacked only now
+    # Numbers that were stored in smaller types have been unpacked only now.
     _check_size(sum(dataset.nbytes for dataset in content.values()))
     return {path: dataset.load() for path, dataset in content.items()}
 
