@@ -46,7 +46,8 @@ def test_example_prints_what_it_shows():
 def test_commands_are_those_of_the_project():
     assert "uv run pmnbmix demo" in README
     assert "uv run pytest" in README
-    assert "uv run pytest" in (ROOT / ".ci" / "run").read_text()
+    assert 'uv run pytest -m ""' in README
+    assert 'uv run pytest -m ""' in (ROOT / ".ci" / "run").read_text()
 
 
 def test_the_specification_it_shows_is_the_default(tmp_path):
