@@ -31,14 +31,14 @@ def suspects(array: Floats) -> NDArray[np.intp]:
     Returns
     -------
     ndarray of int
-        All of them up to 48 rows, and where there are fewer than 32 draws a chain; else at most 40,
+        All of them up to 48 rows, and if there are fewer than 32 draws a chain; else at most 40,
         ascending.
     """
     n = array.shape[2]
     if n <= FULL_UP_TO or array.shape[1] < 4 * max(_LAGS):
         return np.arange(n)
     figures = _figures(np.ascontiguousarray(array))
-    # what is not a number is suspect
+    # A row whose log density is not a number is suspect.
     figures = np.where(np.isnan(figures), np.inf, figures)
     chosen = [np.linspace(0, n - 1, _TAKEN).astype(np.intp)]
     chosen += [np.argsort(-row, kind="stable")[:_TAKEN] for row in figures]
@@ -95,7 +95,7 @@ def _figures(array: np.ndarray) -> np.ndarray:
             ) / parts
         out[:, u] = 0.0
         if within == 0.0 and means[:, u].var() == 0.0:
-            # what never moves has converged
+            # A row that never moves has converged.
             continue
         out[0, u] = means[:, u].var() / within
         out[1, u] = folded_mean[:, u].var() / folded_within

@@ -79,7 +79,7 @@ def stephens(
         How many observations each row stands for.
     start : ndarray of int, shape (n_samples, k)
     entropy : ndarray, shape (n_samples, k), optional
-        Sum over observations of p log p, which the labels do not change; made where absent.
+        Sum over observations of p log p, which the labels do not change; computed if absent.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def _cross_entropy(blocks: Blocks, frequency: Floats, order: Order) -> Floats:
 def swap_margin(blocks: Blocks, frequency: Floats, order: Order) -> Floats:
     """Loss that the cheapest exchange of two labels would add to each draw, in nats, (n_samples,).
 
-    Large where labels are certain; about 0 where a draw might as well be labelled otherwise.
+    Large if labels are certain; about 0 if a draw might as well be labelled otherwise.
     """
     k = order.shape[1]
     cross = _cross_entropy(blocks, frequency, order)

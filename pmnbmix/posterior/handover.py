@@ -1,9 +1,9 @@
-"""A target handed to nutpie: as machine code where nutpie takes it, as Python functions else.
+"""A target handed to nutpie: as machine code if nutpie takes it, otherwise as Python functions.
 
-A callback into Python costs ten times what the log density of a collapsed table does, and lets no
-two chains run at once. nutpie takes the address of a compiled function with the class that its own
-PyMC models are made of. That class is public but its fields are not promised; where it takes them
-no longer, `nutpie.compiled_pyfunc.from_pyfunc` does, which is slower and draws the same.
+A callback into Python costs ten times what the log density of a collapsed table does, and chains
+with one cannot run at once. nutpie takes the address of a compiled function through the class that
+its own PyMC models are made of. That class is public but its fields are not promised. If it takes
+them no longer, `nutpie.compiled_pyfunc.from_pyfunc` is used, which is slower and draws the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _log_density(size: Any, position: Any, gradient: Any, value: Any, target: An
 
 @compiled_callback(types.int64(types.uint64, types.uint64, _POINTER, _POINTER, _POINTER))
 def _copy_position(size: Any, expanded: Any, position: Any, out: Any, target: Any) -> int:
-    """What of a position is stored: all of it."""
+    """Copy a position whole, because all of it is stored."""
     for i in range(size):
         out[i] = position[i]
     return 0
@@ -90,7 +90,7 @@ def _by_address(target: Target, start: Floats) -> Any:
         _shapes={"packed": (size,)},
         _coords={},
     )
-    # refused here rather than when sampling has begun
+    # The model is made once here, so that nutpie refuses it before sampling begins.
     model._make_model(None)
     return model
 

@@ -22,7 +22,7 @@ class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
     Inputs are log weights, log means and log dispersions (k,) and the buffer of a
     `pmnbmix.mixture.target.Target`; outputs the log likelihood and its derivatives by each of the
     first three (k,), log weights taken each on its own. With numba as backend the whole is machine
-    code; with PyTensor's C or Python backend it is a call of the same function. JAX has no such.
+    code; with PyTensor's C or Python backend it is a call of the same function. JAX cannot run it.
     """
 
     __props__ = ()
@@ -65,7 +65,7 @@ def _evaluate(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     k = log_weights.size
     slopes = np.zeros((3, k, 1))
-    # chains may run at once, and the buffer is where the work is done
+    # The buffer is work space, so it is copied for chains that run at once.
     value = log_likelihood(
         log_weights.copy().reshape((k, 1)),
         log_means.copy().reshape((k, 1)),
@@ -80,5 +80,5 @@ def _evaluate(
 
 @register_funcify_default_op_cache_key(FusedLogLikelihood)  # type: ignore[untyped-decorator]
 def _numba_fused(op: Any, node: Any = None, **kwargs: Any) -> Any:
-    # PyTensor keeps machine code by the class of an operation, and this number
+    # PyTensor keeps machine code under the class of an operation and this number.
     return _evaluate, int(SOURCE_DIGEST[:12], 16)

@@ -346,12 +346,12 @@ def difference_to(fitted: Reading | Counts, counts: Counts) -> str:
         If a tree does not say what its rows were.
     """
     if isinstance(fitted, Counts):
-        digest = fitted.digest
+        digest, table = fitted.digest, fitted.table
     else:
-        digest = str(fitted.tree.attrs.get("digest_of_counts"))
+        digest, table = str(fitted.tree.attrs.get("digest_of_counts")), fitted.table
     if digest == counts.digest:
         return ""
-    differing = difference(fitted.table, counts.table, ("the fit", "the counts"))
+    differing = difference(table, counts.table, ("the fit", "the counts"))
     if differing or isinstance(fitted, Counts):
         return differing or "the rows are in another order"
     # A tree of an earlier release has no digest, and no order if it has very many observations.

@@ -236,7 +236,7 @@ P, Z, D = np.full((2, 3, 2), 0.5), np.zeros((2, 3), int), np.zeros((2, 2, 1))
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({"method": "sjw"}, ValueError, "method must be one of stephens, ecr"),
+        ({"method": "sjw"}, ValueError, 'method must be "stephens", "ecr"'),
         ({}, ValueError, "needs p: responsibilities"),
         ({"method": "ecr", "p": P}, ValueError, "needs z: allocations"),
         ({"method": "ecr-iterative-2", "z": Z}, ValueError, "needs p"),

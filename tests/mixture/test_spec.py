@@ -68,7 +68,7 @@ def test_numpy_integers_are_integers():
         ('[prior.log_means]\nfamily = "cauchy"', ValueError, ["'cauchy'", "'normal'"]),
         ('[prior.log_dispersions]\nloc = "auto"', ValueError, ["auto", "log_means only"]),
         ("n_components = 0", ValueError, ["1 or above"]),
-        ("n_components = true", TypeError, ["integer"]),
+        ("n_components = true", TypeError, ["whole number"]),
         ("prior = 3", TypeError, ["prior must be a table"]),
         ("[prior]\nweights = 2", TypeError, ["[prior.weights]", "table"]),
         ("n_components = ", ValueError, ["not TOML"]),
