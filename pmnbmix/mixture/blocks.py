@@ -391,6 +391,9 @@ def _mix(block: Block, frequency: np.ndarray) -> None:
     """
     n = frequency.size
     log_mass, mass = block.log_mass[:n], block.mass[:n]
+    if block.density.shape[0] == 2:
+        _mix_two(block.density[0][:n], block.density[1][:n], frequency, log_mass, mass)
+        return
     log_mass[:] = block.density[0][:n]
     for j in range(1, block.density.shape[0]):
         _raise_to(log_mass, block.density[j][:n])
@@ -400,6 +403,26 @@ def _mix(block: Block, frequency: np.ndarray) -> None:
     for u in range(n):
         log_mass[u] += quick_log(mass[u])
         mass[u] = frequency[u] / mass[u]
+
+
+@compiled
+def _mix_two(
+    one: np.ndarray,
+    other: np.ndarray,
+    frequency: np.ndarray,
+    log_mass: np.ndarray,
+    mass: np.ndarray,
+) -> None:
+    """`_mix` of two components: the larger density is 1, so that one exponential serves both."""
+    for u in range(one.size):
+        a, b = one[u], other[u]
+        largest = max(a, b)
+        less = quick_exp(min(a, b) - largest)
+        total = 1.0 + less
+        one[u] = 1.0 if a >= b else less
+        other[u] = 1.0 if b >= a else less
+        log_mass[u] = largest + quick_log(total)
+        mass[u] = frequency[u] / total
 
 
 @compiled

@@ -235,9 +235,12 @@ def log_likelihood(
                 dispersions[j, level] = _PINNED_DISPERSION
             if not _LEAST < dispersions[j, level] < _MOST:
                 return -math.inf
-        for level in range(means.shape[1]):
-            if not _LEAST < means[j, level] < _MOST:
-                return -math.inf
+    # Means outside the range are counted, since a loop that stops early runs one number at a time.
+    outside = 0
+    for j in range(k):
+        outside += _count_outside(means[j])
+    if outside:
+        return -math.inf
     rungs = kernel.grid.size
     if kernel.form == LADDER:
         sums = np.empty((k, 3))
@@ -310,6 +313,14 @@ def _log_shares(logits: np.ndarray) -> np.ndarray:
     for level in range(total.size):
         total[level] = largest[level] + quick_log(total[level])
     return logits - total
+
+
+@compiled
+def _count_outside(means: np.ndarray) -> int:
+    outside = 0
+    for level in range(means.size):
+        outside += 0 if _LEAST < means[level] < _MOST else 1
+    return outside
 
 
 @compiled
