@@ -11,11 +11,6 @@ import xarray as xr
 
 import pmnbmix as nb
 
-# Names whose docstrings have no example yet; nothing may be added.
-WITHOUT = {
-    *("Bootstrap", "BootstrapTest", "ColumnFits", "GoodnessOfFit", "PointFit", "Status"),
-    *("bootstrap_lrt", "fit_columns", "fit_em", "fit_map", "goodness_of_fit", "sample_columns"),
-}
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
@@ -39,10 +34,6 @@ def methods(thing):
 THINGS = dict(public_things())
 
 
-def test_only_public_names_are_excused():
-    assert set(THINGS) >= WITHOUT
-
-
 @pytest.fixture(scope="module")
 def results():
     """What examples have sampled so far, so that those that need the same posterior share it."""
@@ -64,7 +55,7 @@ def shared(results, function):
     return call
 
 
-@pytest.mark.parametrize("name", sorted(set(THINGS) - WITHOUT))
+@pytest.mark.parametrize("name", sorted(THINGS))
 def test_examples_print_what_they_show(name, results, tmp_path, monkeypatch):
     thing = THINGS[name]
     docstrings = {name: inspect.getdoc(thing) or ""}

@@ -49,6 +49,27 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
     commas), ``reason`` (why a column could not be fitted), ``times_reached`` (how many of the
     ``n_starts`` starts that were run led to the best optimum). ``candidate_criterion`` (column,
     candidate) is what the number of components was chosen by.
+
+    Examples
+    --------
+    >>> import anndata
+    >>> import pandas as pd
+    >>> import pmnbmix as nb
+    >>> truth = nb.MixtureParams([0.6, 0.4], [2.0, 30.0], [0.2, 0.1])
+    >>> genes = pd.DataFrame({"a": truth.sample(300, random_seed=1)[0], "b": 0.5})
+    >>> nb.fit_columns(genes, out="fits", n_jobs=1, progressbar=False).to_frame()["status"].to_list()
+    ['converged', 'fractional']
+    >>> fits = nb.ColumnFits.read("fits")
+    >>> fits.params("a").means.round(), fits.sel(column="b")["reason"].item()[:18]
+    (array([ 2., 30.]), 'Row 0 (from 0) has')
+    >>> fits.responsibilities(genes.head(3), ["a"]).sel(column="a").round(2).to_numpy()
+    array([[1., 0.],
+           [0., 1.],
+           [1., 0.]])
+    >>> adata = anndata.AnnData(var=genes.T[[]])
+    >>> fits.to_anndata(adata)
+    >>> adata.var["nb_n_components"].to_list()
+    [2, 0]
     """
 
     __slots__ = ()

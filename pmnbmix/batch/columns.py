@@ -106,6 +106,19 @@ def fit_columns(
     ----------
     .. [1] A. P. Dempster, N. M. Laird, D. B. Rubin (1977), J. R. Stat. Soc. B 39, 1-38,
        https://doi.org/10.1111/j.2517-6161.1977.tb01600.x
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> import pmnbmix as nb
+    >>> wide = nb.MixtureParams([0.6, 0.4], [2, 30], [0.2, 0.1])
+    >>> one = nb.MixtureParams([1], [5], [0.3])
+    >>> genes = pd.DataFrame({"a": wide.sample(300, 1)[0], "b": one.sample(300, 2)[0]})
+    >>> fits = nb.fit_columns(genes, "bic", n_jobs=1, progressbar=False)
+    >>> fits["n_components"].to_numpy().tolist()
+    [2, 1]
+    >>> fits["means"].sel(column="a").to_numpy().round()
+    array([ 2., 30., nan, nan])
     """
     source = open_source(matrix, layer)
     numbers = exposure_of(matrix, exposure)

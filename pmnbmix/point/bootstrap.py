@@ -45,6 +45,19 @@ class BootstrapTest:
         How many replicates were asked for.
     entropy : int
         Seed of the replicates, from which a test goes on.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> options = {"random_seed": 1, "n_jobs": 1, "progressbar": False}
+    >>> nb.bootstrap_lrt(counts, n_boot=10, **options).write("test.json")
+    >>> test = nb.BootstrapTest.read("test.json")
+    >>> test.complete, test.null_statistics.size
+    (True, 10)
+    >>> longer = nb.bootstrap_lrt(counts, n_boot=20, resume=test, **options)  # 10 more
+    >>> round(longer.p_value, 2)
+    0.05
     """
 
     null: int
@@ -161,6 +174,16 @@ def bootstrap_lrt(
     .. [1] G. J. McLachlan (1987), On bootstrapping the likelihood ratio test statistic for the
        number of components in a normal mixture, J. R. Stat. Soc. C 36, 318-324,
        https://doi.org/10.2307/2347790
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> test = nb.bootstrap_lrt(counts, 1, 2, 20, random_seed=1, n_jobs=1, progressbar=False)
+    >>> round(test.statistic, 1), float(test.null_statistics.max().round(1))
+    (30.9, 7.5)
+    >>> round(test.p_value, 2)
+    0.05
     """
     check_counts(counts)
     null = check_n_components(null, "null")

@@ -79,6 +79,17 @@ def fit_em(
     .. [2] C. Biernacki, G. Celeux, G. Govaert (2003), Choosing starting values for the EM
        algorithm, Comput. Stat. Data Anal. 41, 561-575,
        https://doi.org/10.1016/S0167-9473(02)00163-9
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> fit = nb.fit_em(nb.load_dataset("crab_satellites"), n_components=2, random_seed=1)
+    >>> fit.params.means.round(1), fit.params.weights.round(2)
+    (array([0.1, 4.7]), array([0.39, 0.61]))
+    >>> str(fit.status)  # the first component is Poisson
+    'poisson-limit'
+    >>> fit.optima[["log_likelihood", "status"]].round(1).to_numpy().tolist()
+    [[-368.2, 'poisson-limit'], [-368.7, 'converged']]
     """
     check_counts(counts)
     n_components = check_n_components(n_components)
@@ -126,6 +137,16 @@ def fit_map(
     TypeError, ValueError
         As `fit_em`, and where the Dirichlet concentration is below 1: the density then rises
         without bound towards an empty component and has no maximum.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> fit = nb.fit_map(counts, nb.MixtureSpec(n_components=2), random_seed=1)
+    >>> fit.params.means.round(1), str(fit.status)
+    (array([0.9, 4.8]), 'converged')
+    >>> round(fit.log_density, 1), round(fit.log_likelihood, 1)
+    (-376.0, -368.8)
     """
     check_counts(counts)
     if not isinstance(spec, MixtureSpec):

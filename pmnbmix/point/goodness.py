@@ -31,6 +31,16 @@ class GoodnessOfFit:
         Cramer-von Mises distance, times n, of the probability integral transform from uniform.
     null_statistics : ndarray, shape (n_boot,)
         The same of counts drawn from the fit and fitted again.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> fit = nb.fit_em(nb.load_dataset("crab_satellites"), 1, random_seed=1)
+    >>> test = nb.goodness_of_fit(fit, 20, random_seed=1, n_jobs=1, progressbar=False)
+    >>> round(test.statistic, 2), float(test.null_statistics.max().round(2))
+    (0.44, 0.1)
+    >>> round(test.p_value, 2)  # no counts drawn from the fit are as far from it
+    0.05
     """
 
     statistic: float
@@ -82,6 +92,17 @@ def goodness_of_fit(
     ----------
     .. [1] C. Czado, T. Gneiting, L. Held (2009), Predictive model assessment for count data,
        Biometrics 65, 1254-1261, https://doi.org/10.1111/j.1541-0420.2009.01191.x
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> counts = nb.load_dataset("crab_satellites")
+    >>> for k in (1, 2):
+    ...     fit = nb.fit_em(counts, k, random_seed=1)
+    ...     test = nb.goodness_of_fit(fit, 20, random_seed=1, n_jobs=1, progressbar=False)
+    ...     print(k, round(test.p_value, 2))
+    1 0.05
+    2 0.19
     """
     if not isinstance(fit, PointFit):
         raise TypeError(f"fit must be a PointFit, as fit_em returns; got {type(fit).__name__}.")

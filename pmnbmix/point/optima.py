@@ -24,7 +24,18 @@ _SAME = 1e-3
 
 
 class Status(StrEnum):
-    """What kind of point an estimate is; `sentence` says it in words."""
+    """What kind of point an estimate is; `sentence` says it in words.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> fit = nb.fit_em(nb.load_dataset("crab_satellites"), random_seed=1)
+    >>> fit.status is nb.Status.POISSON_LIMIT, fit.status == "poisson-limit"
+    (True, True)
+    >>> print(fit.status.sentence)
+    At least one component has dispersion 0: its counts vary no more than Poisson counts, and the
+    data bound its dispersion from above only.
+    """
 
     CONVERGED = "converged"
     POISSON_LIMIT = "poisson-limit"

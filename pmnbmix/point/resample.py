@@ -46,6 +46,16 @@ class Bootstrap:
         fit by their responsibilities.
     complete : bool
         False where the work was interrupted; ``estimates`` then holds what was done.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> fit = nb.fit_em(nb.load_dataset("crab_satellites"), random_seed=1)
+    >>> scatter = fit.bootstrap(20, "nonparametric", random_seed=1, n_jobs=1)
+    >>> scatter.estimates.shape, scatter.complete
+    ((20, 3, 2), True)
+    >>> scatter.table.loc["means[1]", ["estimate", "lower", "upper"]].round(1).to_list()
+    [4.7, 4.1, 5.4]
     """
 
     kind: Literal["parametric", "nonparametric"]

@@ -58,6 +58,25 @@ class PointFit:
         What kind of point this is; ``statuses`` has all that apply.
     squashing : Squashing or None
         Where the search ran on a squashed table, its error; None where it ran on all rows.
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> nb.fit_em(nb.load_dataset("crab_satellites"), random_seed=1).write("fit.json")
+    >>> fit = nb.PointFit.read("fit.json")
+    >>> fit.responsibilities([0, 6]).round(2).tolist(), fit.predict([0, 6]).tolist()
+    ([[0.95, 0.05], [0.0, 1.0]], [0, 1])
+    >>> fit.logpmf([0, 6]).round(1), fit.quantile([0.5, 0.95])
+    (array([-1. , -2.7]), array([2, 9]))
+    >>> fit.rates([6])["mean"].round(1).to_list()
+    [5.2]
+    >>> values, components = fit.sample(500, random_seed=1)
+    >>> float(components.mean().round(1)), list(fit.to_datatree())[:2]
+    (0.6, ['posterior', 'observed_data'])
+    >>> again = fit.bootstrap(20, random_seed=1, n_jobs=1).table
+    >>> tables = fit.standard_errors(), fit.profile_intervals(), again
+    >>> [table.loc["means[1]", ["lower", "upper"]].round(1).to_list() for table in tables]
+    [[4.0, 5.4], [4.0, 5.5], [3.9, 5.7]]
     """
 
     method: Literal["em", "map"]

@@ -116,6 +116,19 @@ def sample_columns(
     ----------
     .. [1] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry (2024), Pareto smoothed importance
        sampling, J. Mach. Learn. Res. 25, 1-58, https://jmlr.org/papers/v25/19-556.html
+
+    Examples
+    --------
+    >>> import pmnbmix as nb
+    >>> truth = nb.MixtureParams([0.6, 0.4], [2.0, 30.0], [0.2, 0.1])
+    >>> matrix = truth.sample(300, random_seed=1)[0][:, None]
+    >>> found = nb.sample_columns(matrix, [0], draws=200, random_seed=1, progressbar=False)
+    >>> found["method"].item(), found["components_ok"].item()
+    ('laplace', True)
+    >>> found[["means", "means_lower", "means_upper"]].to_array()[:, 0].to_numpy().round()
+    array([[ 2., 30.],
+           [ 2., 28.],
+           [ 2., 32.]])
     """
     source = open_source(matrix, layer)
     wanted = _positions(source, columns)
