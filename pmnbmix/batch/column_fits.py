@@ -57,7 +57,8 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
     >>> import pmnbmix as nb
     >>> truth = nb.MixtureParams([0.6, 0.4], [2.0, 30.0], [0.2, 0.1])
     >>> genes = pd.DataFrame({"a": truth.sample(300, random_seed=1)[0], "b": 0.5})
-    >>> nb.fit_columns(genes, out="fits", n_jobs=1, progressbar=False).to_frame()["status"].to_list()
+    >>> fits = nb.fit_columns(genes, out="fits", n_jobs=1, progressbar=False)
+    >>> fits.to_frame()["status"].to_list()
     ['converged', 'fractional']
     >>> fits = nb.ColumnFits.read("fits")
     >>> fits.params("a").means.round(), fits.sel(column="b")["reason"].item()[:18]
