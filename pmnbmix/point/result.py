@@ -66,8 +66,8 @@ class PointFit:
     >>> fit = nb.PointFit.read("fit.json")
     >>> fit.responsibilities([0, 6]).round(2).tolist(), fit.predict([0, 6]).tolist()
     ([[0.95, 0.05], [0.0, 1.0]], [0, 1])
-    >>> fit.logpmf([0, 6]).round(1), fit.quantile([0.5, 0.95]), fit.rates([6]).round(1)["mean"].item()
-    (array([-1. , -2.7]), array([2, 9]), 5.2)
+    >>> fit.logpmf([0, 6]).round(1), fit.quantile([0.5, 0.95]), fit.rates([6])["mean"].item()
+    (array([-1. , -2.7]), array([2, 9]), 5.2...)
     >>> values, components = fit.sample(500, random_seed=1)
     >>> float(components.mean().round(1)), list(fit.to_datatree())[:2]
     (0.6, ['posterior', 'observed_data'])
