@@ -20,10 +20,10 @@ _LONGEST_STEP = 3.0
 _HALVINGS = 20
 _SAFE_PIVOT = 1e-4
 _FLAT = 1e-8
-# Gain in nats that a step has to promise, where the density is concave and where it is not.
+# A step has to promise this gain in nats: the first if the density is concave, else the second.
 _NEAR = 1e-3
 _NEAR_SADDLE = 1e-5
-# A climb is given up where several times the gain that it promises cannot reach the best.
+# A climb is given up if several times the gain that it promises cannot reach the best.
 _HOPE = 5.0
 _LOST = 0.01
 
@@ -72,8 +72,8 @@ def _direction(
         at = _coordinate(i, skipped)
         diagonal = abs(hessian[at, at])
         if at < k:
-            # where components coincide the logits have no curvature: a share of what they would
-            # have under known labels
+            # If components coincide, the logits have no curvature; they get a share of what known
+            # labels would give them.
             weight = math.exp(log_weights[at])
             diagonal = max(diagonal, 1e-3 * n * weight * (1.0 - weight))
         scale[i] = 1.0 / math.sqrt(diagonal) if diagonal > 1e-100 else 1.0
@@ -103,7 +103,7 @@ def _direction(
             along = 0.0
             for i in range(size):
                 along += vectors[i, m] * slope[i]
-            # |eigenvalue| turns a saddle's downhill directions into uphill ones
+            # |eigenvalue| turns a saddle's downhill directions into uphill ones.
             length = along / max(abs(eigenvalues[m]), _FLAT)
             gain += 0.5 * along * length
             for i in range(size):
@@ -117,7 +117,7 @@ def _direction(
 def approach(
     rows: Rows, terms: Terms, prior: Prior, start: np.ndarray, max_iter: int, best: float
 ) -> tuple[np.ndarray, float]:
-    """Point near an optimum and its log likelihood; given up where ``best`` is out of reach."""
+    """Point near an optimum and its log likelihood; given up if ``best`` is out of reach."""
     point, moved = start.copy(), start.copy()
     k = point.shape[1]
     size = 3 * k - 1
@@ -125,7 +125,7 @@ def approach(
     root, scale, step = np.empty((size, size)), np.empty(size), np.empty(size)
     value, gradient, hessian = derivatives(rows, terms, prior, point)
     if not np.isfinite(point).all():
-        # EM has gone to an edge: that is not for here
+        # EM has gone to an edge, where only `pmnbmix.point.newton` can go on.
         return point, value
     radius = _LONGEST_STEP
     for _ in range(max_iter):
@@ -145,7 +145,7 @@ def approach(
             moved[0, skipped] = point[0, skipped]
             moved[0] -= log_sum_exp(moved[0])
             if halving == 0:
-                # mostly taken: with its derivatives, that saves a pass over the table
+                # This point is mostly taken, so that its derivatives save a pass over the table.
                 higher, first, second = derivatives(rows, terms, prior, moved)
             else:
                 higher = log_likelihood(rows, terms, moved)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pmnbmix.batch.tables import nonzeros
 from pmnbmix.data.checks import LARGEST_COUNT
 
-# First column of each block, and the one after its last.
+# A block is told by its first column and the one after its last.
 Bounds = Sequence[tuple[int, int]]
 
 
@@ -58,7 +58,7 @@ def block_of(data: Any, first: int) -> Block:
 
 
 def _sparse_block(columns: Any, first: int) -> Block:
-    # summing what is stored twice would change the matrix of the user
+    # Summing what is stored twice in place would change the matrix of the user.
     columns = columns if columns.has_canonical_format else columns.copy()
     columns.sum_duplicates()
     indptr, rows, values = columns.indptr, columns.indices, columns.data

@@ -87,7 +87,7 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
         return as_fits(*read_store(path))
 
     def params(self, column: Hashable) -> MixtureParams:
-        """Parameters of one column, by name; raises ValueError where it has no fit."""
+        """Parameters of one column, by name; raises ValueError if it has no fit."""
         return _params_at(self._columns(), self._position(column), column)
 
     def _columns(self) -> ColumnFits:
@@ -202,7 +202,7 @@ class ColumnFits(xr.Dataset):  # type: ignore[no-untyped-call]
 
 
 def exposure_of(matrix: Any, exposure: ArrayLike | str | None) -> ArrayLike | None:
-    """Exposures, where they are a column of the observations of an AnnData."""
+    """Exposures, which may be a column of the observations of an AnnData."""
     if not isinstance(exposure, str):
         refuse_other_order(matrix, exposure, "exposure")
         return exposure

@@ -26,14 +26,14 @@ from pmnbmix.progress import progress_bar
 
 _log = logging.getLogger(__name__)
 
-# Columns to a block, at most; and counts, zeros included, that a block may have.
+# A block has at most so many columns, and so many counts, zeros included.
 _WIDEST = 512
 _MOST_COUNTS = 8_000_000
-# Blocks that a matrix is cut into at least, as far as there are columns, to keep cores busy.
+# A matrix is cut into at least so many blocks, if it has the columns, to keep cores busy.
 _LEAST_BLOCKS = 32
-# Blocks that wait for each worker, so that none idles while the next one is read.
+# So many blocks wait for each worker, so that none idles while the next one is read.
 _WAITING = 2
-# How often the block of a lost worker is begun again.
+# The block of a lost worker is begun again so many times.
 _RETRIES = 3
 
 # A block, or columns that a worker has to compute and the index of the first.
@@ -220,8 +220,8 @@ def _workers(
         )
     from dask import delayed
 
-    # made by a task, not scattered, so that a lost worker's copy can be made again; blocks travel
-    # with their task for the same reason
+    # It is made by a task, not scattered, so that a lost worker's copy can be made again; blocks
+    # travel with their task for the same reason.
     shared = client.submit(_same, exposures, pure=False)
 
     def start(part: Part) -> Any:
@@ -233,7 +233,7 @@ def _workers(
         job = delayed(_fit_part, pure=False)((lazy, first), shared, task, stored)
         return client.compute(job, retries=_RETRIES)
 
-    # workers come and go: on a cluster with a queue most of them come later
+    # Workers come and go: on a cluster with a queue most of them come later.
     yield _Workers(start, lambda: max(sum(client.nthreads().values()), 1) * _WAITING)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pmnbmix.batch.blocks import Block, Bounds, block_of
 from pmnbmix.compiled import compiled
 
-# Numbers that are read at a time, and bytes that one of them takes among columns.
+# So many numbers are read at a time, and one of them takes so many bytes among columns.
 _READ = 2**21
 _BYTES = 12
 
@@ -30,7 +30,7 @@ class RowsOnDisk:
     data: Any
     n: int
     names: NDArray[Any]
-    # bytes of it that are held at a time
+    # This is how many bytes of it are held at a time.
     budget: int
 
     @cached_property
@@ -63,7 +63,7 @@ class RowsOnDisk:
             last = min(first + step, self.n)
             try:
                 part = self.data[first:last]
-                # machine code goes by these pointers, and would follow wrong ones out of the arrays
+                # Machine code goes by these pointers, and would follow wrong ones anywhere.
                 part.check_format(full_check=True)
             except (ValueError, IndexError, TypeError, OSError, RuntimeError) as error:
                 raise ValueError(

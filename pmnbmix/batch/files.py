@@ -1,4 +1,4 @@
-"""A matrix of counts from a file, left on disk where its format allows it."""
+"""A matrix of counts from a file, left on disk if its format allows it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXPECTED = (
     "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), .parquet, .feather, or .npz "
     "(scipy sparse)"
 )
-# Header of the names of rows: of R and pandas, and of pandas where it wrote what it had read.
+# R and pandas head the names of rows like this; pandas the second way if it wrote what it had read.
 _NAMELESS = ("", "Unnamed: 0")
 
 
@@ -65,7 +65,7 @@ def open_matrix(
     if kind not in readers and not table:
         raise ValueError(f"{file}: files of this kind cannot be read; {_EXPECTED}.")
     if not (file.is_dir() if kind == ".zarr" else file.is_file()):
-        # reading a pipe may wait for ever
+        # Reading a pipe may wait for ever.
         raise ValueError(
             f"{file}: this is not a {'folder' if kind == '.zarr' else 'file'}; {_EXPECTED}."
         )
@@ -73,10 +73,10 @@ def open_matrix(
         if table:
             return _open_table(file, exposure)
         matrix = readers[kind](file)
-    # whatever libraries raise where a file is not what its name says: their own classes too
+    # A file that is not what its name says may raise anything, classes of the libraries' own too.
     except Exception as error:
         if table and isinstance(error, TypeError | ValueError):
-            # it says all already
+            # This error says what is wrong already, so only the file is added.
             own = TypeError if isinstance(error, TypeError) else ValueError
             raise own(f"{file}: {error}") from None
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
@@ -101,7 +101,7 @@ def _anndata() -> Any:
 
 def _read_h5ad(file: Path) -> Any:
     anndata = _anndata()
-    # it refuses what leads to other files
+    # The survey refuses a file that leads to other files.
     survey(file)
     return anndata.read_h5ad(file, backed="r")
 
@@ -136,7 +136,7 @@ def _open_table(file: Path, exposure: str | None) -> tuple[Any, NDArray[np.float
 
 def _check_names(names: Sequence[str]) -> None:
     for position, name in enumerate(names, 1):
-        # the first may be that of the names of the rows
+        # The first column may hold the names of the rows.
         if not name and (position > 1 or len(names) == 1):
             raise ValueError(
                 f"column {position} of {len(names)} has no name in the first line. Name it, or "

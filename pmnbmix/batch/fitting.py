@@ -25,13 +25,13 @@ from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.point.optima import Status, judge_points
 
 Floats = NDArray[np.float64]
-# Numbers of a block, each with the columns first.
+# Arrays of numbers of a block, each with the columns first.
 Results = dict[str, NDArray[np.generic]]
 
 CRITERIA = ("bic", "icl")
-# What a column is called that holds no counts, in the order of the faults.
+# A column that does not hold counts is called by its fault; the order is that of the faults.
 FAULTS = ("missing", "infinite", "negative", "fractional", "too-large")
-# A column that was not reached, and one whose fit gave no number.
+# These are a column that was not reached, and one whose fit did not give numbers.
 INTERRUPTED, FAILED = str(Status.INTERRUPTED), "failed"
 WORDS = (*(str(status) for status in Status), *FAULTS, FAILED)
 PER_COMPONENT = (
@@ -104,7 +104,7 @@ def blank(task: Task, n_columns: int) -> Results:
         name: np.zeros(n_columns, dtype=np.int16)
         for name in ("n_components", "times_reached", "n_starts")
     }
-    # statuses are bits, as many as hold; 0 is converged
+    # Each status that holds is a bit; 0 is converged.
     interrupted = 1 << WORDS.index(INTERRUPTED)
     results["statuses"] = np.full(n_columns, interrupted, dtype=np.int32)
     results["fault_row"] = np.full(n_columns, -1, dtype=np.int64)
@@ -143,7 +143,7 @@ def fit_block(block: Block, exposures: Exposures, task: Task) -> Results:
         fitted = _fit(block.indptr, rows, values, exposures, task.n, k, wanted)
         score = fitted[task.criterion][wanted]
         results["candidate_criterion"][wanted, index] = score
-        # a tie goes to fewer components; a score that is no number to nobody
+        # A tie goes to fewer components, and a score that is NaN wins against none.
         better = wanted[score < best[wanted]]
         best[better] = fitted[task.criterion][better]
         for name, numbers in fitted.items():
@@ -175,11 +175,11 @@ def _fit(
     try:
         fit_columns_of(indptr, rows, values, *where, n, k, wanted, *outcome)
     except (ArithmeticError, ValueError, np.linalg.LinAlgError):
-        # one column that cannot be factored must not take its neighbours with it
+        # One column that cannot be factored must not take its neighbours with it.
         for column in wanted:
             with contextlib.suppress(ArithmeticError, ValueError, np.linalg.LinAlgError):
                 fit_columns_of(indptr, rows, values, *where, n, k, np.array([column]), *outcome)
-    # sorted by mean, then weight
+    # Components are sorted by mean, then weight.
     order = np.lexsort((points[:, 0], points[:, 1]), axis=-1)
     points = np.take_along_axis(points, order[:, None], axis=2)
     errors = np.take_along_axis(errors, order[:, None], axis=2)

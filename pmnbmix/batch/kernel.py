@@ -30,7 +30,7 @@ from pmnbmix.point.newton import (
     redundant_directions,
 )
 
-# Width of the bins of log exposure and nodes in each: for the search, and to finish on.
+# The bins of log exposure have this width and so many nodes, for the search and to finish on.
 _COARSE = (1.0, 2)
 _FINE = (0.5, 6)
 # Tables with no more rows than this are not squashed.
@@ -39,15 +39,15 @@ _EM_ITERATIONS = 3
 _EM_TOLERANCE = 1e-6
 _MAX_STEPS = 30
 _MAX_ITER = 200
-# Further starts are run until the best optimum was reached so often.
+# Further starts are run until the best optimum was reached so many times.
 _OFTEN, _OFTEN_EXPOSED = 2, 3
-# Two climbs have reached the same optimum where they agree to this many nats.
+# Two climbs have reached the same optimum if they agree to this many nats.
 _SAME = 2e-3
 # Optima of the coarse table that are this close in nats are both finished.
 _CLOSE = 0.5
 _ESCAPES = (1.0, 0.3, 0.1, 0.03, 0.01)
 
-# What is told of a column beside its point and standard errors.
+# These numbers describe a column beside its point and standard errors.
 HEIGHT, ENTROPY, REACHED, STARTS, CONVERGED, SADDLE = range(6)
 N_FACTS = 6
 
@@ -184,7 +184,7 @@ def _standard_errors(
             flat += across**2
             continue
         moved = vector * scale / math.sqrt(abs(eigenvalues[m]))
-        # weights are known by what they are beside each other
+        # Only differences of logits matter, so their weighted mean is taken off.
         shift = (weights[index[:logits]] * moved[:logits]).sum()
         for i in range(index.size):
             along = moved[i] - shift if i < logits else moved[i]
@@ -222,7 +222,7 @@ def fit_column(
     ranked = np.argsort(-heights, kind="mergesort")
     found, height, converged, saddle = _finish(finish, terms, prior, free, points[ranked[0]])
     if exposed:
-        # on the coarse table two optima of nearly the same height may have changed places
+        # On the coarse table two optima of nearly the same height may have changed places.
         for i in ranked[1:]:
             if heights[i] < heights[ranked[0]] - _CLOSE:
                 break

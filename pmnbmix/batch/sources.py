@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pmnbmix.batch.blocks import Block, Bounds, as_floats, block_of, check_dtype
 from pmnbmix.batch.disk import RowsOnDisk, open_group
 
-# Bytes of a matrix on disk that are held at a time.
+# So many bytes of a matrix on disk are held at a time.
 BUDGET = 2**28
 _CONTAINERS = (
     "a numpy array, a scipy sparse matrix or array, a pandas DataFrame, an xarray DataArray, an "
@@ -66,7 +66,7 @@ class Slices:
     data: Any
     n: int
     names: NDArray[Any]
-    # columns that are read at a time; those of one block where absent
+    # So many columns are read at a time; those of one block if absent.
     width: int | None = None
 
     def blocks(self, bounds: Bounds) -> Iterator[Block]:
@@ -83,7 +83,7 @@ class Slices:
 
     def _read(self, a: int, b: int) -> Any:
         part = self.data[:, a:b]
-        # Dask computes, xarray loads
+        # Dask has compute(), xarray has load().
         for method in ("compute", "to_numpy"):
             if hasattr(part, method):
                 part = getattr(part, method)()
@@ -91,7 +91,7 @@ class Slices:
 
 
 class Computed(Slices):
-    """Columns whose reading is computing (Dask), which is better done where the fit is."""
+    """Columns that are computed when read (Dask), which is better done beside the fit."""
 
     def lazily(self, bounds: Bounds) -> Iterator[tuple[Any, int]]:
         """Yield columns that are yet to be computed, and the index of the first."""
@@ -129,7 +129,7 @@ def open_source(matrix: Any, layer: str | None = None) -> Source:
         For a container that is not known or holds no numbers, another number of dimensions, an
         empty matrix, and a layer that does not exist.
     """
-    # a container whose library was never imported cannot be one of its own
+    # If a library was never imported, the container cannot be one of its own.
     anndata, pandas = sys.modules.get("anndata"), sys.modules.get("pandas")
     xarray, dask = sys.modules.get("xarray"), sys.modules.get("dask.array")
     if anndata is not None and isinstance(matrix, anndata.AnnData):
@@ -178,19 +178,19 @@ def open_plain(matrix: Any, names: NDArray[Any] | None) -> Source:
     check_dtype(matrix.dtype, "matrix")
     n, labels = shape[0], np.arange(shape[1]) if names is None else names
     if np.ma.isMaskedArray(matrix):
-        # what is masked is missing
+        # Masked entries are missing ones.
         return Slices(np.ma.filled(matrix.astype(np.float64), np.nan), n, labels)
     if isinstance(matrix, np.ndarray):
         return Slices(np.asarray(matrix), n, labels)
     if hasattr(matrix, "tocsc"):
-        # compressed sparse columns once, where they are not so already
+        # The matrix is turned into compressed sparse columns once, if it is not so already.
         return Slices(matrix.tocsc(), n, labels)
     if getattr(matrix, "format", None) == "csr":
         return RowsOnDisk(matrix, n, labels, BUDGET)
     if getattr(matrix, "format", None) == "csc":
         return Slices(matrix, n, labels)
     if hasattr(matrix, "chunks"):
-        # whole chunks at a time: a chunk is read in one piece however little of it is wanted
+        # Whole chunks are read, since a chunk comes in one piece however little is wanted.
         chunk = (matrix.chunks or shape)[1]
         most = max(BUDGET // (n * np.dtype(matrix.dtype).itemsize), 1)
         return Slices(matrix, n, labels, max(most // chunk * chunk, min(most, chunk)))
@@ -214,7 +214,7 @@ def _open_anndata(adata: Any, layer: str | None) -> Source:
         return open_plain(data, adata.var_names.to_numpy(dtype=str))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{where} of the AnnData: {error}") from None
-    # h5py's, of a damaged file
+    # h5py raises this for a damaged file.
     except (KeyError, OSError, RuntimeError) as error:
         raise ValueError(f"{where} of the AnnData cannot be read ({error}).") from None
 

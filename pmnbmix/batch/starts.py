@@ -48,7 +48,7 @@ def _split(rows: Rows, order: np.ndarray, cuts: np.ndarray) -> np.ndarray:
         if j + 1 == k:
             stop = order.size
         else:
-            # every part keeps one row at least, as far as there are enough
+            # Every part keeps at least one row, as far as there are enough.
             while stop < order.size - (k - 1 - j) and (
                 stop == first or seen + 0.5 * frequency[order[stop]] < cuts[j] * n
             ):
@@ -87,16 +87,16 @@ def start_points(rows: Rows, k: int) -> np.ndarray:
     for j in range(k):
         above = max(j - 1, 0)
         share = -math.log(k)
-        # a Poisson component under broad ones
+        # This start has a Poisson component under broad ones.
         starts[1, 0, j], starts[1, 1, j] = share, whole[1] + 2.0 * above
         starts[1, 2, j] = whole[2] + (0.5 if j else -6.0)
-        # rare components that lie far above the rest
+        # This start has rare components that lie far above the rest.
         starts[2, 0, j], starts[2, 1, j] = -3.0 * j, whole[1] + (3.0 * j if j else -0.05)
         starts[2, 2, j] = -1.0 if j else whole[2] - 0.5
-        # broad components below the rest
+        # This start has broad components below the rest.
         starts[3, 0, j], starts[3, 1, j] = share, whole[1] + (-3.0 * j if j else 0.6)
         starts[3, 2, j] = 0.0 if j else whole[2] - 1.0
-        # equal means, told apart by their dispersions
+        # This start has equal means, told apart by their dispersions.
         starts[6, 0, j], starts[6, 1, j] = share, whole[1]
         starts[6, 2, j] = whole[2] + 3.0 * (j - half) / half * 0.5
     starts[4] = _split(rows, order, _top_cuts(k, 0.999))
@@ -108,10 +108,10 @@ def start_points(rows: Rows, k: int) -> np.ndarray:
             even[j] = (j + 1) / k
         starts[8] = _split(rows, order, even)
         starts[9] = _split(rows, order, _top_cuts(k, 0.8))
-        # narrow components where the parts are
+        # This start has narrow components where the parts are.
         starts[10] = starts[8]
         starts[10, 2] = -4.0
-        # one narrow component beside broad parts
+        # This start has one narrow component beside broad parts.
         starts[11] = starts[7]
         starts[11, 2, 0] = -5.0
     for i in (1, 2, 3, 6):

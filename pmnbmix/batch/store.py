@@ -23,12 +23,12 @@ from pmnbmix.files import building
 _KEY = "pmnbmix_columns"
 _FORMAT = 1
 _CODECS = frozenset(("BytesCodec", "ZstdCodec", "VLenUTF8Codec"))
-# More columns, or components, than this are not read: sizes in a file are not to be believed.
+# More columns or components than this are not read, since sizes in a file may be wrong.
 _MOST_COLUMNS, _MOST_COMPONENTS = 10_000_000, 1000
 _DIMENSIONS = {1: ("column",), 2: ("column", "mixture_component")}
 
 
-# Arrays that are no numbers of columns.
+# These arrays do not hold numbers of columns.
 _MARKS = ("done", "digest", "column")
 
 
@@ -114,7 +114,7 @@ def open_store(
                 f"{folder} holds fits of other columns. Name another folder, or delete this one."
             )
         return Store(found_group, int(found_group["means"].chunks[0]))
-    # a store is there with all its arrays or not at all
+    # A store is there with all its arrays or not at all.
     with building(folder) as partial:
         _make(partial, attrs, names, task, width)
     return Store(zarr.open_group(str(folder), mode="r+", zarr_format=3), width)
@@ -177,7 +177,7 @@ def _unpacked(group: Any, name: str, part: Any, what: str) -> NDArray[Any]:
     """Read a part of an array."""
     try:
         return np.asarray(group[name][part])
-    # RuntimeError: what cannot be unpacked
+    # A chunk that cannot be unpacked raises a RuntimeError.
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(
             f"{name} of {what} cannot be read in {group.store_path} ({error}). Delete the folder "

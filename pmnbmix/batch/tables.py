@@ -12,7 +12,7 @@ import numpy as np
 from pmnbmix.compiled import compiled
 from pmnbmix.data.checks import LARGEST_COUNT
 
-# What is wrong with a value; 0 is nothing.
+# These say what is wrong with a value; 0 is nothing.
 FINE, MISSING, INFINITE, NEGATIVE, FRACTIONAL, TOO_LARGE = range(6)
 
 # Counts up to this many times their number are told apart by counting, larger ones by sorting.
@@ -127,7 +127,7 @@ def exposed_table(
             at += 1
     for i in range(rows.size):
         taken[rows[i]] = False
-    # by exposure first, then, stably, by value
+    # Rows are sorted by exposure first, then, stably, by value.
     first = np.argsort(position[rows], kind="mergesort")
     second = first[np.argsort(values[first], kind="mergesort")]
     for i in range(second.size):

@@ -124,7 +124,7 @@ def _stored_from_dict(data: dict[str, Any]) -> Stored:
 
 def _params(entry: dict[str, Any]) -> MixtureParams:
     weights = np.asarray(entry["weights"], dtype=np.float64)
-    # exp(log(w)) may miss the sum by rounding; anything more is refused by MixtureParams
+    # exp(log(w)) may miss the sum by rounding; MixtureParams refuses anything more.
     total = math.fsum(weights)
     if abs(total - 1.0) < 1e-12:
         weights = weights / total
@@ -155,7 +155,7 @@ def _optimum_from_dict(entry: dict[str, Any], objective: Objective) -> Optimum:
     paths = {name: np.asarray(entry[name], np.float64) for name in _PATHS}
     for (name, value), path in zip(found.items(), paths.values(), strict=True):
         stated = entry[name]
-        # parameters go through a logarithm and back; values are summed over all observations
+        # Parameters go through a logarithm and back, and values are sums over all observations.
         if not abs(value - stated) <= 1e-9 * max(1.0, abs(value)):
             raise ValueError(
                 f"an optimum claims {name} {stated!r}, but its parameters have {value!r}"

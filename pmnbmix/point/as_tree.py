@@ -17,7 +17,7 @@ from pmnbmix.point.uncertainty import Wald
 if TYPE_CHECKING:
     import xarray as xr
 
-# Observations that a tree lists one by one, at most.
+# A tree lists at most this many observations one by one.
 _LARGEST_OBSERVED = 12_500_000
 
 

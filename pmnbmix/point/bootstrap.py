@@ -23,9 +23,9 @@ from pmnbmix.seeds import entropy_of, stream
 Floats = NDArray[np.float64]
 
 _FORMAT = "pmnbmix bootstrap test"
-# Whole numbers of a test.
+# These attributes of a test are whole numbers.
 _WHOLE = ("null", "alternative", "n_boot", "entropy")
-# Likelihood ratios are equal where they differ by no more than this share, or this many nats.
+# Likelihood ratios count as equal if they differ by no more than this share, or this many nats.
 _ROUNDING = 1e-6
 
 
@@ -75,7 +75,7 @@ class BootstrapTest:
     @property
     def p_value(self) -> float:
         """Probability of such a ratio under the null, (1 + exceedances) / (1 + replicates)."""
-        # fits that are as good as one another differ by rounding, which must not decide
+        # Fits that are as good as one another differ by rounding, which must not decide.
         rounding = _ROUNDING * max(1.0, abs(self.statistic))
         exceedances = int((self.null_statistics >= self.statistic - rounding).sum())
         return (1 + exceedances) / (1 + self.null_statistics.size)
@@ -88,7 +88,7 @@ class BootstrapTest:
         ValueError
             Where the file cannot be written.
         """
-        # JSON knows no integers of NumPy
+        # JSON cannot hold integers of NumPy.
         whole = {name: int(getattr(self, name)) for name in _WHOLE}
         values = {
             "statistic": float(self.statistic),
@@ -225,11 +225,11 @@ def bootstrap_lrt(
         return BootstrapTest(null, alternative, statistic, np.array(kept + done), n_boot, entropy)
 
     def keep(done: list[float]) -> None:
-        # what is there may hold more than is asked for now
+        # A file that is there already may hold more replicates than are asked for now.
         if file is not None and (done or not Path(file).exists()):
             test_of(done).write(file)
 
-    # before the work, so that a place that cannot be written to is known at once
+    # Written before the work, so that a place that cannot be written to is known at once.
     keep([])
     missing = range(len(kept), n_boot)
     title = "bootstrap likelihood ratio"
@@ -263,5 +263,5 @@ def _ratio(fits: tuple[PointFit, PointFit]) -> float:
     for fit in fits:
         if Status.INTERRUPTED in fit.statuses:
             raise KeyboardInterrupt
-    # the larger model starts from the smaller one too, so that it is behind by rounding only
+    # The larger model starts from the smaller one too, so that only rounding can put it behind.
     return max(0.0, 2.0 * (fits[1].log_likelihood - fits[0].log_likelihood))

@@ -40,12 +40,12 @@ def nearest_edge(
     value: float,
     gradient: np.ndarray,
 ) -> tuple[bool, np.ndarray]:
-    """Point at an edge that is no lower, where the density rises towards that edge."""
+    """Point at an edge that is no lower, if the density rises towards that edge."""
     k = point.shape[1]
     weight, mean, dispersion = intercepts(terms)
     largest = rows.exposure.max()
     n = rows.frequency.sum()
-    # beside a held weight some component has to be left that takes the rest
+    # Beside a held weight, some component has to be left that takes the rest.
     emptiable = np.isfinite(point[0]).sum() > (2 if held_weight(free) >= 0 else 1)
     for j in range(k):
         if not math.isfinite(point[weight, j]):
@@ -77,7 +77,7 @@ def nearest_edge(
 
 @compiled
 def nearly_poisson(rows: Rows, terms: Terms, prior: Prior, point: np.ndarray) -> np.ndarray:
-    """Where a dispersion without prior is so small that the density cannot tell it from 0.
+    """Tell which dispersions without prior are so small that the density cannot tell them from 0.
 
     An array of the shape of the point. Gradient and curvature are in proportion to a dispersion, so
     that from here Newton sees nothing to gain in either direction.
@@ -97,7 +97,7 @@ def nearly_poisson(rows: Rows, terms: Terms, prior: Prior, point: np.ndarray) ->
 def snap(
     rows: Rows, terms: Terms, prior: Prior, point: np.ndarray, value: float
 ) -> tuple[float, np.ndarray]:
-    """Log likelihood and point with dispersions of next to 0 at 0, where that costs nothing."""
+    """Log likelihood and point with dispersions of next to 0 at 0, if that costs nothing."""
     tiny = nearly_poisson(rows, terms, prior, point)
     if tiny.any():
         moved = point.copy()
@@ -130,8 +130,8 @@ def release(
     components = component_table(rows, levels)
     n = rows.frequency.sum()
     logs = np.empty(k)
-    # for each component: sum of likelihood ratios; and over its members, of the excess variance
-    # and of what a unit of dispersion would add to it
+    # For each component these are sums: of likelihood ratios, and over its members of the excess
+    # variance and of what a unit of dispersion would add to it.
     ratios, excess, unit = np.zeros(k), np.zeros(k), np.zeros(k)
     for u in range(rows.values.size):
         mean_row = row_at(levels.means, rows.level[u])
@@ -151,7 +151,7 @@ def release(
         for i in range(5):
             moved = point.copy()
             if at_edge[0, j]:
-                # the directional derivative of the log likelihood towards this component
+                # The ratios less n are the slope of the log likelihood towards this component.
                 if ratios[j] <= n or i == 4:
                     break
                 share = 10.0 ** -(i + 1)

@@ -174,7 +174,7 @@ def _improve_component(
     """
     fixed_mean = one_exposure and prior.precision[1, j] == 0.0
     if fixed_mean:
-        # the weighted mean maximises over the mean whatever the dispersion is
+        # The weighted mean maximises over the mean whatever the dispersion is.
         counted = dot(mass, rows.values)
         if counted == 0.0:
             _expected_density(rows, mass, -math.inf, log_dispersion, prior, j, column)
@@ -239,7 +239,7 @@ def iterate(
                 mass[j, u] = frequency[u] * math.exp(logs[j] - row)
         penalised = total + log_prior(prior, point)
         if iteration > 0 and not penalised >= density_path[iteration - 1]:
-            # no gain above rounding is left (or no finite one): keep the last point
+            # The gain is lost in rounding, or not finite, so the last point is kept.
             break
         likelihood_path[iteration] = total
         density_path[iteration] = penalised

@@ -170,11 +170,11 @@ def _scaled_information(
             continue
         diagonal = abs(information[at, at])
         if i < k * terms.weights.shape[1]:
-            # where components coincide the logits have no curvature at all, and rounding must not
-            # be blown up to one: theirs is taken from known labels, n w (1 - w)
+            # If components coincide, the logits have no curvature at all, and rounding must not be
+            # blown up to one: theirs is what known labels would give, n w (1 - w).
             weight = math.exp(log_weights[i % k])
             diagonal = n * weight * (1.0 - weight)
-        # below this a coordinate has no curvature to speak of, and its scale would overflow
+        # A coordinate without curvature to speak of would have a scale that overflows.
         scale[at] = 1.0 / math.sqrt(diagonal) if diagonal > 1e-100 else 1.0
     for i in range(size):
         for j in range(size):
@@ -202,7 +202,7 @@ def redundant_directions(
 def _solve(
     information: np.ndarray, slope: np.ndarray, redundant: np.ndarray
 ) -> tuple[bool, np.ndarray]:
-    """Solve for the step by Cholesky, where the information is safely positive definite.
+    """Solve for the step by Cholesky, if the information is safely positive definite.
 
     It takes a tenth of the time of the spectrum, which is needed only where there are directions
     that are flat or go up. ``redundant`` are the directions in which there is no curvature at all.
@@ -311,7 +311,7 @@ def climb_from(
                     snapped = snap(rows, terms, prior, point, likelihood_path[done])
                     if done == 0 or snapped[0] >= likelihood_path[done - 1]:
                         likelihood_path[done], point = snapped
-                    # a refused step with gain left means that rounding hides what is left
+                    # A refused step that promised this little was refused because of rounding.
                     converged = gain < 1e-6
                     break
         point = candidate
@@ -376,7 +376,7 @@ def _newton(
         solved, scaled_step = _solve(information, slope, redundant)
     if not solved:
         eigenvalues, vectors = np.linalg.eigh(information)
-        # |eigenvalue| turns a saddle's downhill directions into uphill ones
+        # |eigenvalue| turns a saddle's downhill directions into uphill ones.
         curvature = np.maximum(np.abs(eigenvalues), FLAT)
         scaled_step = vectors @ ((vectors.T @ slope) / curvature)
     gain = 0.5 * (slope * scaled_step).sum()

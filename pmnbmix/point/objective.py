@@ -31,7 +31,7 @@ Whole = NDArray[np.intp]
 
 @compiled
 def held_weight(free: np.ndarray) -> int:
-    """Component whose weight is held while others move; -1 where there is none."""
+    """Component whose weight is held while others move; -1 if there is none."""
     held, moving = HELD, False
     for j in range(free.shape[1]):
         if free[0, j] < 0:
@@ -43,7 +43,7 @@ def held_weight(free: np.ndarray) -> int:
 
 @compiled
 def weights_move(free: np.ndarray) -> bool:
-    """Tell whether any weight moves; none does where they are fixed as equal."""
+    """Tell whether any weight moves; none does if they are fixed as equal."""
     return bool((free[0] >= 0).any())
 
 
@@ -164,7 +164,7 @@ def prior_objective(counts: Counts, spec: MixtureSpec, sampling_density: bool) -
     problem = Problem.of(counts, spec)
     spec, k = problem.spec, spec.n_components
     concentration = spec.weights.concentration
-    # at the centre of every prior, where only the constants are left
+    # At the centre of every prior only the constants are left.
     centre = np.full(k, 1.0 / k)
     constant = float(spec.weights.log_density(centre)) + (concentration - 1.0) * k * math.log(k)
     for prior in (spec.log_means, spec.log_dispersions):

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 EM_ITERATIONS = 15
 _EM_TOLERANCE = 1e-8
-# Two points are one optimum where values and fitted log densities agree to this many nats.
+# Two points are one optimum if values and fitted log densities agree to this many nats.
 _SAME = 1e-3
 
 
@@ -82,7 +82,7 @@ _SENTENCES = {
         "The search was interrupted before every start was run; a better optimum may exist."
     ),
 }
-# The word for a fit with several is the last of these that holds.
+# A fit to which several apply is called by the last of them.
 _SEVERITY = tuple(Status)
 
 
@@ -170,7 +170,7 @@ def finish_optima(objective: Objective, optima: list[Optimum], max_iter: int) ->
     found: list[Optimum] = []
     for optimum in optima:
         arrived = climb(objective, optimum.point, max_iter)
-        # the way there was climbed on the other objective: moved to where this one begins
+        # The path was climbed on the other objective, so it is moved to where this one begins.
         offset = objective.log_likelihood(optimum.point) - optimum.log_likelihood
         paths = _extend(optimum.likelihood_path + offset, optimum.density_path + offset, arrived)
         _record(found, objective, arrived, *paths, optimum.family, optimum.times_reached)
@@ -200,7 +200,7 @@ def _record(
     family: str,
     times: int,
 ) -> None:
-    """Add a point to those found, or count it where it is already there."""
+    """Add a point to those found, or count it if it is already there."""
     order = canonical_order(np.exp(arrived.point[0]), np.exp(arrived.point[1]))
     point = arrived.point[:, order]
     same = None
@@ -298,10 +298,10 @@ def judge_points(
 
 def _same_pairs(points: Floats) -> NDArray[np.bool_]:
     """Whether two components are the same distribution to about a percent, (m, k, k)."""
-    # what is beyond floats is the same as nothing
+    # Two components that overflow are not the same as anything.
     with np.errstate(over="ignore", invalid="ignore"):
         means = np.exp(points[:, 1])
-        # dispersions matter only by the variance they add: m + dispersion m^2
+        # Dispersions matter only by the variance that they add: m + dispersion m^2.
         spread = np.sqrt(means + np.exp(points[:, 2]) * means**2)
         allowed = 0.01 * np.maximum(spread[:, :, None], spread[:, None, :])
         near = np.abs(means[:, :, None] - means[:, None, :]) <= allowed

@@ -22,7 +22,7 @@ from pmnbmix.point.objective import Objective
 Floats = NDArray[np.float64]
 
 _MAX_ITER = 100
-# How much higher than the estimate a held fit must be to say that the estimate is no maximum.
+# A held fit that is so much higher than the estimate says that the estimate is not a maximum.
 _HIGHER = 1e-4
 # Steps away from the estimate begin at this share of the standard error and grow by this factor.
 _FIRST = 0.5
@@ -120,7 +120,7 @@ class _Held:
             return self._natural(edge)
         path, inside = self.point, centre
         if not math.isfinite(centre):
-            # the estimate is at the edge that this side leads away from
+            # The estimate is at the edge that this side leads away from.
             inside = self._first_inside()
             if self._at(inside, path) < target:
                 edge_of_it = inside + math.copysign(_FARTHEST, centre)
@@ -153,7 +153,7 @@ class _Held:
             start[0, self.j] = -math.inf
             rest = special.logsumexp(start[0])
             if math.isinf(rest):
-                # all others are empty; what one of them takes, they share
+                # All others are empty, so they share what is left.
                 start[0] = 0.0
                 start[0, self.j] = -math.inf
                 rest = special.logsumexp(start[0])

@@ -55,7 +55,7 @@ def rate_table(params: MixtureParams, counts: Counts, quantiles: tuple[float, ..
         columns[name] = rate_quantiles(held, means, shapes, probability)
     rows = counts.inverse
     frame = pd.DataFrame({name: column[rows] for name, column in columns.items()})
-    # a row of frequency 0 has a count, but no row in the table of those that were seen
+    # A row of frequency 0 has a count, but no row in the table of those that were seen.
     frame[rows < 0] = np.nan
     return frame
 
@@ -100,13 +100,13 @@ def rate_quantiles(held: Floats, means: Floats, shapes: Floats, probability: flo
     """
     point = (shapes >= _POINT_FROM) | (means == 0)
     gamma = np.where(point, 1.0, shapes)
-    # the quantile of the mixture lies between those of its components
+    # The quantile of the mixture lies between those of its components.
     each = means * np.where(point, 1.0, special.gammaincinv(gamma, probability) / gamma)
     reached = held > 0
     lowest = np.where(reached, each, np.inf).min(axis=1)
     highest = np.where(reached, each, -np.inf).max(axis=1)
     out = lowest.copy()
-    # beside a difference of rounding there is something to look for
+    # Where the two differ by more than rounding, the quantile is looked for between them.
     wide = highest > lowest * (1.0 + 1e-12)
     if not wide.any():
         return out
@@ -118,11 +118,11 @@ def rate_quantiles(held: Floats, means: Floats, shapes: Floats, probability: flo
         below = np.where(point[row], rate[..., None] >= means[row], below)
         return np.asarray((held[row] * below).sum(axis=-1) - probability)
 
-    # a step of widening keeps the signs apart where a component's quantile is the answer itself
+    # The bracket is widened a little, because a component's quantile may be the answer itself.
     bracket = (lowest[rows] * (1.0 - 1e-12), highest[rows] * (1.0 + 1e-12))
     found = elementwise.find_root(excess, bracket, args=(rows,))
     out[rows] = np.where(np.isfinite(found.x), found.x, lowest[rows])
-    # at a jump over the probability the root finder ends on either side of it
+    # At a jump over the probability the root finder may end on either side of it.
     near = point & (np.abs(out[:, None] - means) <= _JUMP * means)
     return np.where(near.any(axis=1), np.where(near, means, -np.inf).max(axis=1), out)
 

@@ -1,4 +1,4 @@
-"""Replicates of data: drawn, run in order on all cores, kept where interrupted."""
+"""Replicates of data: drawn, run in order on all cores, kept if interrupted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pmnbmix.progress import progress_bar
 Floats = NDArray[np.float64]
 _log = logging.getLogger(__name__)
 
-# Counts are drawn in blocks of this many, and this many at most.
+# Counts are drawn in blocks of the first number, and at most the second number of them.
 _BLOCK = 1_000_000
 _LARGEST_DRAW = 100_000_000
-# Seconds of work from which starting processes is worth it.
+# Starting processes is worth its time from this many seconds of work.
 _WORTH_PROCESSES = 15.0
-# Seconds between two files of what is done.
+# What is done is written to a file at most once in so many seconds.
 _BETWEEN_FILES = 2.0
 
 
@@ -46,7 +46,7 @@ def collect[T](
     title: str,
     keep: Callable[[list[T]], None] | None = None,
 ) -> list[T]:
-    """Run the replicates in order; where interrupted, return those that are done.
+    """Run the replicates in order; if interrupted, return those that are done.
 
     ``keep`` is called with all that are done, every few seconds and at the end.
     """

@@ -427,7 +427,7 @@ def as_fit(
 ) -> PointFit:
     """Make a fit of what a search found; ``spec`` is the resolved one of a MAP."""
     best = found.optima[0]
-    # an interrupted search is the most serious of all: nothing is known of the other starts
+    # An interrupted search is the most serious of all, for nothing is known of the other starts.
     statuses = best.statuses if found.complete else (*best.statuses, Status.INTERRUPTED)
     return PointFit(
         method=method,

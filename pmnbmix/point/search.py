@@ -1,4 +1,4 @@
-"""The search for every optimum: on a squashed table where rows are many, finished on all rows."""
+"""The search for every optimum: on a squashed table if rows are many, finished on all rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 # Tables with fewer rows than this are searched in less time than squashing is worth.
 _SQUASH_FROM = 3000
-# Squashing is worth its name where it leaves at most this share of the rows.
+# A squashed table is used if it has at most this share of the rows.
 _SMALL = 0.5
 # Error of the log likelihood at the optimum, in nats, that a squashed table may have.
 TOLERANCE = 1e-6
@@ -154,7 +154,7 @@ def search(
 def squashed(
     objective: Objective, stages: list[tuple[float, int]] | None = None
 ) -> tuple[Objective, tuple[float, int] | None]:
-    """Squash the table of an objective where that is worth it.
+    """Squash the table of an objective if that is worth it.
 
     Parameters
     ----------
@@ -192,9 +192,9 @@ def _around(objective: Objective, point: Floats) -> list[Floats]:
     scale, eigenvalues, vectors = information_spectrum(
         hessian, numbers, objective.terms, point[0], objective.worth
     )
-    # flat directions are walked along by one unit
+    # Along flat directions the points spread by a fixed distance.
     spread = 1.0 / np.sqrt(np.maximum(np.abs(eigenvalues), 1e-2))
-    # these points only measure an error: a fixed seed keeps the report the same every time
+    # These points only measure an error, so a fixed seed keeps the report the same every time.
     rng = np.random.default_rng(0)
     points = []
     for _ in range(_NEARBY):

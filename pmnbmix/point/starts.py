@@ -50,9 +50,9 @@ def start_pool(
     for name, make in families.items():
         pool.extend((name, make(table, n_components, rng)) for _ in range(_PER_FAMILY))
     if n_components > 2:
-        # nothing else finds a narrow component inside a broad one as reliably
+        # No other family finds a narrow component inside a broad one as reliably.
         pool.extend(("narrow", _narrow(table, n_components, rng)) for _ in range(_NARROW))
-    # one and three observations on their own find the spurious optima, which are to be reported
+    # One and three observations on their own find the spurious optima, which are to be reported.
     for share in (1.0 / table.n, 3.0 / table.n, 0.01, 0.03, 0.1):
         pool.append(("top-tail", _top_tail(table, n_components, share)))
     return pool
@@ -72,7 +72,7 @@ def _from_split(table: CountTable, labels: NDArray[np.int64], k: int) -> Floats:
 def _moments(table: CountTable, times: Floats) -> Floats:
     """Log size, log mean and log dispersion of weighted rows, kept inside the parameter space."""
     exposed = float(times @ table.exposure)
-    # half a count keeps a part of zeros inside
+    # Half a count keeps the mean of a part that has only zeros above 0.
     mean = max(float(times @ table.values), 0.5) / exposed
     expected = table.exposure * mean
     excess = float(times @ ((table.values - expected) ** 2 - expected))
@@ -92,7 +92,7 @@ def _rates(table: CountTable) -> Floats:
 def _quantile_split(table: CountTable, cuts: Floats) -> NDArray[np.int64]:
     """Part of each row when the rates are cut at these shares of the observations."""
     order = np.argsort(_rates(table), kind="stable")
-    # the middle of a row's observations, so that a row wider than a part falls into one
+    # The middle of a row's observations places it, so that a row wider than a part falls into one.
     cumulated = np.cumsum(table.frequency[order]) - 0.5 * table.frequency[order]
     labels = np.empty(order.size, dtype=np.int64)
     labels[order] = np.searchsorted(cuts * table.n, cumulated)
@@ -165,7 +165,7 @@ def _narrow(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
     make = _random_quantile if rng.random() < 0.5 else _k_means
     broad = make(table, k - 1, rng)
     broad[2] = np.maximum(broad[2], np.log(0.05))
-    # at a frequent count it is a peak, at any other perhaps a second mode
+    # At a frequent count it is a peak, at any other perhaps a second mode.
     share = table.frequency / table.n if rng.random() < 0.3 else None
     chosen = rng.choice(table.values.size, p=share)
     mean = max(_rates(table)[chosen], 0.3 * np.exp(broad[1].min()))

@@ -147,11 +147,11 @@ def overlapping(objective: Objective, point: Floats) -> NDArray[np.bool_]:
     held = responsibilities_table(objective.rows, objective.levels(point))
     shared = (held.T * table.frequency) @ held
     mass = shared.sum(axis=1)
-    # [i, j]: probability of j, averaged over what belongs to i
+    # Entry [i, j] is the probability of j, averaged over what belongs to i.
     with np.errstate(invalid="ignore", divide="ignore"):
         assigned = shared / mass[:, None]
     unclear = np.diag(assigned) < _LEAST_ASSIGNMENT
-    # its rivals are as unclear: those that hold at least half of an even share of what it lacks
+    # Its rivals are as unclear: those that hold at least half of an even share of what it lacks.
     share = 0.5 * (1.0 - _LEAST_ASSIGNMENT) / max(k - 1, 1)
     return np.asarray(unclear | (assigned[unclear] > share).any(axis=0))
 
@@ -180,7 +180,7 @@ def with_doubts(errors: Wald, against: Profile, rivals: int) -> Wald:
         ]
         gaps = np.fmax(np.abs(np.subtract(ends[0], ends[2])), np.abs(np.subtract(ends[1], ends[3])))
         near = gaps <= _DISAGREEMENT * np.subtract(ends[3], ends[2])
-    # where one interval has an end at the edge and the other has not, the gap is infinite
+    # If one interval has an end at the edge and the other has not, the gap is infinite.
     far = ~(near & np.isfinite(gaps))
     same = (errors.lower == against.lower) & (errors.upper == against.upper)
     for row in range(3):

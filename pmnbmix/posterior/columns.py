@@ -41,14 +41,14 @@ _PER_COMPONENT = tuple(
     f"{name}{part}" for name in PARAMETERS for part in ("", "_sd", "_lower", "_upper")
 )
 _CHAINS = 4
-# Attribute of a tree that says by which method it was asked for.
+# This attribute of a tree says by which method it was asked for.
 _ASKED = "method_asked"
-# Reason of a column on which the work was interrupted.
+# A column on which the work was interrupted has this reason.
 _INTERRUPTED = (
     "interrupted while it was sampled; the draws it had are not kept. The same call samples it "
     "again."
 )
-# Tree, k-hat, and why there is no tree.
+# A result is a tree, k-hat, and why there is no tree.
 _Sampled = tuple[MixtureTree | None, float, str]
 
 
@@ -145,7 +145,7 @@ def sample_columns(
     given = exposure_of(matrix, exposure)
     scale = None if given is None else as_exposure(given, source.n)
     entropy = entropy_of(random_seed)
-    # last, for a refused call leaves nothing behind
+    # The folder is made last, so that a refused call leaves nothing behind.
     folder = None if out is None else _folder(out)
     rows: list[dict[str, Any]] = []
     with progress_bar("posteriors", progressbar, unit="columns") as advance:
@@ -155,7 +155,7 @@ def sample_columns(
                 file = None if folder is None else folder / f"column-{position:05d}.nc"
                 rows.append(_row(source, position, scale, spec, method, draws, file, rng))
                 if rows[-1].get("reason") == _INTERRUPTED:
-                    # sample() keeps what it has; whoever stops it there wants all to stop
+                    # sample() keeps what it has, but a user who stops it wants all to stop.
                     _log.warning("interrupted; keeping the %d columns that are done", len(rows) - 1)
                     break
                 advance(len(rows), len(wanted))
@@ -187,7 +187,7 @@ def _positions(source: Source, columns: Sequence[Hashable]) -> list[int]:
 
 
 def _folder(out: str | os.PathLike[str]) -> Path:
-    """Folder for the trees, made where it is not there."""
+    """Folder for the trees, made if it is not there."""
     if not isinstance(out, str | os.PathLike):
         raise TypeError(f"out must be the name of a folder; got {out!r}.")
     folder = Path(out)
@@ -272,7 +272,7 @@ def _method_of(tree: MixtureTree) -> str:
 def _kept(
     file: Path, counts: Counts, resolved: MixtureSpec, method: str, draws: int
 ) -> MixtureTree | None:
-    """Tree of a file; None where its sampling was interrupted, a ValueError where it is another."""
+    """Tree of a file; None if its sampling was interrupted, a ValueError if it is another."""
     tree = load(file)
     try:
         differing = difference_to(read(tree), counts)
@@ -288,7 +288,7 @@ def _kept(
             "folder, or delete it."
         )
     if was_interrupted(tree):
-        # of an earlier release, which saved such trees
+        # An earlier release saved such trees.
         return None
     shape = tuple(tree["posterior"].sizes[dim] for dim in ("chain", "draw"))
     if shape != (_CHAINS, draws):
@@ -297,7 +297,7 @@ def _kept(
             "are asked for. Name another folder, or delete it."
         )
     found = _method_of(tree)
-    # earlier releases did not note what was asked for, and either may come of "auto"
+    # Earlier releases did not note what was asked for, and either may come of "auto".
     asked = tree.attrs.get(_ASKED, method if method == "auto" else found)
     if asked != method:
         raise ValueError(
