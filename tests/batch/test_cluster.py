@@ -51,6 +51,7 @@ def same(one, other):
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
+@pytest.mark.exhaustive
 def test_a_cluster_gives_the_same_bits(client, matrix, whole):
     counts, exposure = matrix
     same(nb.fit_columns(counts, exposure=exposure, client=client, progressbar=False), whole)

@@ -31,6 +31,7 @@ def test_grid_search_chooses_the_two_components_there_are(sklearn):
     assert (search.predict(X) == mixture().fit(X).predict(X)).all()
 
 
+@pytest.mark.exhaustive
 def test_processes_find_what_one_process_finds(sklearn, fitted):
     from sklearn.model_selection import GridSearchCV
 
@@ -189,6 +190,7 @@ assert repr(estimator) == "NegativeBinomialMixture(max_iter=9, random_state=1)"
     ],
     ids=["sklearn blocked", "nothing heavy loaded"],
 )
+@pytest.mark.exhaustive
 def test_it_needs_no_scikit_learn(before, after):
     code = f"{before}\nimport pmnbmix as nb\n{USE}\n{after}\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -51,6 +51,7 @@ def test_exposures_are_kept():
     assert table.loc["means[0]", "se"] == pytest.approx(wald.loc["means[0]", "se"], rel=0.4)
 
 
+@pytest.mark.exhaustive
 def test_results_do_not_depend_on_the_number_of_processes(fit):
     one = fit.bootstrap(4, random_seed=5, n_jobs=1).estimates
     np.testing.assert_array_equal(fit.bootstrap(4, random_seed=5, n_jobs=2).estimates, one)

@@ -37,7 +37,7 @@ def test_log_density_is_that_of_the_priors_and_the_counts(crab, k):
         pytest.param("red_mites", marks=pytest.mark.exhaustive),
     ],
 )
-@pytest.mark.parametrize("k", [1, 2])
+@pytest.mark.parametrize("k", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
 def test_find_map_from_there_finds_nothing_higher(name, k):
     counts, spec = nb.load_dataset(name), nb.MixtureSpec(k)
     fit = nb.fit_map(counts, spec, random_seed=0)

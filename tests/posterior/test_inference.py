@@ -160,6 +160,7 @@ def test_thinning_keeps_divergences_and_whole_blocks():
     assert "energy" not in few.stats
 
 
+@pytest.mark.exhaustive
 def test_pymcs_sampler_gives_the_same_groups(short):
     ours, theirs = short(1), short(1, engine="pymc")
     assert theirs.attrs["engine"].startswith("pymc")

@@ -15,7 +15,7 @@ def exhaustive(value):
 
 
 @pytest.mark.parametrize("counts", [PLAIN, EXPOSED], ids=["plain", "exposed"])
-@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("k", [exhaustive(1), 2, exhaustive(3)])
 def test_log_density_is_that_of_the_density_and_the_priors(counts, k):
     spec = nb.MixtureSpec(k).resolve(counts)
     model = nb.build_model(counts, spec)
