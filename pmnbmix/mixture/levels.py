@@ -143,8 +143,19 @@ def component_table(rows: Rows, levels: Levels) -> np.ndarray:
     k = levels.means.shape[1]
     table = np.empty((rows.values.size, k))
     remainders = _remainders_of(levels.inv_disps)
-    for u in range(rows.values.size):
-        _fill_components(rows, u, levels, remainders, table[u])
+    # Arrays are taken out of the tuples before the loop: in it, each access would count references.
+    values, exposure, _, constants, level_of = rows
+    _, means, inv_disps = levels
+    for u in range(values.size):
+        mean, spread = row_at(means, level_of[u]), row_at(inv_disps, level_of[u])
+        for j in range(k):
+            table[u, j] = component_value(
+                values[u],
+                constants[u],
+                exposure[u] * means[mean, j],
+                inv_disps[spread, j],
+                remainders[spread, j],
+            )
     return table
 
 
@@ -154,29 +165,21 @@ def mixture_rows(rows: Rows, levels: Levels) -> np.ndarray:
     out = np.empty(rows.values.size)
     terms = np.empty(levels.means.shape[1])
     remainders = _remainders_of(levels.inv_disps)
+    values, exposure, _, constants, level_of = rows
+    log_weights, means, inv_disps = levels
     for u in range(out.size):
-        _fill_components(rows, u, levels, remainders, terms)
-        weight = row_at(levels.log_weights, rows.level[u])
+        weight, mean = row_at(log_weights, level_of[u]), row_at(means, level_of[u])
+        spread = row_at(inv_disps, level_of[u])
         for j in range(terms.size):
-            terms[j] += levels.log_weights[weight, j]
+            terms[j] = log_weights[weight, j] + component_value(
+                values[u],
+                constants[u],
+                exposure[u] * means[mean, j],
+                inv_disps[spread, j],
+                remainders[spread, j],
+            )
         out[u] = log_sum_exp(terms)
     return out
-
-
-@inlined
-def _fill_components(
-    rows: Rows, u: int, levels: Levels, remainders: np.ndarray, out: np.ndarray
-) -> None:
-    """Fill the log density of one row under every component, (k,)."""
-    mean, spread = row_at(levels.means, rows.level[u]), row_at(levels.inv_disps, rows.level[u])
-    for j in range(out.size):
-        out[j] = component_value(
-            rows.values[u],
-            rows.constants[u],
-            rows.exposure[u] * levels.means[mean, j],
-            levels.inv_disps[spread, j],
-            remainders[spread, j],
-        )
 
 
 @compiled

@@ -68,11 +68,29 @@ def level_derivatives(rows: Rows, levels: Levels) -> tuple[float, np.ndarray, np
     jets = np.empty((k, 5))
     score = np.empty(3 * k)
     impossible = False
-    for u in range(rows.values.size):
-        times, level = rows.frequency[u], row_at(n, rows.level[u])
-        weight = row_at(weights, level)
+    # Arrays are taken out of the tuples before the loop: in it, each access would count references.
+    values, exposure, frequency, constants, level_of = rows
+    log_weights, means, inv_disps = levels
+    level = -1
+    for u in range(values.size):
+        times = frequency[u]
+        if level != row_at(n, level_of[u]):
+            level = row_at(n, level_of[u])
+            weight = row_at(weights, level)
+            slope, bend = gradient[level], hessian[level]
         n[level] += times
-        row = _row_jets(rows, u, levels, fixed, terms, jets)
+        row = _row_jets(
+            values[u],
+            exposure[u],
+            constants[u],
+            level,
+            log_weights,
+            means,
+            inv_disps,
+            fixed,
+            terms,
+            jets,
+        )
         if math.isinf(row):
             impossible = True
             continue
@@ -80,7 +98,6 @@ def level_derivatives(rows: Rows, levels: Levels) -> tuple[float, np.ndarray, np
         moved = total + addend
         lost = (moved - total) - addend
         total = moved
-        slope, bend = gradient[level], hessian[level]
         for j in range(k):
             z = math.exp(terms[j] - row)
             by_mean, by_dispersion, aa, ab, bb = jets[j]
@@ -121,10 +138,23 @@ def row_scores(rows: Rows, terms: Terms, point: np.ndarray) -> np.ndarray:
     by_level = np.empty(3 * k)
     logs, jets = np.empty(k), np.empty((k, 5))
     fixed = _fixed_constants(levels)
-    for u in range(rows.values.size):
-        row = _row_jets(rows, u, levels, fixed, logs, jets)
-        level = rows.level[u]
+    values, exposure, _, constants, level_of = rows
+    log_weights, means, inv_disps = levels
+    for u in range(values.size):
+        level = level_of[u]
         weight = row_at(weights, level)
+        row = _row_jets(
+            values[u],
+            exposure[u],
+            constants[u],
+            level,
+            log_weights,
+            means,
+            inv_disps,
+            fixed,
+            logs,
+            jets,
+        )
         for j in range(k):
             z = math.exp(logs[j] - row)
             by_level[j] = z - weights[weight, j]
@@ -142,28 +172,34 @@ def row_scores(rows: Rows, terms: Terms, point: np.ndarray) -> np.ndarray:
 
 @compiled
 def _row_jets(
-    rows: Rows,
-    u: int,
-    levels: Levels,
+    x: float,
+    exposure: float,
+    constant: float,
+    level: int,
+    log_weights: np.ndarray,
+    means: np.ndarray,
+    inv_disps: np.ndarray,
     fixed: np.ndarray,
     terms: np.ndarray,
     jets: np.ndarray,
 ) -> float:
     """Log density of one row; fills its weighted components (k,) and their derivatives (k, 5)."""
-    level = rows.level[u]
-    weight, mean = row_at(levels.log_weights, level), row_at(levels.means, level)
-    spread = row_at(levels.inv_disps, level)
+    weight, mean, spread = (
+        row_at(log_weights, level),
+        row_at(means, level),
+        row_at(inv_disps, level),
+    )
     for j in range(terms.size):
         jet = component_jet(
-            rows.values[u],
-            rows.constants[u],
-            rows.exposure[u] * levels.means[mean, j],
-            levels.inv_disps[spread, j],
+            x,
+            constant,
+            exposure * means[mean, j],
+            inv_disps[spread, j],
             fixed[spread, j, 0],
             fixed[spread, j, 1],
             fixed[spread, j, 2],
         )
-        terms[j] = levels.log_weights[weight, j] + jet[0]
+        terms[j] = log_weights[weight, j] + jet[0]
         for i in range(5):
             jets[j, i] = jet[i + 1]
     return log_sum_exp(terms)
