@@ -11,7 +11,10 @@ from typing import Any, cast
 import numba
 import numpy as np
 import platformdirs
+from numba import types
+from numba.core import cgutils
 from numba.core import config as numba_config
+from numba.extending import intrinsic
 
 # Numba makes its settings when it is imported, so type checkers do not know their names.
 config: Any = numba_config
@@ -103,3 +106,18 @@ def dot(a: np.ndarray, b: np.ndarray) -> float:
         lost = (moved - total) - term
         total = moved
     return total
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def address(typing_context: Any, array: Any, first: Any) -> tuple[Any, Callable[..., Any]]:
+    """Where an element of an array stands, for `numba.carray` to make a view of.
+
+    Such a view does not keep the array alive, so it may be used as long as the caller holds that.
+    Counting who uses an array is an atomic operation, and a walk over few rows costs little more.
+    """
+
+    def lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = context.make_array(array)(context, builder, values[0]).data
+        return builder.bitcast(builder.gep(data, [values[1]]), cgutils.voidptr_t)
+
+    return types.voidptr(array, types.intp), lower

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from pmnbmix.compiled import compiled
+from pmnbmix.compiled import compiled, inlined
 from pmnbmix.mixture.blocks import (
     BLOCK,
     Block,
@@ -73,31 +73,39 @@ def evaluate_many(positions: np.ndarray, buffer: np.ndarray) -> np.ndarray:
     return out
 
 
-@compiled
+@inlined
 def _log_posterior(packed: np.ndarray, gradient: np.ndarray, kernel: Kernel) -> float:
-    prior = kernel.prior
+    prior, room = kernel.prior, kernel.room
+    point, slopes = room.point, room.slopes
+    by_weight, log_weights = room.by_weight, room.log_weights
     of_weights, of_means = kernel.weights.shape[0], kernel.means.shape[0]
     n_terms, k = kernel.place.shape
-    point = _point(packed, kernel)
-    at_centre = point[0] - log_sum_exp(point[0])
-    log_weights = at_centre.reshape((k, 1))
-    if kernel.weights.shape[1] > 1:
-        log_weights = _log_shares(_linear(kernel.weights, point[:of_weights]))
-    log_means = _linear(kernel.means, point[of_weights : of_weights + of_means])
-    log_dispersions = _linear(kernel.dispersions, point[of_weights + of_means :])
-    by_weight = np.zeros(log_weights.shape)
-    by_mean, by_dispersion = np.zeros(log_means.shape), np.zeros(log_dispersions.shape)
+    _fill_point(packed, kernel.place, kernel.pinned, of_weights, point)
+    _fill_linear(kernel.weights, point[:of_weights], log_weights)
+    _fill_linear(kernel.means, point[of_weights : of_weights + of_means], room.log_means)
+    _fill_linear(kernel.dispersions, point[of_weights + of_means :], room.log_dispersions)
+    to_centre = log_sum_exp(point[0])
+    if log_weights.shape[1] == 1:
+        for j in range(k):
+            log_weights[j, 0] -= to_centre
+    else:
+        _normalise(log_weights)
     total = log_likelihood(
-        log_weights, log_means, log_dispersions, kernel, by_weight, by_mean, by_dispersion
+        log_weights,
+        room.log_means,
+        room.log_dispersions,
+        kernel,
+        by_weight,
+        room.by_mean,
+        room.by_dispersion,
     )
     for j in range(k):
-        total += prior.exponent * at_centre[j]
+        total += prior.exponent * (point[0, j] - to_centre)
         squares = 0.0
         for row in range(1, n_terms):
             if prior.precision[row, j] > 0.0:
                 squares += prior.precision[row, j] * (point[row, j] - prior.loc[row, j]) ** 2
         total -= 0.5 * squares
-    slopes = np.empty((n_terms, k))
     if log_weights.shape[1] == 1:
         # The Dirichlet prior acts like this many further observations at the only level.
         share = kernel.n + k * prior.exponent
@@ -111,9 +119,10 @@ def _log_posterior(packed: np.ndarray, gradient: np.ndarray, kernel: Kernel) -> 
     _transposed(kernel.weights, by_weight, slopes[:of_weights])
     if log_weights.shape[1] > 1:
         for j in range(k):
-            slopes[0, j] += prior.exponent - k * prior.exponent * math.exp(at_centre[j])
-    _transposed(kernel.means, by_mean, slopes[of_weights : of_weights + of_means])
-    _transposed(kernel.dispersions, by_dispersion, slopes[of_weights + of_means :])
+            at_centre = point[0, j] - to_centre
+            slopes[0, j] += prior.exponent - k * prior.exponent * math.exp(at_centre)
+    _transposed(kernel.means, room.by_mean, slopes[of_weights : of_weights + of_means])
+    _transposed(kernel.dispersions, room.by_dispersion, slopes[of_weights + of_means :])
     gradient[:] = 0.0
     for row in range(n_terms):
         for j in range(k):
@@ -127,28 +136,29 @@ def _log_posterior(packed: np.ndarray, gradient: np.ndarray, kernel: Kernel) -> 
     return total
 
 
-@compiled
-def _point(packed: np.ndarray, kernel: Kernel) -> np.ndarray:
-    """Point (n_terms, k) of a position; slopes of the weights sum to 0, not so their intercepts."""
-    n_terms, k = kernel.place.shape
-    of_weights = kernel.weights.shape[0]
-    point = kernel.pinned.copy()
+@inlined
+def _fill_point(
+    packed: np.ndarray, place: np.ndarray, pinned: np.ndarray, of_weights: int, point: np.ndarray
+) -> None:
+    """Fill the point (n_terms, k) of a position; slopes of the weights sum to 0 over components."""
+    n_terms, k = place.shape
     for row in range(n_terms):
-        if row < of_weights:
-            point[row, k - 1] = 0.0
         for j in range(k):
-            if kernel.place[row, j] >= 0:
-                point[row, j] = packed[kernel.place[row, j]]
+            last = row < of_weights and j == k - 1
+            point[row, j] = 0.0 if last else pinned[row, j]
+            if place[row, j] >= 0:
+                point[row, j] = packed[place[row, j]]
         if 0 < row < of_weights:
             point[row] -= point[row].sum() / k
-    return point
 
 
-@compiled
-def _linear(matrix: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-    """Linear predictors (k, L) of the coefficients (n_terms, k) of a part."""
+@inlined
+def _fill_linear(matrix: np.ndarray, coefficients: np.ndarray, out: np.ndarray) -> None:
+    """Fill linear predictors (k, L) of the coefficients (n_terms, k) of a part."""
     (n_terms, n_levels), k = matrix.shape, coefficients.shape[1]
-    out = np.empty((k, n_levels))
+    if n_levels == 1:
+        out[:, 0] = coefficients[0]
+        return
     # Levels are walked in blocks that stay in the first cache while all their terms are added.
     for first in range(0, n_levels, BLOCK):
         stop = min(first + BLOCK, n_levels)
@@ -166,7 +176,6 @@ def _linear(matrix: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
             if n_terms % 2 == 0:
                 last = matrix[n_terms - 1][first:stop]
                 _add_scaled(last, coefficients[n_terms - 1, j], last, 0.0, part)
-    return out
 
 
 @compiled
@@ -211,7 +220,7 @@ def _add_products(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
         out[u] += (a[u] * b[u] + a[v] * b[v]) + (a[w] * b[w] + a[x] * b[x])
 
 
-@compiled
+@inlined
 def log_likelihood(
     log_weights: np.ndarray,
     log_means: np.ndarray,
@@ -224,47 +233,66 @@ def log_likelihood(
     """Log likelihood of the table of a kernel, from the parameters of its levels.
 
     The first three are (k, levels of the part). Derivatives by log weight (each on its own), log
-    mean and log dispersion of each level are added to the last three, which are 0 on entry. Minus
-    infinity if a parameter is too extreme for a number.
+    mean and log dispersion of each level fill the last three. Minus infinity if a parameter is too
+    extreme for a number.
     """
     k = log_weights.shape[0]
-    means, dispersions = _exp(log_means), _exp(log_dispersions)
-    for j in range(k):
-        for level in range(dispersions.shape[1]):
-            if math.isinf(log_dispersions[j, level]) and log_dispersions[j, level] < 0.0:
-                dispersions[j, level] = _PINNED_DISPERSION
-            if not _LEAST < dispersions[j, level] < _MOST:
-                return -math.inf
-    # Means outside the range are counted, since a loop that stops early runs one number at a time.
+    means, dispersions = kernel.room.means, kernel.room.dispersions
+    _fill_exp(log_means, means)
+    _fill_exp(log_dispersions, dispersions)
+    # Numbers outside the range are counted, since a loop that stops early runs one at a time.
     outside = 0
     for j in range(k):
-        outside += _count_outside(means[j])
+        for level in range(dispersions.shape[1]):
+            if log_dispersions[j, level] == -math.inf:
+                dispersions[j, level] = _PINNED_DISPERSION
+        outside += _count_outside(means[j]) + _count_outside(dispersions[j])
     if outside:
         return -math.inf
-    rungs = kernel.grid.size
     if kernel.form == LADDER:
-        sums = np.empty((k, 3))
         total = climb_ladder(
-            log_weights[:, 0].copy(),
-            means[:, 0] * kernel.exposure,
-            dispersions[:, 0].copy(),
+            log_weights[:, 0],
+            means[:, 0],
+            kernel.exposure,
+            dispersions[:, 0],
             kernel.grid,
             kernel.inverse,
-            kernel.work[: 2 * (k + 1) * rungs],
-            sums,
+            kernel.work,
+            by_weight[:, 0],
+            by_mean[:, 0],
+            by_dispersion[:, 0],
         )
         if not math.isnan(total):
-            for j in range(k):
-                by_weight[j, 0], by_mean[j, 0], by_dispersion[j, 0] = sums[j]
             return total
+    for j in range(k):
+        for level in range(dispersions.shape[1]):
+            dispersions[j, level] = 1.0 / dispersions[j, level]
+    return _walk_rows(
+        log_weights, log_means, means, dispersions, kernel, by_weight, by_mean, by_dispersion
+    )
+
+
+@compiled
+def _walk_rows(
+    log_weights: np.ndarray,
+    log_means: np.ndarray,
+    means: np.ndarray,
+    inv_disps: np.ndarray,
+    kernel: Kernel,
+    by_weight: np.ndarray,
+    by_mean: np.ndarray,
+    by_dispersion: np.ndarray,
+) -> float:
+    """`log_likelihood` row by row, if no ladder can be climbed."""
+    k = log_weights.shape[0]
     rows, runs = kernel.rows, kernel.runs
     size = 2 * k * runs.distinct.size
     remainders = kernel.work[:size].reshape((k, 2, runs.distinct.size))
     block = block_of(kernel.work[size : size + block_size(k)], k)
-    inv_disps = 1.0 / dispersions
     fill_remainders(runs, means, inv_disps, remainders)
     logs = Logs(kernel.log_exposure, log_means)
-    sums = np.zeros((2, k, BLOCK))
+    one_level = log_weights.shape[1] * means.shape[1] * inv_disps.shape[1] == 1
+    by_weight[:], by_mean[:], by_dispersion[:] = 0.0, 0.0, 0.0
     total = 0.0
     run = 0
     for first in range(0, rows.values.size, BLOCK):
@@ -275,34 +303,32 @@ def log_likelihood(
         for u in range(stop - first):
             total += rows.frequency[first + u] * (block.log_mass[u] - rows.constants[first + u])
         for j in range(k):
-            if means.shape[1] > 1:
-                _add_levels(rows, first, stop, block, j, by_weight, by_mean, by_dispersion, sums)
-            else:
+            if one_level:
                 _add_rows(stop - first, block, j, by_weight[j], by_mean[j], by_dispersion[j])
-    for j in range(k):
-        if by_weight.shape[1] == 1:
-            by_weight[j, 0] += sums[0, j].sum()
-        if by_dispersion.shape[1] == 1:
-            by_dispersion[j, 0] += sums[1, j].sum()
+            else:
+                _add_levels(rows, first, stop, block, j, by_weight[j], by_mean[j], by_dispersion[j])
     return total
 
 
-@compiled
-def _exp(logs: np.ndarray) -> np.ndarray:
+@inlined
+def _fill_exp(logs: np.ndarray, out: np.ndarray) -> None:
     """Exponentials of (k, L) logarithms; many of them as vector instructions."""
-    if logs.shape[1] == 1:
-        return np.exp(logs)
-    out = np.empty(logs.shape)
     for j in range(logs.shape[0]):
-        row, made = logs[j], out[j]
-        for level in range(row.size):
-            made[level] = quick_exp(min(row[level], 700.0))
-    return out
+        if logs.shape[1] == 1:
+            out[j, 0] = math.exp(logs[j, 0])
+        else:
+            _fill_quick_exp(logs[j], out[j])
 
 
 @compiled
-def _log_shares(logits: np.ndarray) -> np.ndarray:
-    """Log weights of the logits (k, L) of every level."""
+def _fill_quick_exp(logs: np.ndarray, out: np.ndarray) -> None:
+    for level in range(logs.size):
+        out[level] = quick_exp(min(logs[level], 700.0))
+
+
+@compiled
+def _normalise(logits: np.ndarray) -> None:
+    """Make log weights of the logits (k, L) of every level, in place."""
     largest, total = logits[0].copy(), np.zeros(logits.shape[1])
     for j in range(1, logits.shape[0]):
         largest = np.maximum(largest, logits[j])
@@ -312,7 +338,7 @@ def _log_shares(logits: np.ndarray) -> np.ndarray:
             total[level] += quick_exp(row[level] - largest[level])
     for level in range(total.size):
         total[level] = largest[level] + quick_log(total[level])
-    return logits - total
+    logits -= total
 
 
 @compiled
@@ -354,23 +380,18 @@ def _add_levels(
     by_weight: np.ndarray,
     by_mean: np.ndarray,
     by_dispersion: np.ndarray,
-    sums: np.ndarray,
 ) -> None:
-    """`_add_rows` at every level; parts of one level go to ``sums`` (2, k, BLOCK), side by side."""
+    """`_add_rows` at every level."""
     size = stop - first
     level = rows.level[first:stop]
     mass, density = block.mass[:size], block.density[j][:size]
     tilt, slope = block.by_mean[j][:size], block.by_dispersion[j][:size]
     _take_shares(mass, density, slope, tilt)
-    if by_weight.shape[1] > 1:
-        _scatter(density, level, by_weight[j])
-    else:
-        _add(density, sums[0, j])
-    if by_dispersion.shape[1] > 1:
-        _scatter(slope, level, by_dispersion[j])
-    else:
-        _add(slope, sums[1, j])
-    _scatter(tilt, level, by_mean[j])
+    for shares, out in ((density, by_weight), (tilt, by_mean), (slope, by_dispersion)):
+        if out.size > 1:
+            _scatter(shares, level, out)
+        else:
+            out[0] += shares.sum()
 
 
 @compiled
@@ -383,12 +404,6 @@ def _take_shares(
         density[u] = held
         slope[u] *= held
         tilt[u] *= held
-
-
-@compiled
-def _add(a: np.ndarray, out: np.ndarray) -> None:
-    for u in range(a.size):
-        out[u] += a[u]
 
 
 @compiled

@@ -6,12 +6,13 @@ one after another, the arrays of `Kernel`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.compiled import compiled
+from pmnbmix.compiled import address, inlined
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.blocks import Runs, block_size, runs_of
 from pmnbmix.mixture.density import count_constants
@@ -57,6 +58,31 @@ HEADER = np.dtype(
 HEADER_SIZE = HEADER.itemsize // 8
 
 
+class Room(NamedTuple):
+    """Where the log posterior puts what it makes, because allocating costs more than filling.
+
+    Attributes
+    ----------
+    point, slopes : ndarray, shape (n_terms, k)
+        Coefficients, and derivatives by them.
+    log_weights, by_weight : ndarray, shape (k, levels of the weights)
+        At every level, and derivatives by them.
+    log_means, means, by_mean : ndarray, shape (k, levels of the means)
+    log_dispersions, dispersions, by_dispersion : ndarray, shape (k, levels of the dispersions)
+    """
+
+    point: Floats
+    slopes: Floats
+    log_weights: Floats
+    by_weight: Floats
+    log_means: Floats
+    means: Floats
+    by_mean: Floats
+    log_dispersions: Floats
+    dispersions: Floats
+    by_dispersion: Floats
+
+
 class Kernel(NamedTuple):
     """What the compiled log posterior reads, as views of one block of numbers.
 
@@ -84,8 +110,10 @@ class Kernel(NamedTuple):
     place : ndarray of int, shape (n_terms, k)
         Which coordinate an entry of the point follows; -1: none.
     pinned : ndarray, shape (n_terms, k)
+    room : Room
+        Makes a block unfit to be shared between threads, as does ``work``.
     work : ndarray
-        Room to work in, which makes a block unfit to be shared between threads.
+        Where the forms work.
     """
 
     form: int
@@ -106,6 +134,7 @@ class Kernel(NamedTuple):
     prior: Prior
     place: Whole
     pinned: Floats
+    room: Room
     work: Floats
 
 
@@ -134,8 +163,11 @@ def laid_out(problem: Problem, form: int | None = None) -> Floats:
     prior = problem.prior(problem.spec.weights.concentration)
     matrices = [np.ascontiguousarray(matrix.T) for matrix in design.terms]
     k, size = design.n_components, design.size
-    n_levels = sum(matrix.shape[1] for matrix in matrices)
-    work = 2 * k * runs.distinct.size + block_size(k) + 2 * (k + 1) * rungs + (2 * k + 1) * n_levels
+    room = sum(
+        (2 * matrix.shape[0] + arrays * matrix.shape[1]) * k
+        for matrix, arrays in zip(matrices, (2, 3, 3), strict=True)
+    )
+    work = max(2 * k * runs.distinct.size + block_size(k), 2 * (k + 1) * rungs)
     header = np.zeros(1, HEADER)
     header["form"], header["n_components"], header["size"] = form, k, size
     header["n_rows"], header["n_values"] = table.values.size, runs.distinct.size
@@ -160,17 +192,17 @@ def laid_out(problem: Problem, form: int | None = None) -> Floats:
         prior.precision,
         design.place,
         design.pinned,
-        np.zeros(work),
+        np.zeros(room + work),
     ]
     numbers = [header.view(np.float64), *(array.ravel().view(np.float64) for array in arrays)]
     header["length"] = sum(part.size for part in numbers)
     return np.concatenate(numbers)
 
 
-@compiled
+@inlined
 def opened(buffer: np.ndarray) -> Kernel:
-    """Views of what `laid_out` has laid out, in its order."""
-    head = buffer[:HEADER_SIZE].view(HEADER)[0]
+    """Views of what `laid_out` has laid out, in its order, for as long as the caller holds it."""
+    head = numba.carray(address(buffer, 0), (1,), HEADER)[0]
     d, k, n, n_values, rungs = (
         head.size,
         head.n_components,
@@ -180,38 +212,61 @@ def opened(buffer: np.ndarray) -> Kernel:
     )
     n_terms = head.weight_terms + head.mean_terms + head.dispersion_terms
     at = HEADER_SIZE
-    centre = buffer[at : at + d]
+    centre = _floats(buffer, at, (d,))
     at += d
-    root = buffer[at : at + d * d].reshape((d, d))
+    root = _floats(buffer, at, (d, d))
     at += d * d
-    columns = buffer[at : at + 6 * n].reshape((6, n))
-    level = columns[4].view(np.intp)
+    columns = _floats(buffer, at, (6, n))
+    level = _whole(buffer, at + 4 * n, (n,))
     rows = Rows(columns[0], columns[1], columns[2], columns[3], level)
     at += 6 * n
-    distinct = buffer[at : at + n_values]
+    distinct = _floats(buffer, at, (n_values,))
     at += n_values
-    starts = buffer[at : at + n_values + 1].view(np.intp)
+    starts = _whole(buffer, at, (n_values + 1,))
     at += n_values + 1
-    grid, inverse = buffer[at : at + rungs], buffer[at + rungs : at + 2 * rungs]
+    grid, inverse = _floats(buffer, at, (rungs,)), _floats(buffer, at + rungs, (rungs,))
     at += 2 * rungs
     length = head.weight_terms * head.weight_levels
-    weights = buffer[at : at + length].reshape((head.weight_terms, head.weight_levels))
+    weights = _floats(buffer, at, (head.weight_terms, head.weight_levels))
     at += length
     length = head.mean_terms * head.mean_levels
-    means = buffer[at : at + length].reshape((head.mean_terms, head.mean_levels))
+    means = _floats(buffer, at, (head.mean_terms, head.mean_levels))
     at += length
     length = head.dispersion_terms * head.dispersion_levels
-    dispersions = buffer[at : at + length].reshape((head.dispersion_terms, head.dispersion_levels))
+    dispersions = _floats(buffer, at, (head.dispersion_terms, head.dispersion_levels))
     at += length
-    level_sizes = buffer[at : at + head.weight_levels]
+    level_sizes = _floats(buffer, at, (head.weight_levels,))
     at += head.weight_levels
-    priors = buffer[at : at + 2 * n_terms * k].reshape((2, n_terms, k))
+    priors = _floats(buffer, at, (2, n_terms, k))
     prior = Prior(head.exponent, priors[0], priors[1])
     at += 2 * n_terms * k
-    place = buffer[at : at + n_terms * k].view(np.intp).reshape((n_terms, k))
+    place = _whole(buffer, at, (n_terms, k))
     at += n_terms * k
-    pinned = buffer[at : at + n_terms * k].reshape((n_terms, k))
+    pinned = _floats(buffer, at, (n_terms, k))
     at += n_terms * k
+    points = _floats(buffer, at, (2, n_terms, k))
+    at += 2 * n_terms * k
+    length = k * head.weight_levels
+    by_weights = _floats(buffer, at, (2, k, head.weight_levels))
+    at += 2 * length
+    length = k * head.mean_levels
+    by_means = _floats(buffer, at, (3, k, head.mean_levels))
+    at += 3 * length
+    length = k * head.dispersion_levels
+    by_dispersions = _floats(buffer, at, (3, k, head.dispersion_levels))
+    at += 3 * length
+    room = Room(
+        points[0],
+        points[1],
+        by_weights[0],
+        by_weights[1],
+        by_means[0],
+        by_means[1],
+        by_means[2],
+        by_dispersions[0],
+        by_dispersions[1],
+        by_dispersions[2],
+    )
     return Kernel(
         head.form,
         head.exposure,
@@ -231,8 +286,19 @@ def opened(buffer: np.ndarray) -> Kernel:
         prior,
         place,
         pinned,
-        buffer[at:],
+        room,
+        _floats(buffer, at, (head.length - at,)),
     )
+
+
+@inlined
+def _floats(buffer: np.ndarray, first: int, shape: tuple[int, ...]) -> Any:
+    return numba.carray(address(buffer, first), shape, np.float64)
+
+
+@inlined
+def _whole(buffer: np.ndarray, first: int, shape: tuple[int, ...]) -> Any:
+    return numba.carray(address(buffer, first), shape, np.intp)
 
 
 def _level_sizes(table: CountTable, n_levels: int) -> Floats:

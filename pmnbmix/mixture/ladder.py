@@ -21,23 +21,30 @@ _TINIEST = 1e-280
 def climb_ladder(
     log_weights: np.ndarray,
     means: np.ndarray,
+    exposure: float,
     dispersions: np.ndarray,
     frequency: np.ndarray,
     inverse: np.ndarray,
     work: np.ndarray,
-    sums: np.ndarray,
+    by_weight: np.ndarray,
+    by_mean: np.ndarray,
+    by_dispersion: np.ndarray,
 ) -> float:
-    """Log likelihood from densities multiplied up from 0; NaN if one of them underflows."""
+    """Log likelihood from densities multiplied up from 0; NaN if one of them underflows.
+
+    Derivatives by log weight, log mean and log dispersion of each component fill the last three.
+    """
     k, rungs = means.size, frequency.size
-    blocks = work.reshape((2 * (k + 1), rungs))
+    blocks = work[: 2 * (k + 1) * rungs].reshape((2 * (k + 1), rungs))
     mass, log_mass = blocks[2 * k], blocks[2 * k + 1]
     mass[:] = 0.0
     for j in range(k):
-        start, _, _, shrunk = _constants(means[j], dispersions[j])
+        mean, p = exposure * means[j], dispersions[j]
+        start, _, _, shrunk = _constants(mean, p)
         if not start - log_weights[j] < 600.0:
             return math.nan
         density, climbed = blocks[j], blocks[k + j]
-        p, factor = dispersions[j], means[j] * shrunk
+        factor = mean * shrunk
         for x in range(rungs):
             climbed[x] = 1.0 + x * p
             density[x] = factor * climbed[x] * inverse[x]
@@ -67,7 +74,10 @@ def climb_ladder(
             members += z
             counted += z * x
             climbed_sum += z * climbed[x]
-        _collect(means[j], dispersions[j], members, counted, climbed_sum, sums[j])
+        by_weight[j] = members
+        by_mean[j], by_dispersion[j] = _slopes(
+            exposure * means[j], dispersions[j], members, counted, climbed_sum
+        )
     return total
 
 
@@ -89,16 +99,12 @@ def _constants(mean: float, dispersion: float) -> tuple[float, float, float, flo
 
 
 @compiled
-def _collect(
-    mean: float,
-    dispersion: float,
-    members: float,
-    counted: float,
-    climbed: float,
-    sums: np.ndarray,
-) -> None:
-    """Gradient of a component from the sums over its z, z x and z sum_{j<x} (j p / (1 + j p))."""
+def _slopes(
+    mean: float, dispersion: float, members: float, counted: float, climbed: float
+) -> tuple[float, float]:
+    """Derivatives of a component by log mean and log dispersion.
+
+    From the sums over its z, z x and z sum_{j<x} (j p / (1 + j p)).
+    """
     _, gap, share, shrunk = _constants(mean, dispersion)
-    sums[0] = members
-    sums[1] = (counted - mean * members) * shrunk
-    sums[2] = climbed - counted * share + members * gap
+    return (counted - mean * members) * shrunk, climbed - counted * share + members * gap

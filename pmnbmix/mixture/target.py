@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.mixture.fused import evaluate, evaluate_many
-from pmnbmix.mixture.kernel import HEADER, HEADER_SIZE, laid_out, opened
+from pmnbmix.mixture.kernel import HEADER, HEADER_SIZE, laid_out
 from pmnbmix.mixture.problem import Problem
 
 Floats = NDArray[np.float64]
@@ -35,6 +35,11 @@ class Target:
     def _header(self) -> Any:
         return self.buffer[:HEADER_SIZE].view(HEADER)[0]
 
+    def _map(self) -> tuple[Floats, Floats]:
+        """Views of the centre and the root of whitened coordinates."""
+        d, rest = self.size, self.buffer[HEADER_SIZE:]
+        return rest[:d], rest[d : d + d * d].reshape(d, d)
+
     @property
     def form(self) -> int:
         """Which of the forms is used."""
@@ -47,18 +52,16 @@ class Target:
     def whitened(self, centre: Floats, root: Floats) -> Target:
         """Return the target in coordinates z, where the present ones are centre + root @ z."""
         new = self.copy()
-        d = self.size
         new._header["whitened"] = 1
-        new.buffer[HEADER_SIZE : HEADER_SIZE + d] = centre
-        new.buffer[HEADER_SIZE + d : HEADER_SIZE + d + d * d] = root.ravel()
+        new._map()[0][:], new._map()[1][:] = centre, root
         return new
 
     def unwhitened(self, positions: Floats) -> Floats:
         """Positions (..., size) in the coordinates of the target before it was whitened."""
         if not self._header["whitened"]:
             return positions
-        kernel = opened(self.buffer)
-        return np.asarray(kernel.centre + positions @ kernel.root.T)
+        centre, root = self._map()
+        return np.asarray(centre + positions @ root.T)
 
     def log_density(self, position: Floats) -> tuple[float, Floats]:
         """Log posterior (without the constants of the priors) and its gradient at a position."""

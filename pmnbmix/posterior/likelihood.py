@@ -60,21 +60,20 @@ class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
 
 
 @compiled
+def _from_buffer(points: np.ndarray, buffer: np.ndarray, slopes: np.ndarray) -> float:
+    kernel = opened(buffer)
+    return log_likelihood(points[0], points[1], points[2], kernel, slopes[0], slopes[1], slopes[2])
+
+
+@compiled
 def _evaluate(
     log_weights: np.ndarray, log_means: np.ndarray, log_dispersions: np.ndarray, buffer: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     k = log_weights.size
-    slopes = np.zeros((3, k, 1))
+    points, slopes = np.empty((3, k, 1)), np.zeros((3, k, 1))
+    points[0, :, 0], points[1, :, 0], points[2, :, 0] = log_weights, log_means, log_dispersions
     # The buffer is work space, so it is copied for chains that run at once.
-    value = log_likelihood(
-        log_weights.copy().reshape((k, 1)),
-        log_means.copy().reshape((k, 1)),
-        log_dispersions.copy().reshape((k, 1)),
-        opened(buffer.copy()),
-        slopes[0],
-        slopes[1],
-        slopes[2],
-    )
+    value = _from_buffer(points, buffer.copy(), slopes)
     return np.asarray(value), slopes[0, :, 0].copy(), slopes[1, :, 0].copy(), slopes[2, :, 0].copy()
 
 
