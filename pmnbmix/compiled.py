@@ -113,7 +113,6 @@ def address(typing_context: Any, array: Any, first: Any) -> tuple[Any, Callable[
     """Where an element of an array stands, for `numba.carray` to make a view of.
 
     Such a view does not keep the array alive, so it may be used as long as the caller holds that.
-    Counting who uses an array is an atomic operation, and a walk over few rows costs little more.
     """
 
     def lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -121,3 +120,30 @@ def address(typing_context: Any, array: Any, first: Any) -> tuple[Any, Callable[
         return builder.bitcast(builder.gep(data, [values[1]]), cgutils.voidptr_t)
 
     return types.voidptr(array, types.intp), lower
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def uncounted(typing_context: Any, arrays: Any) -> tuple[Any, Callable[..., Any]]:
+    """The same array, or tuple of arrays, without a count of who uses it.
+
+    Counting is an atomic operation at each access, and a walk over few rows costs little more. The
+    result may be used as long as the caller holds the arrays.
+    """
+
+    def lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _without_owner(context, builder, arrays, values[0])
+
+    return arrays(arrays), lower
+
+
+def _without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    if isinstance(kind, types.Array):
+        view = context.make_array(kind)(context, builder, value)
+        view.meminfo = cgutils.get_null_value(view.meminfo.type)
+        view.parent = cgutils.get_null_value(view.parent.type)
+        return view._getvalue()
+    if isinstance(kind, types.BaseTuple):
+        for i, part in enumerate(kind):
+            bare = _without_owner(context, builder, part, builder.extract_value(value, i))
+            value = builder.insert_value(value, bare, i)
+    return value

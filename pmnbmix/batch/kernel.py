@@ -14,7 +14,7 @@ import numpy as np
 from pmnbmix.batch.ascent import approach
 from pmnbmix.batch.starts import n_always, start_points
 from pmnbmix.batch.tables import collapsed_table, exposed_table
-from pmnbmix.compiled import compiled
+from pmnbmix.compiled import compiled, uncounted
 from pmnbmix.data.squash import squash_rows
 from pmnbmix.mixture.density import count_constants, log_sum_exp
 from pmnbmix.mixture.levels import Rows, Terms, component_table, levels_of, plain_terms
@@ -29,6 +29,7 @@ from pmnbmix.point.newton import (
     moving,
     redundant_directions,
 )
+from pmnbmix.point.objective import joined
 
 # The bins of log exposure have this width and so many nodes, for the search and to finish on.
 _COARSE = (1.0, 2)
@@ -75,16 +76,15 @@ def _finish(
 
     Returns the point, its log likelihood, whether it converged and whether it is a saddle still.
     """
-    point, path, _, converged, uphill = climb_from(rows, terms, prior, free, start, _MAX_ITER)
+    arrays = joined(rows, terms, prior, free)
+    point, path, _, converged, uphill = climb_from(arrays, start, _MAX_ITER)
     value = path[-1]
     if uphill.size > 0:
         for sign in (1.0, -1.0):
             for length in _ESCAPES:
                 moved = move(point, sign * length * uphill, free)
                 if log_likelihood(rows, terms, moved) > value:
-                    other, path, _, arrived, left = climb_from(
-                        rows, terms, prior, free, moved, _MAX_ITER
-                    )
+                    other, path, _, arrived, left = climb_from(arrays, moved, _MAX_ITER)
                     if path[-1] > value:
                         return other, path[-1], arrived, left.size > 0
                     break
@@ -96,16 +96,16 @@ def _search(
     rows: Rows, terms: Terms, prior: Prior, free: np.ndarray, exposed: bool
 ) -> tuple[np.ndarray, np.ndarray, int, int]:
     """Points of all starts that were run and their heights; times the best was reached."""
+    rows, terms, prior = uncounted(rows), uncounted(terms), uncounted(prior)
     k = free.shape[1]
+    arrays = joined(rows, terms, prior, free)
     starts = start_points(rows, k)
     heights = np.full(len(starts), -math.inf)
     best, times, run = -math.inf, 0, 0
     for i in range(len(starts)):
         if i >= n_always(k) and times >= (_OFTEN_EXPOSED if exposed else _OFTEN):
             break
-        point, _, _ = iterate(
-            rows, terms, prior, free, starts[i], not exposed, _EM_ITERATIONS, _EM_TOLERANCE
-        )
+        point, _, _ = iterate(arrays, starts[i], not exposed, _EM_ITERATIONS, _EM_TOLERANCE)
         starts[i], heights[i] = approach(rows, terms, prior, point, _MAX_STEPS, best)
         run += 1
         if heights[i] > best + _SAME:

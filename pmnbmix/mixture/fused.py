@@ -25,7 +25,7 @@ from pmnbmix.mixture.blocks import (
 )
 from pmnbmix.mixture.density import log_sum_exp
 from pmnbmix.mixture.elementary import quick_exp, quick_log
-from pmnbmix.mixture.kernel import LADDER, Kernel, opened
+from pmnbmix.mixture.kernel import LADDER, opened, opened_map
 from pmnbmix.mixture.ladder import climb_ladder
 from pmnbmix.mixture.levels import Rows
 
@@ -43,23 +43,23 @@ def evaluate(position: np.ndarray, gradient: np.ndarray, buffer: np.ndarray) -> 
 
     Minus infinity if a parameter is too extreme for a number.
     """
-    kernel = opened(buffer)
     size = position.size
+    whitened, centre, root = opened_map(buffer)
     packed, plain = position.copy(), np.empty(size)
-    if kernel.whitened:
+    if whitened:
         for i in range(size):
-            packed[i] = kernel.centre[i]
+            packed[i] = centre[i]
             for j in range(size):
-                packed[i] += kernel.root[i, j] * position[j]
-    total = _log_posterior(packed, plain, kernel)
+                packed[i] += root[i, j] * position[j]
+    total = _log_posterior(packed, plain, buffer)
     if not math.isfinite(total):
         return -math.inf
     for j in range(size):
         gradient[j] = plain[j]
-        if kernel.whitened:
+        if whitened:
             gradient[j] = 0.0
             for i in range(size):
-                gradient[j] += kernel.root[i, j] * plain[i]
+                gradient[j] += root[i, j] * plain[i]
     return total
 
 
@@ -73,8 +73,9 @@ def evaluate_many(positions: np.ndarray, buffer: np.ndarray) -> np.ndarray:
     return out
 
 
-@inlined
-def _log_posterior(packed: np.ndarray, gradient: np.ndarray, kernel: Kernel) -> float:
+@compiled
+def _log_posterior(packed: np.ndarray, gradient: np.ndarray, buffer: np.ndarray) -> float:
+    kernel = opened(buffer)
     prior, room = kernel.prior, kernel.room
     point, slopes = room.point, room.slopes
     by_weight, log_weights = room.by_weight, room.log_weights
@@ -94,7 +95,7 @@ def _log_posterior(packed: np.ndarray, gradient: np.ndarray, kernel: Kernel) -> 
         log_weights,
         room.log_means,
         room.log_dispersions,
-        kernel,
+        buffer,
         by_weight,
         room.by_mean,
         room.by_dispersion,
@@ -136,7 +137,7 @@ def _log_posterior(packed: np.ndarray, gradient: np.ndarray, kernel: Kernel) -> 
     return total
 
 
-@inlined
+@compiled
 def _fill_point(
     packed: np.ndarray, place: np.ndarray, pinned: np.ndarray, of_weights: int, point: np.ndarray
 ) -> None:
@@ -149,15 +150,18 @@ def _fill_point(
             if place[row, j] >= 0:
                 point[row, j] = packed[place[row, j]]
         if 0 < row < of_weights:
-            point[row] -= point[row].sum() / k
+            mean = point[row].sum() / k
+            for j in range(k):
+                point[row, j] -= mean
 
 
-@inlined
+@compiled
 def _fill_linear(matrix: np.ndarray, coefficients: np.ndarray, out: np.ndarray) -> None:
     """Fill linear predictors (k, L) of the coefficients (n_terms, k) of a part."""
     (n_terms, n_levels), k = matrix.shape, coefficients.shape[1]
     if n_levels == 1:
-        out[:, 0] = coefficients[0]
+        for j in range(k):
+            out[j, 0] = coefficients[0, j]
         return
     # Levels are walked in blocks that stay in the first cache while all their terms are added.
     for first in range(0, n_levels, BLOCK):
@@ -192,7 +196,8 @@ def _transposed(matrix: np.ndarray, by_level: np.ndarray, slopes: np.ndarray) ->
     n_terms, n_levels = matrix.shape
     k = by_level.shape[0]
     if n_levels == 1:
-        slopes[0] = by_level[:, 0]
+        for j in range(k):
+            slopes[0, j] = by_level[j, 0]
         return
     # Several sums are formed side by side, because the processor can carry them out at once.
     sums = np.zeros((n_terms, k, LANES))
@@ -220,22 +225,23 @@ def _add_products(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
         out[u] += (a[u] * b[u] + a[v] * b[v]) + (a[w] * b[w] + a[x] * b[x])
 
 
-@inlined
+@compiled
 def log_likelihood(
     log_weights: np.ndarray,
     log_means: np.ndarray,
     log_dispersions: np.ndarray,
-    kernel: Kernel,
+    buffer: np.ndarray,
     by_weight: np.ndarray,
     by_mean: np.ndarray,
     by_dispersion: np.ndarray,
 ) -> float:
-    """Log likelihood of the table of a kernel, from the parameters of its levels.
+    """Log likelihood of the table of a buffer, from the parameters of its levels.
 
     The first three are (k, levels of the part). Derivatives by log weight (each on its own), log
     mean and log dispersion of each level fill the last three. Minus infinity if a parameter is too
     extreme for a number.
     """
+    kernel = opened(buffer)
     k = log_weights.shape[0]
     means, dispersions = kernel.room.means, kernel.room.dispersions
     _fill_exp(log_means, means)
@@ -268,7 +274,7 @@ def log_likelihood(
         for level in range(dispersions.shape[1]):
             dispersions[j, level] = 1.0 / dispersions[j, level]
     return _walk_rows(
-        log_weights, log_means, means, dispersions, kernel, by_weight, by_mean, by_dispersion
+        log_weights, log_means, means, dispersions, buffer, by_weight, by_mean, by_dispersion
     )
 
 
@@ -278,12 +284,13 @@ def _walk_rows(
     log_means: np.ndarray,
     means: np.ndarray,
     inv_disps: np.ndarray,
-    kernel: Kernel,
+    buffer: np.ndarray,
     by_weight: np.ndarray,
     by_mean: np.ndarray,
     by_dispersion: np.ndarray,
 ) -> float:
     """`log_likelihood` row by row, if no ladder can be climbed."""
+    kernel = opened(buffer)
     k = log_weights.shape[0]
     rows, runs = kernel.rows, kernel.runs
     size = 2 * k * runs.distinct.size
@@ -294,7 +301,7 @@ def _walk_rows(
     one_level = log_weights.shape[1] * means.shape[1] * inv_disps.shape[1] == 1
     by_weight[:], by_mean[:], by_dispersion[:] = 0.0, 0.0, 0.0
     total = 0.0
-    run = 0
+    run = runs.starts[0]
     for first in range(0, rows.values.size, BLOCK):
         stop = min(first + BLOCK, rows.values.size)
         run = fill_block(
@@ -331,14 +338,23 @@ def _normalise(logits: np.ndarray) -> None:
     """Make log weights of the logits (k, L) of every level, in place."""
     largest, total = logits[0].copy(), np.zeros(logits.shape[1])
     for j in range(1, logits.shape[0]):
-        largest = np.maximum(largest, logits[j])
+        _raise_to(largest, logits[j])
     for j in range(logits.shape[0]):
         row = logits[j]
         for level in range(row.size):
             total[level] += quick_exp(row[level] - largest[level])
     for level in range(total.size):
         total[level] = largest[level] + quick_log(total[level])
-    logits -= total
+    for j in range(logits.shape[0]):
+        row = logits[j]
+        for level in range(row.size):
+            row[level] -= total[level]
+
+
+@compiled
+def _raise_to(largest: np.ndarray, row: np.ndarray) -> None:
+    for u in range(row.size):
+        largest[u] = max(largest[u], row[u])
 
 
 @compiled

@@ -94,9 +94,6 @@ class Kernel(NamedTuple):
         Of the first row; the only one of a ladder.
     n : float
         Number of observations.
-    whitened : int
-        1 if positions are mapped by ``centre`` and ``root``.
-    centre, root : ndarray, shape (size,) and (size, size)
     rows : Rows
     log_exposure : ndarray, shape (n,)
     runs : Runs
@@ -119,9 +116,6 @@ class Kernel(NamedTuple):
     form: int
     exposure: float
     n: float
-    whitened: int
-    centre: Floats
-    root: Floats
     rows: Rows
     log_exposure: Floats
     runs: Runs
@@ -200,6 +194,18 @@ def laid_out(problem: Problem, form: int | None = None) -> Floats:
 
 
 @inlined
+def opened_map(buffer: np.ndarray) -> tuple[bool, Floats, Floats]:
+    """Whether positions are mapped to centre + root @ position, and those two."""
+    head = numba.carray(address(buffer, 0), (1,), HEADER)[0]
+    centre = _floats(buffer, HEADER_SIZE, (head.size,))
+    return (
+        head.whitened == 1,
+        centre,
+        _floats(buffer, HEADER_SIZE + head.size, (head.size, head.size)),
+    )
+
+
+@inlined
 def opened(buffer: np.ndarray) -> Kernel:
     """Views of what `laid_out` has laid out, in its order, for as long as the caller holds it."""
     head = numba.carray(address(buffer, 0), (1,), HEADER)[0]
@@ -211,11 +217,7 @@ def opened(buffer: np.ndarray) -> Kernel:
         head.rungs,
     )
     n_terms = head.weight_terms + head.mean_terms + head.dispersion_terms
-    at = HEADER_SIZE
-    centre = _floats(buffer, at, (d,))
-    at += d
-    root = _floats(buffer, at, (d, d))
-    at += d * d
+    at = HEADER_SIZE + d * (d + 1)
     columns = _floats(buffer, at, (6, n))
     level = _whole(buffer, at + 4 * n, (n,))
     rows = Rows(columns[0], columns[1], columns[2], columns[3], level)
@@ -271,9 +273,6 @@ def opened(buffer: np.ndarray) -> Kernel:
         head.form,
         head.exposure,
         head.n,
-        head.whitened,
-        centre,
-        root,
         rows,
         columns[5],
         Runs(distinct, starts),

@@ -116,14 +116,17 @@ def levels_of(terms: Terms, point: np.ndarray) -> Levels:
         # Weights sum to 1 at the centre only, so they are normalised at every level.
         for level in range(log_weights.shape[0]):
             log_weights[level] -= log_sum_exp(log_weights[level])
-    return Levels(
-        log_weights,
-        np.exp(linear(terms.means, point[of_weights:of_means])),
-        np.exp(-linear(terms.dispersions, point[of_means:])),
-    )
+    means = linear(terms.means, point[of_weights:of_means])
+    inv_disps = linear(terms.dispersions, point[of_means:])
+    for j in range(point.shape[1]):
+        for level in range(means.shape[0]):
+            means[level, j] = math.exp(means[level, j])
+        for level in range(inv_disps.shape[0]):
+            inv_disps[level, j] = math.exp(-inv_disps[level, j])
+    return Levels(log_weights, means, inv_disps)
 
 
-@compiled
+@inlined
 def linear(matrix: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """Linear predictors (L, k) of the coefficients (n_terms, k) of a part."""
     out = np.empty((matrix.shape[0], coefficients.shape[1]))
@@ -180,6 +183,18 @@ def mixture_rows(rows: Rows, levels: Levels) -> np.ndarray:
             )
         out[u] = log_sum_exp(terms)
     return out
+
+
+@compiled
+def log_densities(rows: Rows, terms: Terms, point: np.ndarray) -> np.ndarray:
+    """`mixture_rows` at a point (n_terms, k)."""
+    return mixture_rows(rows, levels_of(terms, point))
+
+
+@compiled
+def responsibilities_at(rows: Rows, terms: Terms, point: np.ndarray) -> np.ndarray:
+    """`responsibilities_table` at a point (n_terms, k)."""
+    return responsibilities_table(rows, levels_of(terms, point))
 
 
 @compiled

@@ -15,16 +15,16 @@ import math
 
 import numpy as np
 
-from pmnbmix.compiled import compiled, dot
+from pmnbmix.compiled import compiled, dot, inlined
 from pmnbmix.mixture.density import component_jet, inverse_constants, log_sum_exp
-from pmnbmix.mixture.levels import Levels, Rows, Terms, levels_of, mixture_rows, row_at
+from pmnbmix.mixture.levels import Levels, Rows, Terms, levels_of, log_densities, row_at
 from pmnbmix.mixture.priors import Prior, log_prior
 
 
 @compiled
 def log_likelihood(rows: Rows, terms: Terms, point: np.ndarray) -> float:
     """Log likelihood of the table at a point (n_terms, k)."""
-    total: float = dot(rows.frequency, mixture_rows(rows, levels_of(terms, point)))
+    total: float = dot(rows.frequency, log_densities(rows, terms, point))
     # A row of density 0 makes the compensated sum NaN.
     return total if not math.isnan(total) else -math.inf
 
@@ -55,67 +55,43 @@ def level_derivatives(rows: Rows, levels: Levels) -> tuple[float, np.ndarray, np
     responsibilities z and scores g_j of component j, the Hessian of log sum_j exp(L_j + f_j) is
     sum_j z_j (H_j + g_j g_j') minus the outer square of sum_j z_j g_j.
     """
-    k = levels.means.shape[1]
-    n_levels = max(len(levels.log_weights), len(levels.means), len(levels.inv_disps))
-    weights = np.exp(levels.log_weights)
-    fixed = _fixed_constants(levels)
-    # The sum is compensated, because a climb compares gains of single bits.
-    total, lost = 0.0, 0.0
+    # Arrays are taken out of their tuples once: each access would count references.
+    log_weights, means, inv_disps = levels
+    level_of = rows.level
+    n_rows, k = level_of.size, means.shape[1]
+    n_levels = max(len(log_weights), len(means), len(inv_disps))
+    weights = np.exp(log_weights)
+    fixed = _fixed_constants(inv_disps)
     n = np.zeros(n_levels)
     gradient = np.zeros((n_levels, 3 * k))
     hessian = np.zeros((n_levels, 3 * k, 3 * k))
-    terms = np.empty(k)
-    jets = np.empty((k, 5))
-    score = np.empty(3 * k)
-    impossible = False
-    # Arrays are taken out of the tuples before the loop: in it, each access would count references.
-    values, exposure, frequency, constants, level_of = rows
-    log_weights, means, inv_disps = levels
-    level = -1
-    for u in range(values.size):
-        times = frequency[u]
-        if level != row_at(n, level_of[u]):
-            level = row_at(n, level_of[u])
-            weight = row_at(weights, level)
-            slope, bend = gradient[level], hessian[level]
-        n[level] += times
-        row = _row_jets(
-            values[u],
-            exposure[u],
-            constants[u],
-            level,
-            log_weights,
-            means,
-            inv_disps,
-            fixed,
-            terms,
-            jets,
+    room = np.empty(9 * k)
+    total, lost = 0.0, 0.0
+    # Numba would compile what is called with a literal 0 for that number alone, too.
+    first = 0 * n_rows
+    while first < n_rows:
+        stop = first + 1 if n_levels > 1 else n_rows
+        while stop < n_rows and level_of[stop] == level_of[first]:
+            stop += 1
+        level = row_at(n, level_of[first])
+        weight, spread = row_at(weights, level), row_at(fixed, level)
+        n[level], total, lost = _add_stretch(
+            rows,
+            first,
+            stop,
+            log_weights[weight],
+            weights[weight],
+            means[row_at(means, level)],
+            inv_disps[spread],
+            fixed[spread],
+            room,
+            n[level],
+            total,
+            lost,
+            gradient[level],
+            hessian[level],
         )
-        if math.isinf(row):
-            impossible = True
-            continue
-        addend = times * row - lost
-        moved = total + addend
-        lost = (moved - total) - addend
-        total = moved
-        for j in range(k):
-            z = math.exp(terms[j] - row)
-            by_mean, by_dispersion, aa, ab, bb = jets[j]
-            score[j] = z
-            score[k + j] = z * by_mean
-            score[2 * k + j] = z * by_dispersion
-            slope[j] += times * (z - weights[weight, j])
-            slope[k + j] += times * score[k + j]
-            slope[2 * k + j] += times * score[2 * k + j]
-            bend[j, j] += times * z
-            bend[j, k + j] += times * score[k + j]
-            bend[j, 2 * k + j] += times * score[2 * k + j]
-            bend[k + j, k + j] += times * z * (aa + by_mean * by_mean)
-            bend[k + j, 2 * k + j] += times * z * (ab + by_mean * by_dispersion)
-            bend[2 * k + j, 2 * k + j] += times * z * (bb + by_dispersion * by_dispersion)
-        for i in range(3 * k):
-            for j in range(i, 3 * k):
-                bend[i, j] -= times * score[i] * score[j]
+        first = stop
     for level in range(n_levels):
         bend, weight = hessian[level], row_at(weights, level)
         for i in range(k):
@@ -125,7 +101,69 @@ def level_derivatives(rows: Rows, levels: Levels) -> tuple[float, np.ndarray, np
         for i in range(3 * k):
             for j in range(i):
                 bend[i, j] = bend[j, i]
-    return (-math.inf if impossible else total), gradient, hessian
+    return total, gradient, hessian
+
+
+@compiled
+def _add_stretch(
+    rows: Rows,
+    first: int,
+    stop: int,
+    log_weights: np.ndarray,
+    weights: np.ndarray,
+    means: np.ndarray,
+    inv_disps: np.ndarray,
+    fixed: np.ndarray,
+    room: np.ndarray,
+    n: float,
+    total: float,
+    lost: float,
+    gradient: np.ndarray,
+    hessian: np.ndarray,
+) -> tuple[float, float, float]:
+    """Add consecutive rows of one level to its derivatives, and to n and log likelihood.
+
+    The log likelihood is a sum with what it has lost to rounding, because a climb compares gains
+    of single bits. It is minus infinity once a row has density 0.
+    """
+    k = means.size
+    terms, jets, score = room[:k], room[k : 6 * k], room[6 * k :]
+    # Arrays are taken out of the tuple before the loop: in it, each access would count references.
+    values, exposure, frequency, constants, _ = rows
+    for u in range(first, stop):
+        times = frequency[u]
+        n += times
+        row = _row_jets(
+            values[u], exposure[u], constants[u], log_weights, means, inv_disps, fixed, terms, jets
+        )
+        if math.isinf(row) or math.isinf(total):
+            total = -math.inf
+            continue
+        addend = times * row - lost
+        moved = total + addend
+        lost = (moved - total) - addend
+        total = moved
+        for j in range(k):
+            z = math.exp(terms[j] - row)
+            by_mean, by_dispersion = jets[5 * j], jets[5 * j + 1]
+            score[j] = z
+            score[k + j] = z * by_mean
+            score[2 * k + j] = z * by_dispersion
+            gradient[j] += times * (z - weights[j])
+            gradient[k + j] += times * score[k + j]
+            gradient[2 * k + j] += times * score[2 * k + j]
+            hessian[j, j] += times * z
+            hessian[j, k + j] += times * score[k + j]
+            hessian[j, 2 * k + j] += times * score[2 * k + j]
+            hessian[k + j, k + j] += times * z * (jets[5 * j + 2] + by_mean * by_mean)
+            hessian[k + j, 2 * k + j] += times * z * (jets[5 * j + 3] + by_mean * by_dispersion)
+            hessian[2 * k + j, 2 * k + j] += (
+                times * z * (jets[5 * j + 4] + by_dispersion * by_dispersion)
+            )
+        for i in range(3 * k):
+            for j in range(i, 3 * k):
+                hessian[i, j] -= times * score[i] * score[j]
+    return n, total, lost
 
 
 @compiled
@@ -136,30 +174,29 @@ def row_scores(rows: Rows, terms: Terms, point: np.ndarray) -> np.ndarray:
     weights = np.exp(levels.log_weights)
     out = np.empty((rows.values.size, point.size))
     by_level = np.empty(3 * k)
-    logs, jets = np.empty(k), np.empty((k, 5))
-    fixed = _fixed_constants(levels)
+    logs, jets = np.empty(k), np.empty(5 * k)
+    fixed = _fixed_constants(levels.inv_disps)
     values, exposure, _, constants, level_of = rows
     log_weights, means, inv_disps = levels
     for u in range(values.size):
         level = level_of[u]
-        weight = row_at(weights, level)
+        weight, spread = row_at(weights, level), row_at(inv_disps, level)
         row = _row_jets(
             values[u],
             exposure[u],
             constants[u],
-            level,
-            log_weights,
-            means,
-            inv_disps,
-            fixed,
+            log_weights[weight],
+            means[row_at(means, level)],
+            inv_disps[spread],
+            fixed[spread],
             logs,
             jets,
         )
         for j in range(k):
             z = math.exp(logs[j] - row)
             by_level[j] = z - weights[weight, j]
-            by_level[k + j] = z * jets[j, 0]
-            by_level[2 * k + j] = z * jets[j, 1]
+            by_level[k + j] = z * jets[5 * j]
+            by_level[2 * k + j] = z * jets[5 * j + 1]
         first = 0
         for part in range(3):
             matrix, at = _matrix(terms, part, level)
@@ -170,12 +207,11 @@ def row_scores(rows: Rows, terms: Terms, point: np.ndarray) -> np.ndarray:
     return out
 
 
-@compiled
+@inlined
 def _row_jets(
     x: float,
     exposure: float,
     constant: float,
-    level: int,
     log_weights: np.ndarray,
     means: np.ndarray,
     inv_disps: np.ndarray,
@@ -183,36 +219,31 @@ def _row_jets(
     terms: np.ndarray,
     jets: np.ndarray,
 ) -> float:
-    """Log density of one row; fills its weighted components (k,) and their derivatives (k, 5)."""
-    weight, mean, spread = (
-        row_at(log_weights, level),
-        row_at(means, level),
-        row_at(inv_disps, level),
-    )
+    """Log density of one row; fills its weighted components (k,) and their derivatives (5k,)."""
     for j in range(terms.size):
         jet = component_jet(
             x,
             constant,
-            exposure * means[mean, j],
-            inv_disps[spread, j],
-            fixed[spread, j, 0],
-            fixed[spread, j, 1],
-            fixed[spread, j, 2],
+            exposure * means[j],
+            inv_disps[j],
+            fixed[j, 0],
+            fixed[j, 1],
+            fixed[j, 2],
         )
-        terms[j] = log_weights[weight, j] + jet[0]
+        terms[j] = log_weights[j] + jet[0]
         for i in range(5):
-            jets[j, i] = jet[i + 1]
+            jets[5 * j + i] = jet[i + 1]
     return log_sum_exp(terms)
 
 
 @compiled
-def _fixed_constants(levels: Levels) -> np.ndarray:
+def _fixed_constants(inv_disps: np.ndarray) -> np.ndarray:
     """`inverse_constants` of every inverse dispersion, (L or 1, k, 3)."""
-    inv_disps = levels.inv_disps
     fixed = np.empty((*inv_disps.shape, 3))
     for level in range(inv_disps.shape[0]):
         for j in range(inv_disps.shape[1]):
-            fixed[level, j] = inverse_constants(inv_disps[level, j])
+            remainder, first, second = inverse_constants(inv_disps[level, j])
+            fixed[level, j, 0], fixed[level, j, 1], fixed[level, j, 2] = remainder, first, second
     return fixed
 
 
@@ -231,7 +262,7 @@ def _by_terms(
     n_levels, k = by_level.shape[0], by_level.shape[1] // 3
     size = k * (terms.weights.shape[1] + terms.means.shape[1] + terms.dispersions.shape[1])
     if n_levels == 1 and size == 3 * k:
-        return by_level[0], twice[0]
+        return by_level.reshape(size), twice.reshape((size, size))
     gradient, hessian = np.zeros(size), np.zeros((size, size))
     for level in range(n_levels):
         first = 0

@@ -46,7 +46,10 @@ def nearest_edge(
     largest = rows.exposure.max()
     n = rows.frequency.sum()
     # Beside a held weight, some component has to be left that takes the rest.
-    emptiable = np.isfinite(point[0]).sum() > (2 if held_weight(free) >= 0 else 1)
+    occupied = 0
+    for j in range(k):
+        occupied += 1 if math.isfinite(point[weight, j]) else 0
+    emptiable = occupied > (2 if held_weight(free) >= 0 else 1)
     for j in range(k):
         if not math.isfinite(point[weight, j]):
             continue
@@ -133,18 +136,19 @@ def release(
     # For each component these are sums: of likelihood ratios, and over its members of the excess
     # variance and of what a unit of dispersion would add to it.
     ratios, excess, unit = np.zeros(k), np.zeros(k), np.zeros(k)
-    for u in range(rows.values.size):
-        mean_row = row_at(levels.means, rows.level[u])
-        weight_row = row_at(levels.log_weights, rows.level[u])
+    values, exposure, frequency, _, level_of = rows
+    log_weights, means, _ = levels
+    for u in range(values.size):
+        mean_row, weight_row = row_at(means, level_of[u]), row_at(log_weights, level_of[u])
         for j in range(k):
-            logs[j] = levels.log_weights[weight_row, j] + components[u, j]
+            logs[j] = log_weights[weight_row, j] + components[u, j]
         row = log_sum_exp(logs)
         for j in range(k):
-            ratio = rows.frequency[u] * math.exp(components[u, j] - row)
+            ratio = frequency[u] * math.exp(components[u, j] - row)
             ratios[j] += ratio
-            expected = rows.exposure[u] * levels.means[mean_row, j]
-            mass = math.exp(levels.log_weights[weight_row, j]) * ratio
-            excess[j] += mass * ((rows.values[u] - expected) ** 2 - rows.values[u])
+            expected = exposure[u] * means[mean_row, j]
+            mass = math.exp(log_weights[weight_row, j]) * ratio
+            excess[j] += mass * ((values[u] - expected) ** 2 - values[u])
             unit[j] += mass * expected**2
     held = held_weight(free)
     for j in range(k):

@@ -10,6 +10,7 @@ prior, the weighted mean of the counts is the exact maximiser for every dispersi
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,10 @@ from pmnbmix.mixture.density import (
     inverse_constants,
     log_sum_exp,
 )
-from pmnbmix.mixture.levels import Rows, Terms, component_table, levels_of
+from pmnbmix.mixture.levels import Rows, component_table, levels_of
 from pmnbmix.mixture.priors import Prior, log_prior, term_log_prior
 from pmnbmix.mixture.special import stirling_remainder
-from pmnbmix.point.objective import Objective, weights_move
+from pmnbmix.point.objective import Objective, parted, weights_move
 
 Floats = NDArray[np.float64]
 
@@ -57,14 +58,7 @@ def run_em(
     table = objective.table
     one_exposure = bool((table.exposure == table.exposure[0]).all())
     point, likelihood_path, penalised_path = iterate(
-        objective.rows,
-        objective.terms,
-        objective.prior,
-        objective.free,
-        start,
-        one_exposure,
-        max_iter,
-        tolerance,
+        objective.arrays, start, one_exposure, max_iter, tolerance
     )
     return point, likelihood_path, penalised_path + objective.constant
 
@@ -203,16 +197,10 @@ def _improve_component(
 
 @compiled
 def iterate(
-    rows: Rows,
-    terms: Terms,
-    prior: Prior,
-    free: np.ndarray,
-    start: np.ndarray,
-    one_exposure: bool,
-    max_iter: int,
-    tolerance: float,
+    arrays: tuple[Any, ...], start: np.ndarray, one_exposure: bool, max_iter: int, tolerance: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`run_em` on plain arrays, in the plain model: its best point, and the two paths."""
+    rows, terms, prior, free = parted(arrays)
     values, frequency = rows.values, rows.frequency
     k = start.shape[1]
     point = start.copy()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from pmnbmix.mixture.levels import Rows, Terms
 from pmnbmix.mixture.priors import Prior, log_prior
 from pmnbmix.mixture.sums import derivatives, penalised
 from pmnbmix.point.edges import intercepts, nearest_edge, release, snap
-from pmnbmix.point.objective import Objective, held_weight, normalise
+from pmnbmix.point.objective import Objective, held_weight, normalise, parted
 
 Floats = NDArray[np.float64]
 
@@ -75,7 +76,7 @@ def climb(objective: Objective, start: Floats, max_iter: int = 200) -> Climb:
     Climb
     """
     point, likelihood_path, prior_path, converged, uphill = climb_from(
-        objective.rows, objective.terms, objective.prior, objective.free, start, max_iter
+        objective.arrays, start, max_iter
     )
     path = likelihood_path + prior_path + objective.constant
     return Climb(
@@ -113,14 +114,16 @@ def moving(terms: Terms, free: np.ndarray, point: np.ndarray) -> np.ndarray:
     """
     n_terms, k = point.shape
     _, mean, dispersion = intercepts(terms)
-    occupied = np.isfinite(point[0])
-    weighted = occupied.sum() - (1 if held_weight(free) >= 0 else 0) > 1
-    numbers = np.full(n_terms * k, -1)
-    known = np.full(n_terms * k, -1)
+    occupied = 0
+    for j in range(k):
+        occupied += 1 if math.isfinite(point[0, j]) else 0
+    weighted = occupied - (1 if held_weight(free) >= 0 else 0) > 1
+    # In the second row stands the number of each coefficient of the design.
+    numbers = np.full((2, n_terms * k), -1)
     size = 0
     for row in range(n_terms):
         for j in range(k):
-            moves = occupied[j] and free[row, j] >= 0
+            moves = math.isfinite(point[0, j]) and free[row, j] >= 0
             if row < mean:
                 moves = moves and weighted
             else:
@@ -128,11 +131,12 @@ def moving(terms: Terms, free: np.ndarray, point: np.ndarray) -> np.ndarray:
                 if row >= dispersion:
                     moves = moves and math.isfinite(point[dispersion, j])
             if moves:
-                if known[free[row, j]] < 0:
-                    known[free[row, j]] = size
+                if numbers[1, free[row, j]] < 0:
+                    numbers[1, free[row, j]] = size
                     size += 1
-                numbers[row * k + j] = known[free[row, j]]
-    return numbers
+                numbers[0, row * k + j] = numbers[1, free[row, j]]
+    of_entries: np.ndarray = numbers[0]
+    return of_entries
 
 
 @compiled
@@ -192,9 +196,13 @@ def redundant_directions(
         for i in range(term * k, (term + 1) * k):
             if numbers[i] >= 0:
                 directions[term, numbers[i]] = 1.0 / scale[numbers[i]]
-        length = np.sqrt((directions[term] ** 2).sum())
-        if length > 0.0:
-            directions[term] /= length
+        squares = 0.0
+        for u in range(scale.size):
+            squares += directions[term, u] * directions[term, u]
+        if squares > 0.0:
+            length = math.sqrt(squares)
+            for u in range(scale.size):
+                directions[term, u] /= length
     return directions
 
 
@@ -209,8 +217,10 @@ def _solve(
     """
     size = slope.size
     root = information.copy()
-    for direction in redundant:
-        root += np.outer(direction, direction)
+    for term in range(redundant.shape[0]):
+        for i in range(size):
+            for j in range(size):
+                root[i, j] += redundant[term, i] * redundant[term, j]
     step = slope.copy()
     for j in range(size):
         for i in range(j):
@@ -280,14 +290,10 @@ def _derivatives(
 
 @compiled
 def climb_from(
-    rows: Rows,
-    terms: Terms,
-    prior: Prior,
-    free: np.ndarray,
-    start: np.ndarray,
-    max_iter: int,
+    arrays: tuple[Any, ...], start: np.ndarray, max_iter: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool, np.ndarray]:
     """`climb` on plain arrays: point, paths of log likelihood and log prior, converged, uphill."""
+    rows, terms, prior, free = parted(arrays)
     point = start.copy()
     n = rows.frequency.sum() + point.shape[1] * prior.exponent
     likelihood_path = np.empty(max_iter + 1)

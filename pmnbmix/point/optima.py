@@ -9,7 +9,6 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.mixture.levels import mixture_rows, responsibilities_table
 from pmnbmix.mixture.permute import canonical_order
 from pmnbmix.point.em import run_em
 from pmnbmix.point.newton import Climb, climb, escape
@@ -202,7 +201,8 @@ def _record(
 ) -> None:
     """Add a point to those found, or count it if it is already there."""
     order = canonical_order(np.exp(arrived.point[0]), np.exp(arrived.point[1]))
-    point = arrived.point[:, order]
+    # numpy orders a permuted point by columns, for which all would be compiled a second time.
+    point = np.ascontiguousarray(arrived.point[:, order])
     same = None
     for index, other in enumerate(found):
         near = abs(other.log_density - arrived.value) < _SAME
@@ -231,18 +231,14 @@ def _record(
 
 def _alike(objective: Objective, one: Floats, other: Floats) -> bool:
     """Whether two points give every row the same log density."""
-    gaps = _fitted_log_density(objective, one) - _fitted_log_density(objective, other)
+    gaps = objective.log_densities(one) - objective.log_densities(other)
     return bool(np.abs(gaps).max() < _SAME)
-
-
-def _fitted_log_density(objective: Objective, point: Floats) -> Floats:
-    return mixture_rows(objective.rows, objective.levels(point))
 
 
 def judge(objective: Objective, point: Floats, arrived: Climb) -> tuple[Status, ...]:
     """Every status that holds at a point."""
     table = objective.table
-    held = responsibilities_table(objective.rows, objective.levels(point))
+    held = objective.responsibilities(point)
     mass = table.frequency @ held
     holds = judge_points(
         point[None],

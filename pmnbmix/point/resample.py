@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
-from pmnbmix.mixture.levels import responsibilities_table
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.permute import best_permutations
 from pmnbmix.point.em import run_em
@@ -143,10 +142,7 @@ def _refit(objective: Objective, points: list[Floats], table: CountTable) -> Flo
         if best is None or arrived.value > best.value:
             best = arrived
     assert best is not None
-    held, other = (
-        responsibilities_table(objective.rows, objective.levels(each))
-        for each in (points[0], best.point)
-    )
+    held, other = (objective.responsibilities(each) for each in (points[0], best.point))
     overlap = (held * objective.table.frequency[:, None]).T @ np.nan_to_num(other)
     order, _ = best_permutations(-overlap[None])
     return np.exp(best.point[:, order[0]])

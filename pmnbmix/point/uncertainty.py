@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pmnbmix.mixture.levels import responsibilities_table
 from pmnbmix.mixture.sums import row_scores
 from pmnbmix.point.newton import FLAT, information_spectrum, moving, redundant_directions
 from pmnbmix.point.objective import Objective
@@ -144,7 +143,7 @@ def overlapping(objective: Objective, point: Floats) -> NDArray[np.bool_]:
     """Tell which components are not well told apart from some other, (k,)."""
     k = objective.n_components
     table = objective.table
-    held = responsibilities_table(objective.rows, objective.levels(point))
+    held = objective.responsibilities(point)
     shared = (held.T * table.frequency) @ held
     mass = shared.sum(axis=1)
     # Entry [i, j] is the probability of j, averaged over what belongs to i.

@@ -13,7 +13,6 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 
 from pmnbmix.compiled import SOURCE_DIGEST, compiled
 from pmnbmix.mixture.fused import log_likelihood
-from pmnbmix.mixture.kernel import opened
 
 
 class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
@@ -60,12 +59,6 @@ class FusedLogLikelihood(Op):  # type: ignore[misc, unused-ignore]
 
 
 @compiled
-def _from_buffer(points: np.ndarray, buffer: np.ndarray, slopes: np.ndarray) -> float:
-    kernel = opened(buffer)
-    return log_likelihood(points[0], points[1], points[2], kernel, slopes[0], slopes[1], slopes[2])
-
-
-@compiled
 def _evaluate(
     log_weights: np.ndarray, log_means: np.ndarray, log_dispersions: np.ndarray, buffer: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -73,7 +66,8 @@ def _evaluate(
     points, slopes = np.empty((3, k, 1)), np.zeros((3, k, 1))
     points[0, :, 0], points[1, :, 0], points[2, :, 0] = log_weights, log_means, log_dispersions
     # The buffer is work space, so it is copied for chains that run at once.
-    value = _from_buffer(points, buffer.copy(), slopes)
+    work = buffer.copy()
+    value = log_likelihood(points[0], points[1], points[2], work, slopes[0], slopes[1], slopes[2])
     return np.asarray(value), slopes[0, :, 0].copy(), slopes[1, :, 0].copy(), slopes[2, :, 0].copy()
 
 

@@ -9,7 +9,6 @@ from scipy import optimize
 import pmnbmix as nb
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.design import HELD, Design
-from pmnbmix.mixture.levels import mixture_rows
 from pmnbmix.mixture.priors import Prior
 from pmnbmix.mixture.problem import Problem
 from pmnbmix.point import em
@@ -367,5 +366,5 @@ def test_the_densities_of_the_rows_are_those_of_the_point():
         point, path, _ = run_em(objective, point, 1, 0.0)
         pieces.append(path[1])
     np.testing.assert_allclose(whole[1:], pieces, rtol=1e-12)
-    rows = mixture_rows(objective.rows, objective.levels(point))
+    rows = objective.log_densities(point)
     assert EXPOSED.table.frequency @ rows == pytest.approx(whole[-1], rel=1e-12)
