@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -12,9 +13,11 @@ import numba
 import numpy as np
 import platformdirs
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, event
 from numba.core import config as numba_config
 from numba.extending import intrinsic
+
+_log = logging.getLogger(__name__)
 
 # Numba makes its settings when it is imported, so type checkers do not know their names.
 config: Any = numba_config
@@ -45,6 +48,33 @@ def _cache_folder() -> str:
 
 
 _CACHE_FOLDER = _cache_folder()
+
+
+class _Announcement(event.Listener):  # type: ignore[misc]
+    """Says once, when something is first compiled, that this takes a while and why."""
+
+    def on_start(self, event: Any) -> None:
+        """Say it of a function of this package, and listen no more."""
+        if not event.data["dispatcher"].py_func.__module__.startswith("pmnbmix."):
+            return
+        _stop_announcing()
+        _log.warning(
+            "compiling machine code, which takes about a minute and is done once: it is kept in %s",
+            _CACHE_FOLDER,
+        )
+
+    def on_end(self, event: Any) -> None:
+        """Say nothing."""
+
+
+def _stop_announcing() -> None:
+    with contextlib.suppress(ValueError):
+        event.unregister("numba:compile", _announcement)
+
+
+_announcement = _Announcement()
+if not any(Path(_CACHE_FOLDER).rglob("*.nbi")):
+    event.register("numba:compile", _announcement)
 
 
 def compiled[F: Callable[..., object]](function: F) -> F:

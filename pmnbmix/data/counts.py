@@ -137,8 +137,7 @@ class Counts:
     @property
     def variable(self) -> str:
         """The name in a form that a variable of a tree, and of its file, can have."""
-        plain = re.sub(r"[^\w.+-]", "_", self.name).strip("_.") or "count"
-        return f"{plain}_count" if plain in _RESERVED else plain
+        return variable_name(self.name)
 
     def expanded_inverse(self) -> NDArray[np.int64]:
         """Row of ``table`` for each single observation, (n,), in the order of the rows."""
@@ -147,6 +146,12 @@ class Counts:
     def __repr__(self) -> str:
         exposed = ", with exposure" if self.has_exposure else ""
         return f"Counts({self.name!r}, n={self.n}, n_unique={self.n_unique}{exposed})"
+
+
+def variable_name(name: str) -> str:
+    """Name of counts in a form that a variable of a tree, and of its file, can have."""
+    plain = re.sub(r"[^\w.+-]", "_", name).strip("_.") or "count"
+    return f"{plain}_count" if plain in _RESERVED else plain
 
 
 def fingerprint(counts: Counts) -> dict[str, float | str]:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-from pmnbmix.data.table import CountTable
 from pmnbmix.labels.gates import R_HAT_LIMIT, Gates, r_hat_and_ess
 from pmnbmix.labels.optima import Optima, nearest
 from pmnbmix.labels.relabelling import Order
 from pmnbmix.labels.screen import suspects
+from pmnbmix.mixture.row_density import RowDensity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +61,7 @@ def group_chains(rows: Floats, height: Floats) -> Groups:
     Parameters
     ----------
     rows : ndarray, shape (chain, draw, n_unique)
-        Log density of every unique row.
+        Log density of the rows by which chains are judged.
     height : ndarray, shape (chain, draw)
         Log posterior, or log likelihood, by which groups are numbered.
 
@@ -92,8 +92,7 @@ def group_chains(rows: Floats, height: Floats) -> Groups:
 
 def chain_table(
     tree: xr.DataTree,
-    rows: Floats,
-    table: CountTable,
+    density: RowDensity,
     order: Order,
     groups: Groups,
     log_posterior: Floats | None,
@@ -105,8 +104,7 @@ def chain_table(
     ----------
     tree : xarray.DataTree
         For ``sample_stats``, if it has them.
-    rows : ndarray, shape (chain, draw, n_unique)
-    table : CountTable
+    density : RowDensity
     order : ndarray of int, shape (chain, draw, k)
         Permutation of each draw.
     groups : Groups
@@ -123,7 +121,7 @@ def chain_table(
     """
     import pandas as pd
 
-    likelihood = rows @ table.frequency
+    likelihood = density.log_likelihood
     height = likelihood if log_posterior is None else log_posterior
     best = height[groups.of_chain == 0].mean()
     patterns, which = np.unique(order.reshape(-1, order.shape[-1]), axis=0, return_inverse=True)
@@ -144,7 +142,7 @@ def chain_table(
         **_sampler_columns(tree, n_chains),
     }
     if optima is not None:
-        near = nearest(optima, rows, table)
+        near = nearest(optima, *density.judged)
         columns["optimum"] = pd.array(near, dtype="Int64")
         columns["optimum"][near < 0] = pd.NA
         behind = optima.best - optima.log_likelihood[near]

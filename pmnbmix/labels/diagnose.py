@@ -178,7 +178,8 @@ def diagnose_reading(reading: Reading, optima: Any | None = None) -> Diagnosis:
         raise ValueError(
             f"chains have {raw.means.shape[1]} draws; a diagnosis needs 4 at least. Sample more."
         )
-    rows = reading.log_density
+    density = reading.density
+    rows, _ = density.judged
     known = None if optima is None else read_optima(optima, k, table)
 
     found = relabel_by_responsibilities(raw, table)
@@ -187,15 +188,15 @@ def diagnose_reading(reading: Reading, optima: Any | None = None) -> Diagnosis:
     source = sampled_source(raw, table)
     overlap = overlap_matrix(*source, order.reshape(-1, k))
     labelling = _labelling(reading, raw, found, source)
-    likelihood = rows @ table.frequency
+    likelihood = density.log_likelihood
     log_posterior = _log_posterior(reading, likelihood)
     height = likelihood if log_posterior is None else log_posterior
     groups = group_chains(rows, height)
-    chains = chain_table(tree, rows, table, order, groups, log_posterior, known)
+    chains = chain_table(tree, density, order, groups, log_posterior, known)
     components = component_table(relabelled, table, overlap)
 
     statistics = _table(raw, relabelled, _invariants(likelihood, raw))
-    gates = judge(rows, relabelled)
+    gates = judge(density, relabelled)
     statistics.loc[_WORST_ROW, ["r_hat", "ess_bulk"]] = [gates.row_r_hat, gates.row_ess]
 
     notes: dict[str, str] = {}
@@ -208,7 +209,7 @@ def diagnose_reading(reading: Reading, optima: Any | None = None) -> Diagnosis:
     notes |= switching(order, weak="weak-labels" in notes)
     notes |= near_edges(components)
     notes |= _divergences(tree)
-    effective = float(rows.reshape(-1, rows.shape[2]).var(axis=0, ddof=1) @ table.frequency)
+    effective = density.variance()
     return Diagnosis(
         density_ok=gates.density_ok and not too_low,
         components_ok=gates.components_ok and not too_low,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pmnbmix.labels.screen import suspects
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
+from pmnbmix.mixture.row_density import RowDensity
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -73,19 +74,19 @@ class Gates:
         return f"{density}, and so does the components gate: chains agree on every component."
 
 
-def judge(rows: Floats, relabelled: Draws) -> Gates:
+def judge(density: RowDensity, relabelled: Draws) -> Gates:
     """Judge both gates.
 
     Parameters
     ----------
-    rows : ndarray, shape (chain, draw, n_unique)
-        Log density of every unique row.
+    density : RowDensity
     relabelled : Draws
 
     Returns
     -------
     Gates
     """
+    rows, _ = density.judged
     r_hat, ess = r_hat_and_ess(rows[:, :, suspects(rows)])
     names = PARAMETERS if relabelled.n_components > 1 else PARAMETERS[1:]
     of_components = [r_hat_and_ess(getattr(relabelled, name)) for name in names]

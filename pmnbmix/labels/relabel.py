@@ -248,7 +248,7 @@ def best_draw(reading: Reading, draws: Draws) -> MixtureParams:
 
     Without a log prior, that of highest likelihood.
     """
-    height = reading.log_density @ reading.table.frequency
+    height = reading.density.log_likelihood
     if reading.log_prior is not None:
         height = height + reading.log_prior
     chain, draw = np.unravel_index(height.argmax(), height.shape)

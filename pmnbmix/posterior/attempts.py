@@ -158,7 +158,7 @@ def make_attempt(
         rng,
     )
     gates = posterior.labelled.gates()
-    error = _squashing_error(posterior.labelled, request.counts.table, plan.squashed)
+    error = _squashing_error(posterior.labelled, plan.squashed)
     divergent = float(chains.stats["diverging"].mean())
     failure = ""
     if error > _SQUASHING_LIMIT:
@@ -212,11 +212,11 @@ def _run(request: Request, plan: Plan, starts: np.ndarray, seeds: list[int]) -> 
         return run_pymc(request.counts, request.spec, starts, seeds, settings, advance)
 
 
-def _squashing_error(labelled: Labelled, table: CountTable, squashed: CountTable | None) -> float:
+def _squashing_error(labelled: Labelled, squashed: CountTable | None) -> float:
     """Scatter over the draws of the error of the squashed log likelihood, in nats; 0 if exact."""
     if squashed is None:
         return 0.0
-    true = labelled.log_density @ table.frequency
+    true = labelled.density.log_likelihood
     sampled = labelled.draws.log_density(squashed) @ squashed.frequency
     return float((sampled - true).std())
 

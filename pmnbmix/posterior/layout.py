@@ -16,6 +16,7 @@ from pmnbmix.labels.gates import Gates, judge
 from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
+from pmnbmix.mixture.row_density import RowDensity
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.posterior.modes import Mode, modes_that_matter
 from pmnbmix.posterior.predictive import log_prior, predictive_groups
@@ -34,8 +35,8 @@ class Labelled:
     ----------
     raw : Draws
         With the labels that the sampler gave.
-    log_density : ndarray, shape (chain, draw, n_unique)
-        Of every unique row, which labels do not change.
+    density : RowDensity
+        Log density of the unique rows, which labels do not change.
     order : ndarray of int, shape (chain, draw, k)
         The new component j of a draw is the old component ``order[..., j]``.
     cost : ndarray, shape (n_samples,)
@@ -43,7 +44,7 @@ class Labelled:
     """
 
     raw: Draws
-    log_density: Floats = field(repr=False)
+    density: RowDensity = field(repr=False)
     order: NDArray[np.intp] = field(repr=False)
     cost: Floats = field(repr=False)
 
@@ -52,7 +53,7 @@ class Labelled:
         """Relabel draws of a posterior of counts."""
         found = relabel_by_responsibilities(raw, counts.table)
         order = canonical(raw, found.order)
-        return cls(raw, raw.log_density(counts.table), order, found.cost)
+        return cls(raw, RowDensity(raw, counts.table), order, found.cost)
 
     @property
     def draws(self) -> Draws:
@@ -61,15 +62,13 @@ class Labelled:
 
     def gates(self) -> Gates:
         """Judge both gates."""
-        return judge(self.log_density, self.draws)
+        return judge(self.density, self.draws)
 
     def tree(self, counts: Counts, groups: dict[str, xr.Dataset]) -> MixtureTree:
         """Lay out the draws with further groups, whose labels are the new ones."""
         coords = coordinates(self.raw)
         relabelling = relabelling_group(self.order, self.cost, METHOD, coords)
-        return assemble(
-            counts, self.draws, {**groups, "relabelling": relabelling}, self.log_density
-        )
+        return assemble(counts, self.draws, {**groups, "relabelling": relabelling}, self.density)
 
 
 @dataclass(frozen=True, eq=False)

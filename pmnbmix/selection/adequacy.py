@@ -14,7 +14,8 @@ from pmnbmix.mixture.density import component_cdf
 from pmnbmix.mixture.draws import Draws, predict_counts
 from pmnbmix.mixture.params import MixtureParams, cdf_jump
 from pmnbmix.seeds import as_rng
-from pmnbmix.selection.loo import LARGEST_RESULT, LEAST_DRAWS
+from pmnbmix.selection.loo import LARGEST_RESULT
+from pmnbmix.selection.loo_terms import LEAST_DRAWS
 from pmnbmix.tree.reading import Reading, read
 
 if TYPE_CHECKING:
@@ -82,16 +83,20 @@ def loo_pit(tree: xr.DataTree) -> pd.DataFrame:
 def _pit(reading: Reading) -> pd.DataFrame:
     import pandas as pd
 
-    draws, table, rows = reading.draws, reading.table, reading.log_density
-    most = int(np.clip(_MOST_FUNCTIONS // (table.values.size * draws.n_components), *_DRAWS))
+    draws, table, nodes = reading.draws, reading.table, reading.density.nodes
+    n_nodes = nodes.table.values.size
+    most = int(np.clip(_MOST_FUNCTIONS // (n_nodes * draws.n_components), *_DRAWS))
     few = draws.thinned(most)
-    log_density = rows.reshape(draws.n_samples, -1)[draws.evenly(most)]
-    bounds = np.empty((2, table.values.size))
+    at_nodes = np.empty((2, n_nodes))
     step = max(1, _BLOCK // few.means.size)
-    for first in range(0, table.values.size, step):
+    for first in range(0, n_nodes, step):
         part = slice(first, first + step)
-        weights = _loo_weights(log_density[:, part])
-        bounds[:, part] = _jump(few, table, part, weights, np.exp(log_density[:, part]))
+        log_density = few.log_density(nodes.table.taken(part))[0]
+        weights = _loo_weights(log_density)
+        at_nodes[:, part] = _jump(few, nodes.table, part, weights, np.exp(log_density))
+    bounds = np.array([np.clip(nodes.spread(row), 0.0, 1.0) for row in at_nodes])
+    # No count is below 0, whatever rounding says.
+    bounds[0, table.values == 0.0] = 0.0
     return pd.DataFrame(
         {
             "value": table.values,

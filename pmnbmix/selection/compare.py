@@ -17,6 +17,7 @@ from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import best_permutations
+from pmnbmix.mixture.row_density import RowDensity
 from pmnbmix.selection.distances import distances
 from pmnbmix.tree.reading import Reading, read
 
@@ -137,7 +138,7 @@ def compare_readings(
             trusted, sentence = diagnosis.components_ok, diagnosis.summary[0]
             weak = "weak-labels" in diagnosis.findings
         else:
-            gates = judge(nuts.log_density, relabelled)
+            gates = judge(nuts.density, relabelled)
             trusted, sentence = gates.components_ok, gates.sentence
             weak = bool(label_weakness(relabelled, nuts.table))
         for flag in flags:
@@ -224,8 +225,9 @@ def _heights(
     likelihood: dict[str, float] = {}
     posterior: dict[str, float] = {}
     for name, reading in readings.items():
-        draws, stored = reading.draws, "log_likelihood_unique" in reading.tree.children
-        log_density = (reading.log_density if stored else draws.log_density(rows)) @ rows.frequency
+        draws, known = reading.draws, "unique_rows" in reading.tree.children
+        density = reading.density if known else RowDensity(draws, rows)
+        log_density = density.log_likelihood
         likelihood[name] = float(log_density.max())
         if spec is not None:
             with np.errstate(divide="ignore"):

@@ -82,13 +82,20 @@ def _tail(draws: Draws, exposure: float, at: Floats, upper: bool) -> Floats:
 
 
 def _mass(draws: Draws, exposure: float, edges: Floats) -> Floats:
-    """Probability of each bin, the last one open; each from the tail that it is in."""
-    last = edges[1:] - 1.0
-    below = _tail(draws, exposure, last, upper=False)
-    beyond = _tail(draws, exposure, last, upper=True)
-    low = np.diff(below, prepend=0.0, append=1.0)
-    high = -np.diff(beyond, prepend=1.0, append=0.0)
-    return np.maximum(np.where(np.append(below, 1.0) < 0.5, low, high), 0.0)
+    """Probability of each bin, the last one open.
+
+    Bins of one count come first and have its density; the others the difference of two tails, of
+    the kind that is smaller there.
+    """
+    wide = int(np.argmax(np.append(np.diff(edges) != 1.0, True)))
+    masses = np.empty(edges.size)
+    counts = CountTable.plain(edges[:wide], np.full(wide, exposure), np.ones(wide))
+    masses[:wide] = np.exp(draws.log_density(counts)[0]).mean(axis=0)
+    last = edges[wide:] - 1.0
+    below = np.append(_tail(draws, exposure, last, upper=False), 1.0)
+    beyond = np.append(_tail(draws, exposure, last, upper=True), 0.0)
+    masses[wide:] = np.where(below[1:] < 0.5, np.diff(below), -np.diff(beyond))
+    return np.maximum(masses, 0.0)
 
 
 def _edges(fits: dict[str, Draws], exposure: float) -> Floats:

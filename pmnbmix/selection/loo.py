@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.labels.gates import Gates, judge
+from pmnbmix.mixture.row_density import RowDensity
+from pmnbmix.selection.loo_terms import terms_of
 from pmnbmix.tree.reading import Reading, read
 
 if TYPE_CHECKING:
@@ -19,10 +21,6 @@ Floats = NDArray[np.float64]
 
 # The elpd and Pareto k of all observations may take this many bytes.
 LARGEST_RESULT = 1_000_000_000
-# A Pareto distribution is fitted to a fifth of the draws, which must be five at least.
-LEAST_DRAWS = 25
-# ArviZ gets this many log densities at once, because it makes several arrays of their size.
-_BLOCK = 10_000_000
 
 
 def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | None = None) -> Any:
@@ -53,7 +51,7 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
     Raises
     ------
     ValueError
-        If the tree lacks the log density of its rows, ``reff`` is not above 0, or the
+        If the tree does not say what its rows are, ``reff`` is not above 0, or the
         observations are so many that one value for each would take more than 1 GB.
 
     References
@@ -81,7 +79,7 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
             f"reff must be a number above 0; got {reff!r}. Leave it out to have it computed."
         )
     reading = read(tree)
-    verdict = diagnosis or judge(reading.stored_log_density.values, reading.draws)
+    verdict = diagnosis or judge(reading.density, reading.draws)
     elpd = loo_of_reading(reading, verdict.density_ok, reff)
     if isinstance(verdict, Gates) and not verdict.density_ok:
         warnings.warn(f"LOO of a posterior that failed its gate. {verdict.sentence}", stacklevel=2)
@@ -90,12 +88,13 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
 
 def loo_of_reading(reading: Reading, density_ok: bool, reff: float | None = None) -> Any:
     """`loo`, of a tree that has been read and whose density gate is known."""
-    rows, frequency = reading.stored_log_density, reading.table.frequency
-    refuse_too_many(frequency.sum())
+    density = reading.density
+    refuse_too_many(reading.table.n)
     if reff is None:
-        reff = relative_efficiency(rows.values, frequency)
+        rows, judged = density.judged
+        reff = relative_efficiency(rows, judged.frequency)
     row = reading.row_of_observation
-    return elpd_of_rows(rows.values, row, reff, name=str(rows.name), doubtful=not density_ok)
+    return elpd_of(density, row, reff, reading.variable, doubtful=not density_ok)
 
 
 def refuse_too_many(n: float) -> None:
@@ -107,14 +106,16 @@ def refuse_too_many(n: float) -> None:
         )
 
 
-def elpd_of_rows(
-    log_density: Floats, row_of_obs: NDArray[np.int64], reff: float, name: str, doubtful: bool
+def elpd_of(
+    density: RowDensity, row_of_obs: NDArray[np.int64], reff: float, name: str, doubtful: bool
 ) -> Any:
     """PSIS-LOO of unique rows, expanded to observations.
 
     Parameters
     ----------
-    log_density : ndarray, shape (chain, draw, n_unique)
+    density : RowDensity
+        If it is made at nodes, so are the terms; their error is measured on some rows, and it is an
+        attribute of ``elpd_i``.
     row_of_obs : ndarray of int, shape (n,)
     reff : float
         Effective over actual draws.
@@ -129,74 +130,26 @@ def elpd_of_rows(
     """
     import xarray as xr
     from arviz_stats.utils import ELPDDataLOO
-    from scipy.special import logsumexp
 
-    frequency = np.bincount(row_of_obs, minlength=log_density.shape[2]).astype(np.float64)
-    n_samples = log_density.shape[0] * log_density.shape[1]
-    step = max(1, _BLOCK // n_samples)
-    # If the density of a row never changes, its term is that density, without any smoothing.
-    terms, pareto_k = log_density[0, 0].copy(), np.zeros(frequency.size)
-    moving = np.flatnonzero((log_density != log_density[:1, :1]).any(axis=(0, 1)))
+    n, n_samples = row_of_obs.size, density.draws.n_samples
     good_k = min(1.0 - 1.0 / np.log10(n_samples), 0.7)
-    for first in range(0, moving.size, step):
-        rows = moving[first : first + step]
-        terms[rows], pareto_k[rows] = _smoothed(log_density[..., rows], reff)
-    of_posterior = logsumexp(log_density, axis=(0, 1)) - np.log(n_samples)
-    total, elpd_i = float(frequency @ terms), terms[row_of_obs]
-    obs = {"obs": np.arange(row_of_obs.size)}
+    terms = terms_of(density, reff, good_k)
+    frequency = np.bincount(row_of_obs, minlength=terms.elpd.size).astype(np.float64)
+    total, elpd_i = float(frequency @ terms.elpd), terms.elpd[row_of_obs]
+    obs = {"obs": np.arange(n)}
+    exact = {} if terms.error is None else {"interpolation_error": terms.error}
     return ELPDDataLOO(
         elpd=total,
-        se=float(np.sqrt(row_of_obs.size) * elpd_i.std(ddof=1)) if row_of_obs.size > 1 else 0.0,
-        p=float(frequency @ of_posterior) - total,
+        se=float(np.sqrt(n) * elpd_i.std(ddof=1)) if n > 1 else 0.0,
+        p=float(frequency @ terms.lpd) - total,
         n_samples=n_samples,
-        n_data_points=row_of_obs.size,
+        n_data_points=n,
         scale="log",
-        warning=bool((~(pareto_k <= good_k)).any() or doubtful),
+        warning=bool((~(terms.pareto_k <= good_k)).any() or doubtful),
         good_k=good_k,
-        elpd_i=xr.DataArray(elpd_i, dims="obs", coords=obs, name=name),
-        pareto_k=xr.DataArray(pareto_k[row_of_obs], dims="obs", coords=obs, name=name),
+        elpd_i=xr.DataArray(elpd_i, dims="obs", coords=obs, name=name, attrs=exact),
+        pareto_k=xr.DataArray(terms.pareto_k[row_of_obs], dims="obs", coords=obs, name=name),
     )
-
-
-def _smoothed(log_density: Floats, reff: float) -> tuple[Floats, Floats]:
-    """Terms and Pareto k of some rows, (chain, draw, row)."""
-    from scipy.special import logsumexp
-
-    n_chains, n_draws, n_rows = log_density.shape
-    n_samples = n_chains * n_draws
-    try:
-        part = _loo_of_block(log_density, reff) if n_samples >= LEAST_DRAWS else None
-    except ValueError as error:
-        # ArviZ refuses a tail of equal values, which a chain that is stuck makes.
-        if "tail" not in str(error):
-            raise
-        part = None
-    if part is None:
-        if n_samples < LEAST_DRAWS or n_rows == 1:
-            # No Pareto distribution fits, so the ratios stay as they are and k is infinite.
-            raw = np.log(n_samples) - logsumexp(-log_density, axis=(0, 1))
-            return raw, np.full(n_rows, np.inf)
-        each = [_smoothed(log_density[..., [row]], reff) for row in range(n_rows)]
-        return np.concatenate([terms for terms, _ in each]), np.concatenate([k for _, k in each])
-    return part.elpd_i.values, part.pareto_k.values
-
-
-def _loo_of_block(log_density: Floats, reff: float) -> Any:
-    """ArviZ's result for some rows, (chain, draw, row)."""
-    import arviz as az
-    import xarray as xr
-
-    dims = ("chain", "draw", "row")
-    tree = xr.DataTree.from_dict(
-        {
-            "posterior": xr.Dataset({"count": (dims[:2], log_density[..., 0])}),
-            "log_likelihood": xr.Dataset({"count": (dims, log_density)}),
-        }
-    )
-    with warnings.catch_warnings():
-        # The result has the flag already, and ArviZ would warn of unique rows, not observations.
-        warnings.simplefilter("ignore", UserWarning)
-        return az.loo(tree, pointwise=True, reff=reff)
 
 
 def relative_efficiency(log_density: Floats, frequency: Floats) -> float:

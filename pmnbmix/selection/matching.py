@@ -53,12 +53,13 @@ def match_moments(reading: Reading, rows: NDArray[np.int64]) -> tuple[Floats, Fl
     if spec is None:
         raise ValueError("the tree does not say what its priors were. Pass what sample() returned.")
     points = xr.DataArray(pack(draws), dims=(*_DIMS, "parameter"))
-    log_density = reading.log_density
-    reff = relative_efficiency(log_density, table.frequency)
+    judged, of_judged = reading.density.judged
+    reff = relative_efficiency(judged, of_judged.frequency)
+    log_density = reading.density.of_rows(rows)
     data = xr.DataTree.from_dict(
         {
             "posterior": xr.Dataset({"count": (_DIMS, log_density[..., 0])}),
-            "log_likelihood": xr.Dataset({"count": ((*_DIMS, "row"), log_density[..., rows])}),
+            "log_likelihood": xr.Dataset({"count": ((*_DIMS, "row"), log_density)}),
         }
     )
 

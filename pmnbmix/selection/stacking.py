@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.labels.chains import chain_names, group_chains
-from pmnbmix.selection.loo import elpd_of_rows, refuse_too_many, relative_efficiency
+from pmnbmix.selection.loo import elpd_of, refuse_too_many, relative_efficiency
 from pmnbmix.tree.reading import read
 
 if TYPE_CHECKING:
@@ -95,21 +95,23 @@ def stack_chains(tree: xr.DataTree) -> StackedChains:
     reading = read(tree)
     table = reading.table
     refuse_too_many(table.n)
-    rows = reading.log_density
+    density = reading.density
+    rows, own = density.judged
     n_chains, n_draws, _ = rows.shape
     if n_draws < 8:
         raise ValueError(f"chains have {n_draws} draws; stacking needs 8 at least.")
-    height, prior = rows @ table.frequency, reading.log_prior
+    height, prior = density.log_likelihood, reading.log_prior
     of_chain = group_chains(rows, height if prior is None else height + prior).of_chain
     inverse = reading.row_of_observation
     n_groups = int(of_chain.max()) + 1
     elpds = {}
     for number in range(n_groups):
-        part = rows[of_chain == number]
+        of_group = of_chain == number
+        part = rows[of_group]
         # Halves stand for chains, so that a group of one chain has an effective sample size too.
         halves = part[:, : n_draws - n_draws % 2].reshape(2 * len(part), n_draws // 2, -1)
-        reff = relative_efficiency(halves, table.frequency)
-        elpds[number] = elpd_of_rows(part, inverse, reff, name="count", doubtful=True)
+        reff = relative_efficiency(halves, own.frequency)
+        elpds[number] = elpd_of(density.of_chains(of_group), inverse, reff, "count", doubtful=True)
     weight = np.ones(1)
     if n_groups > 1:
         ranked = az.compare(

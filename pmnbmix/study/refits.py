@@ -197,7 +197,7 @@ def _refit_without(
         rows = refit.draws.log_density(own)[..., 0]
         record["elpd"] = float(logsumexp(rows) - np.log(rows.size))
         record["mcse"] = mcse_of_log_mean(rows)
-        record["density_ok"] = judge(refit.log_density, refit.draws).density_ok
+        record["density_ok"] = judge(refit.density, refit.draws).density_ok
         if record["mcse"] <= _PRECISE:
             break
     return record
@@ -247,7 +247,7 @@ def _cross_validate(
             {
                 "n": int(left_out.sum()),
                 "elpd": float(new[fold == number].sum()),
-                "density_ok": judge(refit.log_density, refit.draws).density_ok,
+                "density_ok": judge(refit.density, refit.draws).density_ok,
             }
         )
         report(number + 1, FOLDS)

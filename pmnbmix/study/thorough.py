@@ -149,7 +149,7 @@ def occupied_components(
     number = np.maximum(held.sum(axis=1), 1)
     shares = np.bincount(number, minlength=n_components + 1)[1:] / number.size
     index = pd.RangeIndex(1, n_components + 1, name="occupied")
-    gates = judge(reading.log_density, draws)
+    gates = judge(reading.density, draws)
     return pd.Series(shares, index=index, name="probability"), gates.density_ok
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.data.counts import Counts
+from pmnbmix.data.counts import Counts, variable_name
 from pmnbmix.data.table import CountTable, difference
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import invert
+from pmnbmix.mixture.row_density import RowDensity
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.tree.checks import (
     AS_MADE,
@@ -152,11 +153,21 @@ class Reading:
         return ordered
 
     @cached_property
-    def log_density(self) -> Floats:
-        """Log density of every unique row, (chain, draw, unique_row), as stored or made anew."""
+    def density(self) -> RowDensity:
+        """Log density of the rows under the draws, as stored or made when it is needed."""
+        stored = None
         if _ROWS in self.tree.children:
-            return np.asarray(self.stored_log_density.values)
-        return self.draws.log_density(self.table)
+            stored = np.asarray(self.stored_log_density.values)
+        return RowDensity(self.draws, self.table, stored)
+
+    @property
+    def variable(self) -> str:
+        """Name of the counts among the variables of the tree."""
+        for name in (_ROWS, "observed_data"):
+            if name in self.tree.children:
+                return str(next(iter(self.tree[name].to_dataset().data_vars), "count"))
+        rows = group(self.tree, "unique_rows", "sample()").to_dataset()
+        return variable_name(str(rows.attrs.get("name", "count")))
 
     @cached_property
     def log_prior(self) -> Floats | None:

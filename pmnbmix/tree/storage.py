@@ -21,7 +21,7 @@ _LARGEST_FILE = 2**34
 # A tree of sample() has about ten groups of ten variables; one of thousands takes minutes to open.
 _MOST_GROUPS = 100
 _MOST_VARIABLES = 2_000
-_NEEDED_GROUPS = ("posterior", "unique_rows", "log_likelihood_unique")
+_NEEDED_GROUPS = ("posterior", "unique_rows")
 
 
 def save(tree: xr.DataTree, path: str | os.PathLike[str]) -> None:

@@ -13,6 +13,7 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.permute import gather
+from pmnbmix.mixture.row_density import KEPT_BYTES, RowDensity
 from pmnbmix.tree.checks import group
 from pmnbmix.tree.reading import DIMS, Order, Reading, component_dims, read
 
@@ -20,7 +21,7 @@ Floats = NDArray[np.float64]
 
 # Results per observation are stored unasked up to the first size, and made on request up to the
 # second.
-STORED_BYTES = 100_000_000
+STORED_BYTES = KEPT_BYTES
 REQUESTED_BYTES = 1_000_000_000
 # These groups have the draws of the posterior, with the same labels.
 _LABELLED_GROUPS = ("posterior", "log_prior")
@@ -42,7 +43,7 @@ class MixtureTree(xr.DataTree):  # type: ignore[no-untyped-call]
         """The group of log densities per observation."""
         if "log_likelihood" in self.children:
             return self.children["log_likelihood"]
-        if "log_likelihood_unique" not in self.children:
+        if "unique_rows" not in self.children:
             raise AttributeError("this tree has no log likelihood")
         raise ValueError(
             "log_likelihood was not stored, because one number per draw and observation takes "
@@ -60,7 +61,7 @@ def assemble(
     counts: Counts,
     draws: Draws,
     groups: dict[str, xr.Dataset],
-    log_density: Floats | None = None,
+    density: RowDensity | None = None,
 ) -> MixtureTree:
     """Lay out draws and what belongs to them as a tree.
 
@@ -70,15 +71,15 @@ def assemble(
     draws : Draws
     groups : dict of str to Dataset
         Further groups: sample_stats, log_prior, modes, prior, ...
-    log_density : ndarray, shape (chain, draw, n_unique), optional
-        Of every unique row; computed if absent.
+    density : RowDensity, optional
+        Of the unique rows under the draws, if it has been made.
 
     Returns
     -------
     MixtureTree
-        With groups ``posterior``, ``log_likelihood_unique`` (each unique row once, with its
-        frequency as coordinate), ``unique_rows``, ``observed_data``, ``constant_data`` and,
-        below 100 MB, ``log_likelihood`` per observation.
+        With groups ``posterior``, ``unique_rows``, ``observed_data``, ``constant_data`` and, each
+        below 100 MB, ``log_likelihood_unique`` (each unique row once, with its frequency as
+        coordinate) and ``log_likelihood`` per observation.
     """
     coords, table = coordinates(draws), counts.table
     sample = {dim: coords[dim] for dim in ("chain", "draw")}
@@ -95,20 +96,19 @@ def assemble(
         coords={"unique_row": rows},
         attrs={"name": counts.name, "n": counts.n, "has_exposure": int(counts.has_exposure)},
     )
-    if log_density is None:
-        log_density = draws.log_density(table)
-    of_rows = xr.DataArray(
-        log_density,
-        dims=("chain", "draw", "unique_row"),
-        coords={**sample, "unique_row": rows, "frequency": ("unique_row", table.frequency)},
-        name=counts.variable,
-    )
-    content = {
-        "posterior": posterior,
-        **groups,
-        "log_likelihood_unique": of_rows.to_dataset(),
-        "unique_rows": unique,
-    }
+    content = {"posterior": posterior, **groups}
+    if density is None:
+        density = RowDensity(draws, table)
+    of_rows = None
+    if density.kept is not None:
+        of_rows = xr.DataArray(
+            density.kept,
+            dims=("chain", "draw", "unique_row"),
+            coords={**sample, "unique_row": rows, "frequency": ("unique_row", table.frequency)},
+            name=counts.variable,
+        )
+        content["log_likelihood_unique"] = of_rows.to_dataset()
+    content["unique_rows"] = unique
     if 8 * counts.n <= STORED_BYTES:
         row = counts.expanded_inverse()
         obs = {"obs": np.arange(counts.n)}
@@ -119,7 +119,7 @@ def assemble(
         content["constant_data"] = xr.Dataset(
             {"exposure": ("obs", table.exposure[row])}, coords=obs
         )
-        if 8 * counts.n * draws.n_samples <= STORED_BYTES:
+        if of_rows is not None and 8 * counts.n * draws.n_samples <= STORED_BYTES:
             content["log_likelihood"] = _of_observations(of_rows, row)
     return MixtureTree.from_dict(content)
 
@@ -257,7 +257,15 @@ def add_log_likelihood(tree: xr.DataTree) -> MixtureTree:
         "log likelihood",
         "pmnbmix.loo(tree) gives ArviZ's result from the unique rows.",
     )
-    expanded = _of_observations(reading.stored_log_density, reading.row_of_observation)
+    density = reading.density
+    log_density = density.kept
+    if log_density is None:
+        log_density = density.draws.log_density(reading.table)
+    coords = {dim: tree["posterior"][dim].values for dim in ("chain", "draw")}
+    of_rows = xr.DataArray(
+        log_density, dims=("chain", "draw", "unique_row"), coords=coords, name=reading.variable
+    )
+    expanded = _of_observations(of_rows, reading.row_of_observation)
     return with_group(tree, "log_likelihood", expanded)
 
 
@@ -279,6 +287,6 @@ def refuse_above_limit(size: float, what: str, instead: str) -> None:
 
 def _expanded_bytes(tree: xr.DataTree) -> float:
     """Size of the log likelihood if there is one value for each draw and observation."""
-    rows = group(tree, "log_likelihood_unique", "sample()").to_dataset()
-    n = float(rows["frequency"].sum())
-    return 8.0 * n * rows.sizes.get("chain", 1) * rows.sizes.get("draw", 1)
+    n = float(group(tree, "unique_rows", "sample()").to_dataset()["frequency"].sum())
+    draws = group(tree, "posterior", "sample()").to_dataset().sizes
+    return 8.0 * n * draws.get("chain", 1) * draws.get("draw", 1)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
+from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.draws import Draws
+from pmnbmix.mixture.row_density import RowDensity
 from pmnbmix.selection import loo as module
-from pmnbmix.selection.loo import elpd_of_rows, mcse_of_log_mean, relative_efficiency
+from pmnbmix.selection import loo_terms
+from pmnbmix.selection.loo import elpd_of, mcse_of_log_mean, relative_efficiency
 from pmnbmix.tree.writing import assemble
 from tests.synthetic import LOWER, TRUTH, scattered
 
@@ -17,6 +20,15 @@ COUNTS = nb.Counts([3, 0, 17, 3, 0, 40, 3, 8, 0, 22, 3, 90], [1, 1, 2, 1, 1, 2, 
 TREE = assemble(COUNTS, scattered([TRUTH] * 4, n_draws=100), {})
 LONG = assemble(COUNTS, scattered([TRUTH] * 4, n_draws=600), {})
 GOOD, BAD = SimpleNamespace(density_ok=True), SimpleNamespace(density_ok=False)
+
+
+def elpd_of_rows(array, row_of_obs, reff, name, doubtful):
+    """LOO of log densities that no draws belong to."""
+    n = array.shape[2]
+    one = np.ones((*array.shape[:2], 1))
+    table = CountTable.plain(np.arange(n, dtype=float), np.ones(n), np.ones(n))
+    density = RowDensity(Draws(one, one, one), table, array)
+    return elpd_of(density, row_of_obs, reff, name, doubtful)
 
 
 def log_density(tree):
@@ -45,10 +57,12 @@ def test_small_trees_equal_arviz(tree, reff):
 
 @pytest.mark.parametrize("block", [1, 400, 1200, 10**6])
 def test_the_size_of_the_blocks_changes_nothing(monkeypatch, block):
-    sizes, whole = [], module._loo_of_block
-    monkeypatch.setattr(module, "_BLOCK", block)
+    sizes, whole = [], loo_terms._loo_of_block
+    monkeypatch.setattr(loo_terms, "_BLOCK", block)
     monkeypatch.setattr(
-        module, "_loo_of_block", lambda rows, reff: sizes.append(rows.shape[2]) or whole(rows, reff)
+        loo_terms,
+        "_loo_of_block",
+        lambda rows, reff: sizes.append(rows.shape[2]) or whole(rows, reff),
     )
     found = nb.loo(TREE, reff=0.7, diagnosis=GOOD)
     assert_equals_arviz(found, az.loo(TREE, reff=0.7, pointwise=True))
@@ -158,7 +172,7 @@ def test_other_errors_of_arviz_are_not_hidden(monkeypatch):
     def refuse(rows, reff):
         raise ValueError("something else")
 
-    monkeypatch.setattr(module, "_loo_of_block", refuse)
+    monkeypatch.setattr(loo_terms, "_loo_of_block", refuse)
     with pytest.raises(ValueError, match="something else"):
         nb.loo(TREE, reff=1.0, diagnosis=GOOD)
 
@@ -178,7 +192,7 @@ def test_only_rows_above_good_k_are_flagged(monkeypatch):
             elpd_i=SimpleNamespace(values=np.full(COUNTS.n_unique, -1.0)),
             pareto_k=SimpleNamespace(values=np.r_[k, np.zeros(COUNTS.n_unique - 1)]),
         )
-        monkeypatch.setattr(module, "_loo_of_block", lambda rows, reff, part=part: part)
+        monkeypatch.setattr(loo_terms, "_loo_of_block", lambda rows, reff, part=part: part)
         found = nb.loo(TREE, reff=1.0, diagnosis=GOOD)
         assert found.good_k == pytest.approx(1 - 1 / np.log10(400))
         assert found.warning is flagged

@@ -44,9 +44,9 @@ def plot_chains(tree: xr.DataTree, axes: NDArray[Any] | None = None) -> NDArray[
     from matplotlib.lines import Line2D
 
     reading = read(tree)
-    draws, table, log_density = reading.draws, reading.table, reading.stored_log_density
+    draws = reading.draws
     n_chains, n_draws, k = draws.means.shape
-    panels = {"log likelihood": (log_density.values @ table.frequency)[..., None]}
+    panels = {"log likelihood": reading.density.log_likelihood[..., None]}
     titles = titles_of(tree)
     panels |= {
         title: getattr(draws, name)
