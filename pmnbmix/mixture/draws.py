@@ -58,6 +58,12 @@ class Draws:
         arrays = (self.weights, self.means, self.dispersions)
         return Draws(*(array.reshape(1, -1, k)[:, chosen] for array in arrays))
 
+    def single(self, number: int) -> Draws:
+        """One draw, counted over all chains one after another."""
+        chain, draw = divmod(number, self.means.shape[1])
+        arrays = (self.weights, self.means, self.dispersions)
+        return Draws(*(array[chain : chain + 1, draw : draw + 1] for array in arrays))
+
     def log_prior(self, spec: MixtureSpec) -> Floats:
         """Log prior density in (weights, log means, log dispersions), (n_chains, n_draws)."""
         with np.errstate(divide="ignore"):

@@ -75,9 +75,9 @@ def sample(
     Returns
     -------
     MixtureTree
-        Groups posterior, sample_stats, log_likelihood_unique, log_likelihood (below 100 MB),
-        log_prior, prior, prior_predictive, posterior_predictive, observed_data, constant_data,
-        unique_rows, modes and relabelling.
+        Groups posterior, sample_stats, log_likelihood_unique (below 100 MB, if some rows were seen
+        more than once), log_likelihood (below 100 MB), log_prior, prior, prior_predictive,
+        posterior_predictive, observed_data, constant_data, unique_rows, modes and relabelling.
 
     Raises
     ------

@@ -22,6 +22,8 @@ _PRIOR_DRAWS = 1000
 # instead.
 _PREDICTED = {"prior_predictive": 250_000, "posterior_predictive": 1_000_000}
 _LEAST_DRAWS = 25
+# So many are predicted at once.
+_AT_ONCE = 2_000_000
 
 
 def log_prior(draws: Draws, spec: MixtureSpec) -> xr.Dataset:
@@ -96,7 +98,7 @@ def predictive_groups(
                 {
                     counts.variable: (
                         ("chain", "draw", "obs"),
-                        predict_counts(source, exposure, rng),
+                        _predicted(source, exposure, rng),
                     )
                 },
                 coords={
@@ -108,6 +110,26 @@ def predictive_groups(
         elif name == "posterior_predictive":
             groups["posterior_predictive_table"] = _tabulated(counts, source, rng)
     return groups
+
+
+def _predicted(
+    draws: Draws, exposure: Floats, rng: np.random.Generator
+) -> NDArray[np.signedinteger]:
+    """One count per draw and exposure; a draw at a time if all of them would take much memory."""
+    if draws.n_samples * exposure.size <= _AT_ONCE:
+        return _narrow(predict_counts(draws, exposure, rng))
+    rows = [
+        _narrow(predict_counts(draws.single(i), exposure, rng)[0, 0])
+        for i in range(draws.n_samples)
+    ]
+    return np.array(rows).reshape(*draws.means.shape[:2], -1)
+
+
+def _narrow(counts: NDArray[np.int64]) -> NDArray[np.signedinteger]:
+    """Return the same counts in the smallest type that holds them."""
+    largest = int(counts.max(initial=0))
+    fitting = next(t for t in (np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max)
+    return counts.astype(fitting)
 
 
 def _evenly(draws: Draws, most: int) -> tuple[Draws, NDArray[np.intp]]:
@@ -150,12 +172,7 @@ def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dat
         exposure = np.repeat(table.exposure, table.frequency.astype(np.int64))
         times = np.empty((n_chains, kept, largest + 1), dtype=np.int64)
         for chain, i in np.ndindex(n_chains, kept):
-            one = Draws(
-                *(
-                    array[chain : chain + 1, chosen[i] : chosen[i] + 1]
-                    for array in (draws.weights, draws.means, draws.dispersions)
-                )
-            )
+            one = draws.single(chain * n_draws + chosen[i])
             predicted = predict_counts(one, exposure, rng)[0, 0]
             times[chain, i] = np.bincount(np.minimum(predicted, largest), minlength=largest + 1)
     return xr.Dataset(

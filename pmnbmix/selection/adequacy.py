@@ -180,12 +180,18 @@ def rank_curve(pit: pd.DataFrame, places: Floats) -> Floats:
         (Czado, Gneiting, Held 2009), minus ``places``.
     """
     lower, upper = pit["lower"].to_numpy()[:, None], pit["upper"].to_numpy()[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        below = np.clip((places - lower) / (upper - lower), 0.0, 1.0)
-    # A count that has no predicted probability makes a step, not a slope.
-    below = np.where(upper > lower, below, places >= upper)
     frequency = pit["frequency"].to_numpy()
-    return np.asarray(frequency @ below / frequency.sum() - places)
+    total = np.zeros(places.size)
+    step = max(1, _BLOCK // places.size)
+    for first in range(0, frequency.size, step):
+        rows = slice(first, first + step)
+        low, high = lower[rows], upper[rows]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            below = np.clip((places - low) / (high - low), 0.0, 1.0)
+        # A count that has no predicted probability makes a step, not a slope.
+        below = np.where(high > low, below, places >= high)
+        total += frequency[rows] @ below
+    return np.asarray(total / frequency.sum() - places)
 
 
 def rank_limit(tree: xr.DataTree, random_seed: int | np.random.Generator | None = 0) -> float:

@@ -46,7 +46,10 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
         With one value per observation, as ``arviz.compare`` and ArviZ's plots need it. ``warning``
         is set if a Pareto k is above ``good_k`` (inf if ArviZ finds no tail to fit, as with a stuck
         chain) or the density gate fails; the latter also raises a UserWarning, unless the
-        diagnosis was passed and so is known.
+        diagnosis was passed and so is known. If log densities of all rows would take more than 100
+        MB, as with a distinct exposure for each of thousands of rows, terms are interpolated in log
+        exposure [3]_, and ``elpd_i.attrs["interpolation_error"]`` is the root mean square error of
+        a term in nats, measured on 64 rows.
 
     Raises
     ------
@@ -61,6 +64,8 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
        https://doi.org/10.1007/s11222-016-9696-4
     .. [2] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry (2024), Pareto smoothed importance
        sampling, J. Mach. Learn. Res. 25(72), 1-58, https://jmlr.org/papers/v25/19-556.html
+    .. [3] J.-P. Berrut, L. N. Trefethen (2004), Barycentric Lagrange interpolation, SIAM Rev. 46,
+       501-517, https://doi.org/10.1137/S0036144502417715
 
     Examples
     --------

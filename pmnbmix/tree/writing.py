@@ -78,8 +78,8 @@ def assemble(
     -------
     MixtureTree
         With groups ``posterior``, ``unique_rows``, ``observed_data``, ``constant_data`` and, each
-        below 100 MB, ``log_likelihood_unique`` (each unique row once, with its frequency as
-        coordinate) and ``log_likelihood`` per observation.
+        below 100 MB, ``log_likelihood`` per observation and, if some rows were seen more than once,
+        ``log_likelihood_unique`` (each unique row once, with its frequency as coordinate).
     """
     coords, table = coordinates(draws), counts.table
     sample = {dim: coords[dim] for dim in ("chain", "draw")}
@@ -121,6 +121,9 @@ def assemble(
         )
         if of_rows is not None and 8 * counts.n * draws.n_samples <= STORED_BYTES:
             content["log_likelihood"] = _of_observations(of_rows, row)
+            if counts.n == counts.n_unique:
+                # One can be made of the other, and ArviZ reads this one.
+                del content["log_likelihood_unique"]
     return MixtureTree.from_dict(content)
 
 

@@ -5,6 +5,7 @@ import pytest
 
 import pmnbmix as nb
 from pmnbmix.selection import loo_terms
+from pmnbmix.tree.reading import read
 from tests.synthetic import TRUTH
 
 RNG = np.random.default_rng(12)
@@ -17,21 +18,20 @@ def tree():
     return nb.sample(COUNTS, nb.MixtureSpec(2), draws=400, random_seed=3, progressbar=False)
 
 
+@pytest.fixture(scope="module")
+def whole(tree):
+    """LOO of every row."""
+    return nb.loo(tree)
+
+
 @pytest.fixture
 def few_kept(monkeypatch):
     """As if log densities of all rows took more memory than may be kept."""
     monkeypatch.setattr("pmnbmix.mixture.row_density.KEPT_BYTES", 8 * 1600 * 1000)
 
 
-def without_rows(tree):
-    bare = tree.copy()
-    for name in ("log_likelihood_unique", "log_likelihood"):
-        del bare[name]
-    return bare
-
-
-def test_nodes_give_what_all_rows_give(tree, few_kept):
-    whole, made = nb.loo(tree), nb.loo(without_rows(tree))
+def test_nodes_give_what_all_rows_give(tree, whole, few_kept):
+    made = nb.loo(tree)
     assert "interpolation_error" not in whole.elpd_i.attrs
     assert made.elpd_i.attrs["interpolation_error"] < 1e-3
     assert abs(made.elpd - whole.elpd) < 0.01 * whole.se
@@ -43,20 +43,21 @@ def test_nodes_give_what_all_rows_give(tree, few_kept):
     assert made.warning == whole.warning
 
 
-def test_terms_that_nodes_cannot_give_are_computed_row_by_row(tree, few_kept, monkeypatch):
+def test_terms_that_nodes_cannot_give_are_computed_row_by_row(tree, whole, few_kept, monkeypatch):
     monkeypatch.setattr(loo_terms, "_ALLOWED", 0.0)
-    made = nb.loo(without_rows(tree))
+    made = nb.loo(tree)
     assert "interpolation_error" not in made.elpd_i.attrs
-    np.testing.assert_allclose(made.elpd_i, nb.loo(tree).elpd_i, atol=1e-4)
+    np.testing.assert_allclose(made.elpd_i, whole.elpd_i, atol=1e-4)
 
 
 def test_rows_about_a_high_k_are_looked_up(tree, few_kept):
-    bare = without_rows(tree)
-    reading = nb.tree.reading.read(bare)
-    found = loo_terms.terms_of(reading.density, 1.0, good_k=-10.0)
-    exact = loo_terms.terms_of(nb.tree.reading.read(tree).density, 1.0, good_k=0.7)
-    rows = np.argsort(-exact.pareto_k)[:50]
-    np.testing.assert_allclose(found.elpd[rows], exact.elpd[rows], atol=1e-3)
+    density = read(tree).density
+    # every row has a Pareto k above this, and as many as may be are looked up
+    found = loo_terms.terms_of(density, 1.0, good_k=-10.0)
+    rows = np.argsort(-found.pareto_k)[:50]
+    elpd, pareto_k, _ = loo_terms._of_block(density.of_rows(rows), 1.0)
+    np.testing.assert_array_equal(found.elpd[rows], elpd)
+    np.testing.assert_array_equal(found.pareto_k[rows], pareto_k)
 
 
 def test_a_posterior_without_its_rows_is_used_as_any_other(few_kept, tmp_path):

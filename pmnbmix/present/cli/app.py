@@ -58,7 +58,14 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("MPLBACKEND", "Agg")
     try:
         code = app(arguments, prog_name="pmnbmix", standalone_mode=False)
-    except (OSError, MemoryError) as error:
+    except MemoryError as error:
+        typer.echo(
+            f"pmnbmix: not enough memory ({error}). What was finished is kept. Close other "
+            "programs, or fit a random sample of the counts.",
+            err=True,
+        )
+        code = 1
+    except OSError as error:
         typer.echo(f"pmnbmix: {type(error).__name__}: {error}", err=True)
         code = 1
     except Exception as error:
