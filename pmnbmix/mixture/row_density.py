@@ -124,7 +124,9 @@ class RowDensity:
         if not self.nodes.exact:
             # At the centre the error is known, and nearly the same at every draw.
             at_nodes, at_rows = self.of_centre(self.nodes)
-            total += at_rows @ self.table.frequency - at_nodes @ frequency
+            error = at_nodes @ frequency - at_rows @ self.table.frequency
+            # A centre that makes a row impossible tells nothing.
+            total -= error if np.isfinite(error) else 0.0
         return total
 
     def of_centre(self, nodes: Nodes) -> tuple[Floats, Floats]:

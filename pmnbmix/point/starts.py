@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 
 _PER_FAMILY = 5
 _NARROW = 14
+_ROWS = 40
+# Logarithms of exposures that are further apart than this are spread.
+_SPREAD = 1.0
 
 
 def start_pool(
@@ -52,6 +55,9 @@ def start_pool(
     if n_components > 2:
         # No other family finds a narrow component inside a broad one as reliably.
         pool.extend(("narrow", _narrow(table, n_components, rng)) for _ in range(_NARROW))
+    if np.ptp(np.log(table.exposure)) > _SPREAD:
+        # A rate is the noisier the smaller the exposure, so the others cut where the noise is.
+        pool.extend(("exposed-rows", _exposed_rows(table, n_components, rng)) for _ in range(_ROWS))
     # One and three observations on their own find the spurious optima, which are to be reported.
     for share in (1.0 / table.n, 3.0 / table.n, 0.01, 0.03, 0.1):
         pool.append(("top-tail", _top_tail(table, n_components, share)))
@@ -157,6 +163,21 @@ def _data_points(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
     chosen = rng.choice(table.values.size, size=size, replace=False)
     point[1, :size] = np.log(np.maximum(_rates(table)[chosen], 0.3 * np.exp(point[1, 0]) / k))
     point[2] = np.log(rng.choice([0.02, 0.1, 0.5], k))
+    return _normalised(point)
+
+
+def _exposed_rows(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
+    """Means at the rates of rows chosen by their counts, whose rates are known best.
+
+    Dispersions are drawn from nearly Poisson to wide, since in small sets with spread exposures the
+    best optimum often has a Poisson component.
+    """
+    point = np.repeat(_moments(table, table.frequency)[:, None], k, axis=1)
+    size = min(k, table.values.size)
+    share = table.frequency * (table.values + 0.1)
+    chosen = rng.choice(table.values.size, size=size, replace=False, p=share / share.sum())
+    point[1, :size] = np.log(np.maximum(table.values[chosen], 0.3) / table.exposure[chosen])
+    point[2] = np.log(rng.choice([1e-3, 0.1, 1.0], k))
     return _normalised(point)
 
 
