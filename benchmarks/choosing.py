@@ -27,11 +27,12 @@ from pmnbmix.labels.gates import judge
 from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
 from pmnbmix.mixture.draws import Draws, unpack
 from pmnbmix.mixture.problem import Problem
+from pmnbmix.mixture.row_density import RowDensity
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.engines import Settings, run_nutpie
 from pmnbmix.posterior.laplace import K_HAT_LIMIT, ONE_MODE, importance, mass_shares
 from pmnbmix.posterior.modes import find_modes, spread_starts
-from pmnbmix.selection.loo import elpd_of_rows, relative_efficiency
+from pmnbmix.selection.loo import elpd_of, relative_efficiency
 from pmnbmix.selection.rule import judge_components
 from pmnbmix.tree.reading import read
 
@@ -93,7 +94,7 @@ class Quick:
     """A posterior with its verdict."""
 
     draws: Draws
-    rows: np.ndarray
+    rows: RowDensity
     reff: float
     how: str
     density_ok: bool
@@ -110,31 +111,30 @@ def quick(counts: nb.Counts, spec: nb.MixtureSpec, rng: np.random.Generator) -> 
             places = (np.arange(_INDEPENDENT) + rng.random()) / _INDEPENDENT
             packed = rng.permutation(found.packed[np.searchsorted(edges / edges[-1], places)])
             draws = unpack(packed.reshape(4, -1, packed.shape[1]))
-            return Quick(draws, draws.log_density(counts.table), 1.0, "importance", True)
+            return Quick(draws, RowDensity(draws, counts.table), 1.0, "importance", True)
     starts, _ = spread_starts(target, modes, 4, rng)
     seeds = rng.integers(2**31, size=4).tolist()
     chains = run_nutpie(target, starts, seeds, Settings(500, 500, 0.9), lambda done, total: None)
     draws, how = unpack(chains.packed), "chains"
-    rows = draws.log_density(counts.table)
-    gates = _gates(draws, rows, counts.table)
+    gates = _gates(draws, counts.table)
     if not gates.density_ok:
         longer = Settings(2000, 1000, 0.95)
         chains = run_nutpie(target, starts, seeds, longer, lambda done, total: None)
         draws, how = unpack(chains.packed), "longer chains"
-        rows = draws.log_density(counts.table)
-        gates = _gates(draws, rows, counts.table)
+        gates = _gates(draws, counts.table)
     if not gates.density_ok:
         tree = nb.sample(counts, spec, random_seed=rng, progressbar=False)
         draws, how = read(tree).draws, "sample"
-        rows = draws.log_density(counts.table)
-        gates = _gates(draws, rows, counts.table)
-    reff = relative_efficiency(rows, counts.table.frequency)
+        gates = _gates(draws, counts.table)
+    rows = RowDensity(draws, counts.table)
+    judged, table = rows.judged
+    reff = relative_efficiency(judged, table.frequency)
     return Quick(draws, rows, reff, how, gates.density_ok)
 
 
-def _gates(draws: Draws, rows: np.ndarray, table: CountTable) -> Any:
+def _gates(draws: Draws, table: CountTable) -> Any:
     order = canonical(draws, relabel_by_responsibilities(draws, table).order)
-    return judge(rows, draws.permuted(order))
+    return judge(RowDensity(draws, table), draws.permuted(order))
 
 
 def exact_elpd(
@@ -143,7 +143,7 @@ def exact_elpd(
     """LOO with refits of flagged rows, and how many observations these were."""
     table = counts.table
     row = np.repeat(np.arange(counts.n_unique), table.frequency.astype(int))
-    elpd = elpd_of_rows(found.rows, row, found.reff, "count", not found.density_ok)
+    elpd = elpd_of(found.rows, row, found.reff, "count", not found.density_ok)
     bad = np.unique(row[elpd.pareto_k.values > elpd.good_k])
     for u in bad:
         frequency = table.frequency.astype(int)

@@ -33,6 +33,7 @@ from pmnbmix.labels.relabel import canonical, relabel_by_responsibilities
 from pmnbmix.mixture.draws import Draws, predict_counts, unpack
 from pmnbmix.mixture.fused import evaluate
 from pmnbmix.mixture.problem import Problem
+from pmnbmix.mixture.row_density import RowDensity
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.modes import find_modes, spread_starts
 from pmnbmix.present.axes import COLOURS, log_axis, tidy
@@ -149,7 +150,7 @@ class Run:
     """Draws, their log densities (chain, draw, row), divergences and gradients per draw."""
 
     draws: Draws
-    rows: Floats
+    rows: RowDensity
     divergent: int
     steps: float
 
@@ -188,7 +189,7 @@ def run(counts: nb.Counts, prior: Prior, starts: Floats, tune: int, n_draws: int
     draws = unpack(trace["posterior"]["packed"].values)
     return Run(
         draws,
-        draws.log_density(counts.table),
+        RowDensity(draws, counts.table),
         int(trace["sample_stats"]["diverging"].sum()),
         float(trace["sample_stats"]["n_steps"].mean()),
     )
@@ -220,7 +221,7 @@ def recover(setting: str, n: int, index: int) -> pd.DataFrame:
         # component 0 of a draw is that of the smaller mean, as in the truth
         draws = got.draws.permuted(np.argsort(got.draws.means, axis=-1, kind="stable"))
         lost = lost_nats(truth, got.draws)
-        r_hat = float(az.rhat(got.rows @ counts.table.frequency))
+        r_hat = float(az.rhat(got.rows.log_likelihood))
         for kind, scale in (("weights", np.asarray), ("means", np.log), ("dispersions", np.log1p)):
             for j in range(1 if kind == "weights" else 2):
                 true = scale(getattr(truth, kind)[j])

@@ -155,7 +155,7 @@ def posterior_at(setting: Setting, rng: np.random.Generator) -> dict[str, float]
     # importance sampling makes none
     out: dict[str, float] = {"attempts": tree.attrs.get("attempts", 0)}
     reading = read(tree)
-    out["gate"] = judge(reading.log_density, reading.draws).density_ok
+    out["gate"] = judge(reading.density, reading.draws).density_ok
     chains = posterior.sizes["chain"]
     for name, array in draws.items():
         ess = float(az.ess(az.convert_to_datatree({"q": array.reshape(chains, -1)}))["q"])

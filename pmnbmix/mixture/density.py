@@ -35,6 +35,8 @@ from pmnbmix.mixture.special import (
 _LOG_TWO_PI = math.log(2 * math.pi)
 # If inverse dispersion over mean is above this, the distribution is Poisson to ten digits.
 _POISSON_FROM = 1e12
+# Below this, half the digits of the distance of the mean's share from 1 are lost.
+_SPREAD_BELOW = 1e-8
 # Probabilities of at most this many are summed count by count.
 _MOST_SUMMED = 400
 
@@ -166,7 +168,12 @@ def _component_tail(
     )
     # Beyond this, the incomplete beta function loses digits that the incomplete gamma keeps.
     poisson = inside & (inv_disps > _POISSON_FROM * np.maximum(means, 1.0))
-    mixed = inside & ~poisson
+    # Far the other way the mean's share rounds to 1, so that of the inverse dispersion is taken.
+    spread = inside & (inv_disps < _SPREAD_BELOW * means)
+    mixed = inside & ~poisson & ~spread
+    rest = inv_disps[spread] / (inv_disps[spread] + means[spread])
+    other = special.betaincc if upper else special.betainc
+    out[spread] = other(inv_disps[spread], values[spread] + 1.0, rest)
     out[poisson] = gamma(values[poisson] + 1.0, means[poisson])
     # The argument of the complement keeps its digits if the mean is far below inv_disps.
     share = means[mixed] / (inv_disps[mixed] + means[mixed])
