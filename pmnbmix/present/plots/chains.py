@@ -62,6 +62,8 @@ def plot_chains(tree: xr.DataTree, axes: NDArray[Any] | None = None) -> NDArray[
         for j in range(array.shape[-1]):
             colour = INK if title == "log likelihood" else component_colour(j)
             ax.plot(array[..., j].ravel(), color=colour, lw=0.5)
+        if title == "log likelihood":
+            ax.ticklabel_format(axis="y", useOffset=False)
         if title in (titles["means"], titles["dispersions"]):
             log_axis(ax, "y")
         for chain in range(1, n_chains):
