@@ -396,7 +396,7 @@ def _mix(block: Block, frequency: np.ndarray) -> None:
         return
     log_mass[:] = block.density[0][:n]
     for j in range(1, block.density.shape[0]):
-        _raise_to(log_mass, block.density[j][:n])
+        raise_to(log_mass, block.density[j][:n])
     mass[:] = 0.0
     for j in range(block.density.shape[0]):
         _add_exponentials(block.density[j][:n], log_mass, mass)
@@ -426,7 +426,8 @@ def _mix_two(
 
 
 @compiled
-def _raise_to(largest: np.ndarray, row: np.ndarray) -> None:
+def raise_to(largest: np.ndarray, row: np.ndarray) -> None:
+    """Raise each number to the one beside it, in place, if that is larger."""
     for u in range(row.size):
         largest[u] = max(largest[u], row[u])
 

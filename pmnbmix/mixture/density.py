@@ -39,6 +39,8 @@ _POISSON_FROM = 1e12
 _SPREAD_BELOW = 1e-8
 # Probabilities of at most this many are summed count by count.
 _MOST_SUMMED = 400
+# If the log probability of 0 is lower, the sum could begin with an underflow.
+_LEAST_SUMMED = -600.0
 
 
 @compiled
@@ -185,7 +187,7 @@ def _component_tail(
 def _summed_cdf(values: np.ndarray, means: np.ndarray, inv_disps: np.ndarray) -> np.ndarray:
     """Probability of at most small counts, by a sum from 0; NaN if a count is large or remote.
 
-    The incomplete beta function takes a hundred times as long as a step of this sum.
+    The incomplete beta function takes as long as some 700 steps of this sum.
     """
     out = np.empty(values.size)
     for u in range(values.size):
@@ -193,12 +195,11 @@ def _summed_cdf(values: np.ndarray, means: np.ndarray, inv_disps: np.ndarray) ->
         out[u] = math.nan
         if not 0.0 <= x <= _MOST_SUMMED or not 0.0 < mean < math.inf or not p < math.inf:
             continue
-        t = mean * p
-        start = mean if p == 0.0 else mean + log1pmx(t) / p if t < 0.3 else math.log1p(t) / p
-        if not start < 600.0:
+        log_none = component_value(0.0, 0.0, mean, inv_disps[u], 0.0)
+        if not log_none > _LEAST_SUMMED:
             continue
-        term = math.exp(-start)
-        total, factor = term, mean / (1.0 + t)
+        term = math.exp(log_none)
+        total, factor = term, mean / (1.0 + mean * p)
         for j in range(int(x)):
             term *= factor * (1.0 + j * p) / (j + 1.0)
             total += term

@@ -22,12 +22,12 @@ from pmnbmix.mixture.blocks import (
     block_size,
     fill_block,
     fill_remainders,
+    raise_to,
 )
 from pmnbmix.mixture.density import log_sum_exp
 from pmnbmix.mixture.elementary import quick_exp, quick_log
-from pmnbmix.mixture.kernel import LADDER, opened, opened_map
+from pmnbmix.mixture.kernel import LADDER, Kernel, opened, opened_map
 from pmnbmix.mixture.ladder import climb_ladder
-from pmnbmix.mixture.levels import Rows
 
 # This many sums are formed side by side.
 LANES = 64
@@ -274,23 +274,22 @@ def log_likelihood(
         for level in range(dispersions.shape[1]):
             dispersions[j, level] = 1.0 / dispersions[j, level]
     return _walk_rows(
-        log_weights, log_means, means, dispersions, buffer, by_weight, by_mean, by_dispersion
+        log_weights, log_means, means, dispersions, kernel, by_weight, by_mean, by_dispersion
     )
 
 
-@compiled
+@inlined
 def _walk_rows(
     log_weights: np.ndarray,
     log_means: np.ndarray,
     means: np.ndarray,
     inv_disps: np.ndarray,
-    buffer: np.ndarray,
+    kernel: Kernel,
     by_weight: np.ndarray,
     by_mean: np.ndarray,
     by_dispersion: np.ndarray,
 ) -> float:
     """`log_likelihood` row by row, if no ladder can be climbed."""
-    kernel = opened(buffer)
     k = log_weights.shape[0]
     rows, runs = kernel.rows, kernel.runs
     size = 2 * k * runs.distinct.size
@@ -300,6 +299,9 @@ def _walk_rows(
     logs = Logs(kernel.log_exposure, log_means)
     one_level = log_weights.shape[1] * means.shape[1] * inv_disps.shape[1] == 1
     by_weight[:], by_mean[:], by_dispersion[:] = 0.0, 0.0, 0.0
+    room = kernel.work[size + block_size(k) :][: 0 if one_level else 3 * k * BLOCK]
+    room[:] = 0.0
+    lanes = room.reshape((3, k, room.size // (3 * k)))
     total = 0.0
     run = runs.starts[0]
     for first in range(0, rows.values.size, BLOCK):
@@ -313,7 +315,15 @@ def _walk_rows(
             if one_level:
                 _add_rows(stop - first, block, j, by_weight[j], by_mean[j], by_dispersion[j])
             else:
-                _add_levels(rows, first, stop, block, j, by_weight[j], by_mean[j], by_dispersion[j])
+                level = rows.level[first:stop]
+                _add_levels(
+                    level, block, j, by_weight[j], by_mean[j], by_dispersion[j], lanes[:, j]
+                )
+    if not one_level:
+        for j in range(k):
+            for i, out in enumerate((by_weight[j], by_mean[j], by_dispersion[j])):
+                if out.size == 1:
+                    out[0] = lanes[i, j].sum()
     return total
 
 
@@ -338,7 +348,7 @@ def _normalise(logits: np.ndarray) -> None:
     """Make log weights of the logits (k, L) of every level, in place."""
     largest, total = logits[0].copy(), np.zeros(logits.shape[1])
     for j in range(1, logits.shape[0]):
-        _raise_to(largest, logits[j])
+        raise_to(largest, logits[j])
     for j in range(logits.shape[0]):
         row = logits[j]
         for level in range(row.size):
@@ -349,12 +359,6 @@ def _normalise(logits: np.ndarray) -> None:
         row = logits[j]
         for level in range(row.size):
             row[level] -= total[level]
-
-
-@compiled
-def _raise_to(largest: np.ndarray, row: np.ndarray) -> None:
-    for u in range(row.size):
-        largest[u] = max(largest[u], row[u])
 
 
 @compiled
@@ -388,26 +392,25 @@ def _add_rows(
 
 @compiled
 def _add_levels(
-    rows: Rows,
-    first: int,
-    stop: int,
+    level: np.ndarray,
     block: Block,
     j: int,
     by_weight: np.ndarray,
     by_mean: np.ndarray,
     by_dispersion: np.ndarray,
+    lanes: np.ndarray,
 ) -> None:
-    """`_add_rows` at every level."""
-    size = stop - first
-    level = rows.level[first:stop]
+    """`_add_rows` at every level; parts of one level go to ``lanes`` (3, BLOCK), side by side."""
+    size = level.size
     mass, density = block.mass[:size], block.density[j][:size]
     tilt, slope = block.by_mean[j][:size], block.by_dispersion[j][:size]
     _take_shares(mass, density, slope, tilt)
-    for shares, out in ((density, by_weight), (tilt, by_mean), (slope, by_dispersion)):
+    parts = ((density, by_weight), (tilt, by_mean), (slope, by_dispersion))
+    for i, (shares, out) in enumerate(parts):
         if out.size > 1:
             _scatter(shares, level, out)
         else:
-            out[0] += shares.sum()
+            _add(shares, lanes[i])
 
 
 @compiled
@@ -420,6 +423,12 @@ def _take_shares(
         density[u] = held
         slope[u] *= held
         tilt[u] *= held
+
+
+@compiled
+def _add(a: np.ndarray, out: np.ndarray) -> None:
+    for u in range(a.size):
+        out[u] += a[u]
 
 
 @compiled

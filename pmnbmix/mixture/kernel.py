@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.compiled import address, inlined
 from pmnbmix.data.table import CountTable
-from pmnbmix.mixture.blocks import Runs, block_size, runs_of
+from pmnbmix.mixture.blocks import BLOCK, Runs, block_size, runs_of
 from pmnbmix.mixture.density import count_constants
 from pmnbmix.mixture.levels import Rows
 from pmnbmix.mixture.priors import Prior
@@ -161,7 +161,8 @@ def laid_out(problem: Problem, form: int | None = None) -> Floats:
         (2 * matrix.shape[0] + arrays * matrix.shape[1]) * k
         for matrix, arrays in zip(matrices, (2, 3, 3), strict=True)
     )
-    work = max(2 * k * runs.distinct.size + block_size(k), 2 * (k + 1) * rungs)
+    rows = 2 * k * runs.distinct.size + block_size(k) + 3 * k * BLOCK
+    work = max(rows, 2 * (k + 1) * rungs)
     header = np.zeros(1, HEADER)
     header["form"], header["n_components"], header["size"] = form, k, size
     header["n_rows"], header["n_values"] = table.values.size, runs.distinct.size

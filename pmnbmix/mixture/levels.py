@@ -106,7 +106,7 @@ def plain_terms() -> Terms:
     return Terms(np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1)))
 
 
-@compiled
+@inlined
 def levels_of(terms: Terms, point: np.ndarray) -> Levels:
     """Parameters at every level of a point (n_terms, k)."""
     of_weights = terms.weights.shape[1]

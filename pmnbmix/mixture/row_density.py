@@ -20,6 +20,8 @@ Whole = NDArray[np.intp]
 # Log densities of all rows under all draws are kept up to this size; beyond it they are made at
 # nodes, in blocks of at most this many numbers.
 KEPT_BYTES = 100_000_000
+# Those at nodes are kept up to this size, since each reader would make them again.
+_NODES_BYTES = 200_000_000
 _BLOCK = 10_000_000
 
 
@@ -56,7 +58,7 @@ class RowDensity:
         """Log densities at all nodes, (chain, draw, node); None if they are too many."""
         if self.stored is not None:
             return self.stored
-        if 8 * self.draws.n_samples * self.nodes.table.values.size > 2 * KEPT_BYTES:
+        if 8 * self.draws.n_samples * self.nodes.table.values.size > _NODES_BYTES:
             return None
         return self.draws.log_density(self.nodes.table)
 

@@ -47,7 +47,7 @@ def derivatives(
     return likelihood, gradient, hessian
 
 
-@compiled
+@inlined
 def level_derivatives(rows: Rows, levels: Levels) -> tuple[float, np.ndarray, np.ndarray]:
     """Log likelihood with gradient (L, 3k) and Hessian (L, 3k, 3k) of the part of each level.
 
@@ -254,7 +254,7 @@ def _matrix(terms: Terms, part: int, level: int) -> tuple[np.ndarray, int]:
     return matrix, row_at(matrix, level)
 
 
-@compiled
+@inlined
 def _by_terms(
     terms: Terms, by_level: np.ndarray, twice: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -262,7 +262,7 @@ def _by_terms(
     n_levels, k = by_level.shape[0], by_level.shape[1] // 3
     size = k * (terms.weights.shape[1] + terms.means.shape[1] + terms.dispersions.shape[1])
     if n_levels == 1 and size == 3 * k:
-        return by_level.reshape(size), twice.reshape((size, size))
+        return by_level[0], twice[0]
     gradient, hessian = np.zeros(size), np.zeros((size, size))
     for level in range(n_levels):
         first = 0

@@ -53,7 +53,8 @@ class Target:
         """Return the target in coordinates z, where the present ones are centre + root @ z."""
         new = self.copy()
         new._header["whitened"] = 1
-        new._map()[0][:], new._map()[1][:] = centre, root
+        for view, given in zip(new._map(), (centre, root), strict=True):
+            view[:] = given
         return new
 
     def unwhitened(self, positions: Floats) -> Floats:

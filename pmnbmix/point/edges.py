@@ -15,7 +15,7 @@ from pmnbmix.mixture.density import log_sum_exp
 from pmnbmix.mixture.levels import Rows, Terms, component_table, levels_of, row_at
 from pmnbmix.mixture.priors import Prior
 from pmnbmix.mixture.sums import log_likelihood, penalised
-from pmnbmix.point.objective import held_weight, normalise
+from pmnbmix.point.objective import held_weight, n_occupied, normalise
 
 # Log of the excess variance, relative to Poisson, below which a dispersion is next to 0.
 _TINY_EXCESS = math.log(1e-6)
@@ -46,10 +46,7 @@ def nearest_edge(
     largest = rows.exposure.max()
     n = rows.frequency.sum()
     # Beside a held weight, some component has to be left that takes the rest.
-    occupied = 0
-    for j in range(k):
-        occupied += 1 if math.isfinite(point[weight, j]) else 0
-    emptiable = occupied > (2 if held_weight(free) >= 0 else 1)
+    emptiable = n_occupied(point) > (2 if held_weight(free) >= 0 else 1)
     for j in range(k):
         if not math.isfinite(point[weight, j]):
             continue

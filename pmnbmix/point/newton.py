@@ -22,7 +22,7 @@ from pmnbmix.mixture.levels import Rows, Terms
 from pmnbmix.mixture.priors import Prior, log_prior
 from pmnbmix.mixture.sums import derivatives, penalised
 from pmnbmix.point.edges import intercepts, nearest_edge, release, snap
-from pmnbmix.point.objective import Objective, held_weight, normalise, parted
+from pmnbmix.point.objective import Objective, held_weight, n_occupied, normalise, parted
 
 Floats = NDArray[np.float64]
 
@@ -114,10 +114,7 @@ def moving(terms: Terms, free: np.ndarray, point: np.ndarray) -> np.ndarray:
     """
     n_terms, k = point.shape
     _, mean, dispersion = intercepts(terms)
-    occupied = 0
-    for j in range(k):
-        occupied += 1 if math.isfinite(point[0, j]) else 0
-    weighted = occupied - (1 if held_weight(free) >= 0 else 0) > 1
+    weighted = n_occupied(point) - (1 if held_weight(free) >= 0 else 0) > 1
     # In the second row stands the number of each coefficient of the design.
     numbers = np.full((2, n_terms * k), -1)
     size = 0

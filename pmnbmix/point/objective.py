@@ -53,6 +53,15 @@ def weights_move(free: np.ndarray) -> bool:
 
 
 @compiled
+def n_occupied(point: np.ndarray) -> int:
+    """Number of components that are not empty."""
+    n = 0
+    for j in range(point.shape[1]):
+        n += 1 if math.isfinite(point[0, j]) else 0
+    return n
+
+
+@compiled
 def normalise(point: np.ndarray, free: np.ndarray) -> None:
     """Make the weights sum to 1 in place; a held weight keeps its value."""
     if not weights_move(free):

@@ -221,12 +221,7 @@ def rank_limit(tree: xr.DataTree, random_seed: int | np.random.Generator | None 
     places = np.linspace(0.0, 1.0, RANK_PLACES)
     reach = np.empty(_SAMPLES)
     for i in range(_SAMPLES):
-        one = Draws(
-            *(
-                array[:, [i % draws.n_samples]]
-                for array in (draws.weights, draws.means, draws.dispersions)
-            )
-        )
+        one = draws.single(i % draws.n_samples)
         exposure = _exposures(table, n, rng)
         counts = Counts(predict_counts(one, exposure, rng)[0, 0], exposure).table
         params = MixtureParams(one.weights[0, 0], one.means[0, 0], one.dispersions[0, 0])

@@ -85,6 +85,7 @@ def test_blocks_when_even_the_nodes_are_many(monkeypatch):
     draws = scattered([TRUTH] * 2, n_draws=20)
     kept = RowDensity(draws, MANY)
     monkeypatch.setattr("pmnbmix.mixture.row_density.KEPT_BYTES", 8 * 40 * 20)
+    monkeypatch.setattr("pmnbmix.mixture.row_density._NODES_BYTES", 8 * 40 * 20)
     monkeypatch.setattr("pmnbmix.mixture.row_density._BLOCK", 40 * 30)
     made = RowDensity(draws, MANY)
     blocks = list(made.blocks())
