@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def fit_em(
     n_components: int = 2,
     *,
     mixing: Literal["estimated", "equal"] = "estimated",
-    start: MixtureParams | None = None,
+    start: MixtureParams | Sequence[MixtureParams] | None = None,
     max_iter: int = 200,
     exact: bool = False,
     random_seed: int | np.random.Generator | None = None,
@@ -44,8 +45,9 @@ def fit_em(
         1 or above.
     mixing : {"estimated", "equal"}
         "equal" fixes the weights at 1 / n_components.
-    start : MixtureParams, optional
-        A start of your own, added to the pool.
+    start : MixtureParams or sequence of MixtureParams, optional
+        Starts of your own, added to the pool. One with a component fewer or more, as the fit of
+        another number of components gives it, has its components split or merged in every way.
     max_iter : int
         Limit on the Newton steps from each start.
     exact : bool
@@ -69,6 +71,10 @@ def fit_em(
 
     Notes
     -----
+    With three components or more the search goes on from the best optima: two components are merged
+    and another is split [3]_, or half of one is given to another, as long as that brings new optima
+    among the best.
+
     Edges of the parameter space are values: dispersion 0 is a Poisson component, mean 0 a point
     mass at zero. ``status`` says where the estimate lies.
 
@@ -79,6 +85,8 @@ def fit_em(
     .. [2] C. Biernacki, G. Celeux, G. Govaert (2003), Choosing starting values for the EM
        algorithm, Comput. Stat. Data Anal. 41, 561-575,
        https://doi.org/10.1016/S0167-9473(02)00163-9
+    .. [3] N. Ueda, R. Nakano, Z. Ghahramani, G. E. Hinton (2000), SMEM algorithm for mixture
+       models, Neural Comput. 12, 2109-2128, https://doi.org/10.1162/089976600300015088
 
     Examples
     --------
@@ -94,14 +102,15 @@ def fit_em(
     check_counts(counts)
     n_components = check_n_components(n_components)
     one_of(mixing, "mixing", ("estimated", "equal"))
-    _check_start(start)
     objective = likelihood_objective(counts, n_components, mixing == "equal")
-    if mixing == "equal" and start is not None and np.ptp(start.weights) > 1e-9:
-        raise ValueError(
-            f'mixing="equal" fixes the weights at 1/{n_components}, but start has weights '
-            f"{start.weights.tolist()}. Start from equal weights, or leave mixing out."
-        )
-    found = _search(objective, start, max_iter, exact, random_seed, progressbar)
+    starts = starts_of(start, n_components)
+    for one in starts:
+        if mixing == "equal" and np.ptp(one.weights) > 1e-9:
+            raise ValueError(
+                f'mixing="equal" fixes the weights at 1/{n_components}, but start has weights '
+                f"{one.weights.tolist()}. Start from equal weights, or leave mixing out."
+            )
+    found = _search(objective, starts, max_iter, exact, random_seed, progressbar)
     return as_fit("em", counts, None, mixing, objective, found)
 
 
@@ -109,7 +118,7 @@ def fit_map(
     counts: Counts,
     spec: MixtureSpec,
     *,
-    start: MixtureParams | None = None,
+    start: MixtureParams | Sequence[MixtureParams] | None = None,
     max_iter: int = 200,
     exact: bool = False,
     random_seed: int | np.random.Generator | None = None,
@@ -160,7 +169,8 @@ def fit_map(
         )
     resolved = spec.resolve(counts)
     objective = prior_objective(counts, resolved, sampling_density=False)
-    found = _search(objective, start, max_iter, exact, random_seed, progressbar)
+    starts = starts_of(start, resolved.n_components)
+    found = _search(objective, starts, max_iter, exact, random_seed, progressbar)
     return as_fit("map", counts, resolved, "estimated", objective, found)
 
 
@@ -173,9 +183,31 @@ def check_counts(counts: object) -> None:
         )
 
 
+def starts_of(start: object, n_components: int) -> list[MixtureParams]:
+    """Check starts of the user's own, and make a list of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no MixtureParams, or its number of components is not within 1 of what is fitted.
+    """
+    if start is None:
+        return []
+    starts: list[Any] = list(start) if isinstance(start, Sequence) else [start]
+    for one in starts:
+        if not isinstance(one, MixtureParams):
+            raise TypeError(f"start must be a MixtureParams, or several in a list; got {one!r}.")
+        if abs(one.n_components - n_components) > 1:
+            raise ValueError(
+                f"start has {one.n_components} components but {n_components} are fitted. Start "
+                "from as many, one fewer or one more."
+            )
+    return starts
+
+
 def _search(
     objective: Objective,
-    start: MixtureParams | None,
+    starts: list[MixtureParams],
     max_iter: int,
     exact: bool,
     random_seed: int | np.random.Generator | None,
@@ -185,26 +217,17 @@ def _search(
         objective,
         as_rng(random_seed),
         whole(max_iter, "max_iter", 1),
-        own_start=None if start is None else _own_start(objective, start),
+        own_starts=[packed_start(objective, start) for start in starts],
         exact=exact,
         progressbar=progressbar,
         keep_partial=True,
     )
 
 
-def _check_start(start: object) -> None:
-    if start is not None and not isinstance(start, MixtureParams):
-        raise TypeError(f"start must be a MixtureParams; got {start!r}.")
-
-
-def _own_start(objective: Objective, start: MixtureParams) -> Floats:
-    _check_start(start)
-    if start.n_components != objective.n_components:
-        raise ValueError(
-            f"start has {start.n_components} components but {objective.n_components} are fitted."
-        )
+def packed_start(objective: Objective, start: MixtureParams) -> Floats:
+    """Point of a start; one with as many components as are fitted must be possible."""
     point = pack_point(start)
-    if not np.isfinite(objective.value(point)):
+    if start.n_components == objective.n_components and not np.isfinite(objective.value(point)):
         raise ValueError(
             f"start {start!r} gives some count probability 0, or lies where the prior has no "
             "density. Start from means, weights and dispersions above 0."

@@ -1,25 +1,17 @@
-"""Every optimum that the starts lead to, and a plain word on each."""
+"""An optimum, and a plain word on what kind of point it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.mixture.permute import canonical_order
-from pmnbmix.point.em import run_em
-from pmnbmix.point.newton import Climb, climb, escape
+from pmnbmix.point.newton import Climb
 from pmnbmix.point.objective import Objective
 
 Floats = NDArray[np.float64]
-
-EM_ITERATIONS = 15
-_EM_TOLERANCE = 1e-8
-# Two points are one optimum if values and fitted log densities agree to this many nats.
-_SAME = 1e-3
 
 
 class Status(StrEnum):
@@ -117,122 +109,6 @@ class Optimum:
     def status(self) -> Status:
         """The most serious of the statuses."""
         return max(self.statuses, key=_SEVERITY.index)
-
-
-def find_optima(
-    objective: Objective,
-    starts: list[tuple[str, Floats]],
-    max_iter: int,
-) -> Iterator[tuple[int, list[Optimum]]]:
-    """Run EM and Newton from every start; merge what is the same distribution.
-
-    A start that several families made is run once and counted as often as it was made.
-
-    Parameters
-    ----------
-    objective : Objective
-    starts : list of (str, ndarray of shape (3, k))
-    max_iter : int
-        Limit on the Newton steps from each start.
-
-    Yields
-    ------
-    done : int
-        How many of the starts were run.
-    found : list of Optimum
-        Everything that they led to, highest log density first.
-    """
-    found: list[Optimum] = []
-    made: dict[bytes, list[tuple[str, Floats]]] = {}
-    for family, start in starts:
-        order = np.lexsort(start)
-        made.setdefault(start[:, order].tobytes(), []).append((family, start))
-    done = 0
-    for alike in made.values():
-        family, start = alike[0]
-        times = len(alike)
-        point, likelihood_path, density_path = run_em(
-            objective, start, EM_ITERATIONS, _EM_TOLERANCE
-        )
-        arrived = climb(objective, point, max_iter)
-        paths = _extend(likelihood_path, density_path, arrived)
-        _record(found, objective, arrived, *paths, family, times)
-        above = escape(objective, arrived)
-        if above is not None:
-            _record(found, objective, above, *_extend(*paths, above), family, times)
-        done += times
-        yield done, by_density(found)
-
-
-def finish_optima(objective: Objective, optima: list[Optimum], max_iter: int) -> list[Optimum]:
-    """Climb on from optima of nearly the same objective; merge what has become the same."""
-    found: list[Optimum] = []
-    for optimum in optima:
-        arrived = climb(objective, optimum.point, max_iter)
-        # The path was climbed on the other objective, so it is moved to where this one begins.
-        offset = objective.log_likelihood(optimum.point) - optimum.log_likelihood
-        paths = _extend(optimum.likelihood_path + offset, optimum.density_path + offset, arrived)
-        _record(found, objective, arrived, *paths, optimum.family, optimum.times_reached)
-    return by_density(found)
-
-
-def by_density(optima: list[Optimum]) -> list[Optimum]:
-    """Sort optima, highest log density first."""
-    return sorted(optima, key=lambda optimum: -optimum.log_density)
-
-
-def _extend(likelihood_path: Floats, density_path: Floats, arrived: Climb) -> tuple[Floats, Floats]:
-    """Both paths with the steps of a climb, but for steps that gain less than rounding loses."""
-    kept = arrived.path >= np.maximum.accumulate(np.append(density_path[-1], arrived.path))[1:]
-    return (
-        np.append(likelihood_path, arrived.likelihood_path[kept]),
-        np.append(density_path, arrived.path[kept]),
-    )
-
-
-def _record(
-    found: list[Optimum],
-    objective: Objective,
-    arrived: Climb,
-    likelihood_path: Floats,
-    density_path: Floats,
-    family: str,
-    times: int,
-) -> None:
-    """Add a point to those found, or count it if it is already there."""
-    order = canonical_order(np.exp(arrived.point[0]), np.exp(arrived.point[1]))
-    # numpy orders a permuted point by columns, for which all would be compiled a second time.
-    point = np.ascontiguousarray(arrived.point[:, order])
-    same = None
-    for index, other in enumerate(found):
-        near = abs(other.log_density - arrived.value) < _SAME
-        if near and _alike(objective, point, other.point):
-            same = index
-            times += other.times_reached
-            if other.log_density >= arrived.value:
-                found[index] = replace(other, times_reached=times)
-                return
-            break
-    new = Optimum(
-        point=point,
-        log_likelihood=arrived.value - objective.log_prior(point),
-        log_density=arrived.value,
-        times_reached=times,
-        statuses=judge(objective, point, arrived),
-        likelihood_path=likelihood_path,
-        density_path=density_path,
-        family=family,
-    )
-    if same is None:
-        found.append(new)
-    else:
-        found[same] = new
-
-
-def _alike(objective: Objective, one: Floats, other: Floats) -> bool:
-    """Whether two points give every row the same log density."""
-    gaps = objective.log_densities(one) - objective.log_densities(other)
-    return bool(np.abs(gaps).max() < _SAME)
 
 
 def judge(objective: Objective, point: Floats, arrived: Climb) -> tuple[Status, ...]:

@@ -3,13 +3,15 @@
 A value of a parameter belongs to the interval when the log likelihood, maximised over all other
 parameters, is within half a chi-square quantile of its maximum. Unlike Wald's the interval need
 not be symmetric, it may end at an edge of the parameter space or nowhere, and it does not depend
-on the scale. See D. J. Venzon and S. H. Moolgavkar 1988, J. R. Stat. Soc. C 37, 87-94,
-doi:10.2307/2347496.
+on the scale. Where several optima are nearly as good, each is followed on its own, and the interval
+reaches as far as one of them does. See D. J. Venzon and S. H. Moolgavkar 1988, J. R. Stat. Soc. C
+37, 87-94, doi:10.2307/2347496.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +34,8 @@ _GROWTH = 1.5
 _FARTHEST = 40.0
 _FARTHEST_LOGIT = 25.0
 _PRECISION = 1e-5
+# The profile is looked at once more so far beyond an end.
+_BEYOND = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,14 +56,16 @@ class Profile:
     flag: list[list[str]]
 
 
-def profile(objective: Objective, point: Floats, spread: Floats, confidence: float) -> Profile:
+def profile(
+    objective: Objective, points: Sequence[Floats], spread: Floats, confidence: float
+) -> Profile:
     """Interval of every parameter.
 
     Parameters
     ----------
     objective : Objective
-    point : ndarray, shape (3, k)
-        The maximum.
+    points : sequence of ndarray of shape (3, k)
+        The maximum, then other optima; those too low to matter at this confidence are left out.
     spread : ndarray, shape (3, k)
         Guess of the standard error on logit and log scales, for the length of the first step.
     confidence : float
@@ -69,9 +75,10 @@ def profile(objective: Objective, point: Floats, spread: Floats, confidence: flo
     -------
     Profile
     """
-    k = objective.n_components
+    k, point = objective.n_components, points[0]
     value = objective.value(point)
     target = value - 0.5 * float(stats.chi2.ppf(confidence, 1))
+    followed = [point, *(rival for rival in points[1:] if objective.value(rival) > target)]
     lower, upper = np.exp(point), np.exp(point)
     flag = [[""] * k for _ in range(3)]
     fixed_weights = objective.equal_weights or k == 1
@@ -89,10 +96,10 @@ def profile(objective: Objective, point: Floats, spread: Floats, confidence: flo
                 continue
             width = float(spread[row, j])
             step = _FIRST * min(max(width, 0.05), 4.0) if math.isfinite(width) else 1.0
-            held = _Held(objective, point, row, j, value)
-            lower[row, j] = held.end(target, -step)
-            upper[row, j] = held.end(target, step)
-            if held.highest > value + _HIGHER:
+            paths = [_Held(objective, start, row, j) for start in followed]
+            lower[row, j] = min(path.end(target, -step) for path in paths)
+            upper[row, j] = max(path.end(target, step) for path in paths)
+            if max(path.highest for path in paths) > value + _HIGHER:
                 flag[row][j] = (
                     "the likelihood is higher elsewhere on the profile: the estimate is not the "
                     "maximum; refit with more starts"
@@ -101,78 +108,97 @@ def profile(objective: Objective, point: Floats, spread: Floats, confidence: flo
 
 
 class _Held:
-    """The profile of one parameter, followed from the maximum outwards."""
+    """The profile of one parameter, followed from an optimum outwards."""
 
-    def __init__(self, objective: Objective, point: Floats, row: int, j: int, value: float):
-        self.objective, self.point, self.row, self.j, self.value = objective, point, row, j, value
+    def __init__(self, objective: Objective, point: Floats, row: int, j: int):
+        self.objective, self.point, self.row, self.j = objective, point, row, j
         self.holding = objective.holding(row, j)
-        self.highest = value
+        self.highest = objective.value(point)
+        # Points at which the profile is known, by their coordinate.
+        self.known = {self._coordinate(point): point}
 
     def end(self, target: float, step: float) -> float:
         """End of the interval on the side of ``step``, on the natural scale.
 
-        The profile is followed outwards from the estimate, never looked up at the edge at once:
-        far away the component can trade places with another, and the same fit comes back.
+        The profile is followed outwards, never looked up at the edge at once: far away the
+        component can trade places with another, and the same fit comes back.
         """
         edge = -math.inf if step < 0 else math.inf
-        centre = self._coordinate()
-        if centre == edge:
+        centre = inside = self._coordinate(self.point)
+        if centre == edge or self._free():
             return self._natural(edge)
-        path, inside = self.point, centre
         if not math.isfinite(centre):
-            # The estimate is at the edge that this side leads away from.
+            # The optimum is at the edge that this side leads away from.
             inside = self._first_inside()
-            if self._at(inside, path) < target:
+            if self._at(inside) < target:
                 edge_of_it = inside + math.copysign(_FARTHEST, centre)
                 if self.row == 0:
                     edge_of_it = math.copysign(_FARTHEST_LOGIT, centre)
-                return self._crossing(target, edge_of_it, inside, path)
-            path = self.last
+                return self._natural(self._crossing(target, edge_of_it, inside))
         begin, farthest = (0.0, _FARTHEST_LOGIT) if self.row == 0 else (inside, _FARTHEST)
         while abs(inside - begin) <= farthest:
             outside = inside + step
             if self.row == 0:
                 outside = min(max(outside, -_FARTHEST_LOGIT - 1.0), _FARTHEST_LOGIT + 1.0)
-            if self._at(outside, path) < target:
-                return self._crossing(target, inside, outside, path)
-            inside, path = outside, self.last
-            step *= _GROWTH
+            if self._at(outside) < target:
+                inside = self._crossing(target, inside, outside)
+                # A long climb may end below an optimum that a short one from nearby finds.
+                if self._at(inside + math.copysign(_BEYOND, step)) < target:
+                    return self._natural(inside)
+                outside = inside + math.copysign(_BEYOND, step)
+            else:
+                step *= _GROWTH
+            inside = outside
         return self._natural(edge)
 
-    def _crossing(self, target: float, inside: float, outside: float, path: Floats) -> float:
+    def _free(self) -> bool:
+        """Whether the parameter has no effect: an empty component, the dispersion of a mean 0."""
+        without = np.isneginf(self.point[: self.row, self.j])
+        return bool(without.any())
+
+    def _crossing(self, target: float, inside: float, outside: float) -> float:
         def drop(t: float) -> float:
-            return self._at(t, path) - target
+            return self._at(t) - target
 
-        root = optimize.brentq(drop, inside, outside, xtol=_PRECISION, rtol=1e-8)
-        return self._natural(float(root))
+        return float(optimize.brentq(drop, inside, outside, xtol=_PRECISION, rtol=1e-8))
 
-    def _at(self, t: float, path: Floats) -> float:
-        """Profile at a coordinate, climbed to from a point nearby."""
-        start = path.copy()
-        if self.row == 0:
+    def _at(self, t: float) -> float:
+        """Profile at a coordinate, climbed to from the nearest known points on either side."""
+        below = max((s for s in self.known if s <= t), default=None)
+        above = min((s for s in self.known if s >= t), default=None)
+        best = -math.inf
+        for nearest in {s for s in (below, above) if s is not None}:
+            start = self._moved(self.known[nearest], t)
+            if not math.isfinite(self.objective.value(start)):
+                continue
+            ended = climb(self.holding, start, _MAX_ITER)
+            if ended.value > best:
+                best, self.known[t] = ended.value, ended.point
+        self.highest = max(self.highest, best)
+        return best
+
+    def _moved(self, point: Floats, t: float) -> Floats:
+        """The point with the parameter held at a coordinate."""
+        start = point.copy()
+        if self.row > 0:
+            start[self.row, self.j] = t
+            return start
+        start[0, self.j] = -math.inf
+        rest = special.logsumexp(start[0])
+        if math.isinf(rest):
+            # All others are empty, so they share what is left.
+            start[0] = 0.0
             start[0, self.j] = -math.inf
             rest = special.logsumexp(start[0])
-            if math.isinf(rest):
-                # All others are empty, so they share what is left.
-                start[0] = 0.0
-                start[0, self.j] = -math.inf
-                rest = special.logsumexp(start[0])
-            start[0] += float(special.log_expit(-t)) - rest
-            start[0, self.j] = float(special.log_expit(t))
-        else:
-            start[self.row, self.j] = t
-        if not math.isfinite(self.objective.value(start)):
-            return -math.inf
-        ended = climb(self.holding, start, _MAX_ITER)
-        self.last = ended.point
-        self.highest = max(self.highest, ended.value)
-        return ended.value
+        start[0] += float(special.log_expit(-t)) - rest
+        start[0, self.j] = float(special.log_expit(t))
+        return start
 
-    def _coordinate(self) -> float:
-        value = float(self.point[self.row, self.j])
+    def _coordinate(self, point: Floats) -> float:
+        value = float(point[self.row, self.j])
         if self.row > 0:
             return value
-        others = np.delete(self.point[0], self.j)
+        others = np.delete(point[0], self.j)
         return value - float(special.logsumexp(others))
 
     def _natural(self, t: float) -> float:
@@ -182,7 +208,7 @@ class _Held:
         """A coordinate inside the space but next to its edge, for a parameter that is at one."""
         if self.row == 0:
             away = math.log(self.objective.table.n) + 3.0
-            return math.copysign(away, self._coordinate())
+            return math.copysign(away, self._coordinate(self.point))
         if self.row == 1:
             return math.log(0.1) - math.log(float(self.objective.table.exposure.sum()))
         mean = float(np.exp(self.point[1, self.j])) * float(self.objective.table.exposure.max())

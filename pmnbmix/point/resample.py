@@ -13,11 +13,12 @@ from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.permute import best_permutations
 from pmnbmix.point.em import run_em
+from pmnbmix.point.found import EM_ITERATIONS
 from pmnbmix.point.newton import Climb, climb, escape
 from pmnbmix.point.objective import Objective, unpack_point
-from pmnbmix.point.optima import EM_ITERATIONS
 from pmnbmix.point.replicates import collect, draw_again
 from pmnbmix.point.search import squashed
+from pmnbmix.point.starts import off_edges
 from pmnbmix.seeds import entropy_of, stream
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _refit(objective: Objective, points: list[Floats], table: CountTable) -> Flo
     quick, _ = squashed(objective.on(table))
     best: Climb | None = None
     for point in points:
-        start, _, _ = run_em(quick, _off_edges(point), EM_ITERATIONS, 0.0)
+        start, _, _ = run_em(quick, off_edges(point, table), EM_ITERATIONS, 0.0)
         arrived = climb(quick, start, _MAX_ITER)
         arrived = escape(quick, arrived) or arrived
         if best is None or arrived.value > best.value:
@@ -146,10 +147,3 @@ def _refit(objective: Objective, points: list[Floats], table: CountTable) -> Flo
     overlap = (held * objective.table.frequency[:, None]).T @ np.nan_to_num(other)
     order, _ = best_permutations(-overlap[None])
     return np.exp(best.point[:, order[0]])
-
-
-def _off_edges(point: Floats) -> Floats:
-    """A start with room to move: EM never leaves dispersion 0, which another sample may."""
-    moved = point.copy()
-    moved[2, np.isneginf(moved[2])] = np.log(0.1)
-    return moved

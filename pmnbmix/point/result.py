@@ -197,8 +197,8 @@ class PointFit:
         -------
         pandas.DataFrame
             Indexed by parameter: estimate, lower, upper, flag. An end is 0, 1 or infinite where
-            the likelihood never falls low enough on that side. For a MAP it is the log posterior
-            density that is profiled.
+            the likelihood never falls low enough on that side. Other optima within 4 nats are
+            followed too. For a MAP it is the log posterior density that is profiled.
 
         References
         ----------
@@ -404,8 +404,8 @@ class PointFit:
         return with_doubts(errors, self._profile(level), rivals)
 
     def _profile(self, level: float) -> Profile:
-        point = self._optima[0].point
-        return profile(self._quick, point, wald(self._objective, point).spread, level)
+        points = [optimum.point for optimum in rivals_of(self._optima)]
+        return profile(self._quick, points, wald(self._objective, points[0]).spread, level)
 
     def _needed(self, exposure: ArrayLike | None) -> ArrayLike | None:
         """The exposure of new counts, which a fit with exposures cannot do without."""

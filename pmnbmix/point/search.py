@@ -1,17 +1,20 @@
-"""The search for every optimum: on a squashed table if rows are many, finished on all rows."""
+"""The search for optima: on a squashed table if rows are many, finished on all rows."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.squash import squash
+from pmnbmix.point.found import Found, finish_optima, run_starts
+from pmnbmix.point.local_search import from_fewer, from_more, search_on
 from pmnbmix.point.newton import information_spectrum, move, moving, spread_out
 from pmnbmix.point.objective import Objective
-from pmnbmix.point.optima import Optimum, find_optima, finish_optima
+from pmnbmix.point.optima import Optimum
 from pmnbmix.point.starts import start_pool
 from pmnbmix.progress import progress_bar
 
@@ -84,12 +87,12 @@ def search(
     rng: np.random.Generator,
     max_iter: int,
     *,
-    own_start: Floats | None = None,
+    own_starts: Sequence[Floats] = (),
     exact: bool = False,
     progressbar: bool = False,
     keep_partial: bool = False,
 ) -> Search:
-    """Find every optimum of an objective from the pool of starts.
+    """Find optima of an objective: from a pool of starts, then on from the best.
 
     Parameters
     ----------
@@ -97,8 +100,9 @@ def search(
     rng : numpy.random.Generator
     max_iter : int
         Limit on the Newton steps from each start.
-    own_start : ndarray of shape (n_terms, k), optional
-        A further start.
+    own_starts : sequence of ndarray of shape (n_terms, k), optional
+        Further starts. One with a component fewer is split in every way, one with a component more
+        is merged in every way.
     exact : bool
         Never squash.
     progressbar : bool
@@ -112,23 +116,23 @@ def search(
     stages = [] if exact else list(_STAGES)
     quick, stage = squashed(objective, stages)
     starts = start_pool(quick.table, quick.n_components, rng)
-    if own_start is not None:
-        starts.append(("user", own_start))
+    for start in own_starts:
+        starts += _own(quick, start)
     if objective.equal_weights:
         for _, point in starts:
             point[0] = -np.log(objective.n_components)
-    optima: list[Optimum] = []
+    found = Found(quick, max_iter)
     complete = True
     try:
         with progress_bar("starts", progressbar) as advance:
-            for done, found in find_optima(quick, starts, max_iter):
-                optima = found
-                advance(done, len(starts))
+            for done, total in _steps(quick, starts, found):
+                advance(done, total)
     except KeyboardInterrupt:
-        if not keep_partial or not optima:
+        if not keep_partial or not found.optima():
             raise
         complete = False
         _log.warning("interrupted; keeping the best of the starts that were run")
+    optima = found.optima()
     if stage is None:
         return Search(optima, complete, None, quick)
     error = _error(objective, quick, optima[0].point)
@@ -177,6 +181,24 @@ def squashed(
         if table.values.size <= _SMALL * rows:
             return objective.on(table), stage
     return objective, None
+
+
+def _own(objective: Objective, start: Floats) -> list[tuple[str, Floats]]:
+    """Starts that are made of one, which may have a component more or fewer."""
+    more = start.shape[1] - objective.n_components
+    if more == 0:
+        return [("user", start)]
+    made = from_fewer(objective, start) if more < 0 else from_more(objective, start)
+    return [("split" if more < 0 else "merge", one) for one in made]
+
+
+def _steps(
+    objective: Objective, starts: list[tuple[str, Floats]], found: Found
+) -> Iterator[tuple[int, int]]:
+    """Run the pool, then the search on from the best; both are counted as one."""
+    yield from run_starts(objective, starts, found)
+    for done, tried in search_on(objective, found):
+        yield len(starts) + done, len(starts) + tried
 
 
 def _error(objective: Objective, quick: Objective, point: Floats) -> float:

@@ -2,8 +2,8 @@
 
 Quantile splits fail where components share a mean and differ in spread, equal means fail where
 components are far apart, and k-means fails where one component lies inside another. A pool of all
-of them, run briefly and then polished one by one, misses least; it proves nothing, so every optimum
-is listed with how often it was reached.
+of them, run briefly and then polished one by one, misses least. It proves nothing, so the search
+goes on from what it finds, and each optimum is listed with how often it was reached.
 """
 
 from __future__ import annotations
@@ -73,11 +73,11 @@ def _from_split(table: CountTable, labels: NDArray[np.int64], k: int) -> Floats:
         times = np.where(labels == j, table.frequency, 0.0)
         if not times.any():
             times = table.frequency
-        point[:, j] = _moments(table, times)
-    return _normalised(point)
+        point[:, j] = moments(table, times)
+    return normalised(point)
 
 
-def _moments(table: CountTable, times: Floats) -> Floats:
+def moments(table: CountTable, times: Floats) -> Floats:
     """Log size, log mean and log dispersion of weighted rows, kept inside the parameter space."""
     exposed = float(times @ table.exposure)
     # Half a count keeps the mean of a part that has only zeros above 0.
@@ -88,18 +88,26 @@ def _moments(table: CountTable, times: Floats) -> Floats:
     return np.log([times.sum(), mean, min(max(dispersion, 1e-3), 1e3)])
 
 
-def _normalised(point: Floats) -> Floats:
+def normalised(point: Floats) -> Floats:
+    """Make the weights of a point sum to 1, in place."""
     point[0] -= np.log(np.exp(point[0] - point[0].max()).sum()) + point[0].max()
     return point
 
 
-def _rates(table: CountTable) -> Floats:
+def off_edges(point: Floats, table: CountTable) -> Floats:
+    """Return a start with room to move: EM and Newton leave no edge under another objective."""
+    floor = np.log([0.5 / table.n, 0.3 / float(table.frequency @ table.exposure), 0.1])
+    return normalised(np.where(np.isneginf(point), floor[:, None], point))
+
+
+def rates(table: CountTable) -> Floats:
+    """Count of each row for one unit of exposure."""
     return table.values / table.exposure
 
 
 def _quantile_split(table: CountTable, cuts: Floats) -> NDArray[np.int64]:
     """Part of each row when the rates are cut at these shares of the observations."""
-    order = np.argsort(_rates(table), kind="stable")
+    order = np.argsort(rates(table), kind="stable")
     # The middle of a row's observations places it, so that a row wider than a part falls into one.
     cumulated = np.cumsum(table.frequency[order]) - 0.5 * table.frequency[order]
     labels = np.empty(order.size, dtype=np.int64)
@@ -110,12 +118,12 @@ def _quantile_split(table: CountTable, cuts: Floats) -> NDArray[np.int64]:
 
 def _spread(labels: NDArray[np.int64], table: CountTable, k: int) -> NDArray[np.int64]:
     """Split the widest part at its middle row until there are k parts, or no row to split off."""
-    rates = _rates(table)
+    position = rates(table)
     while (n_parts := int(labels.max()) + 1) < k:
         for part in np.argsort(-np.bincount(labels), kind="stable"):
             rows = np.flatnonzero(labels == part)
             if rows.size > 1:
-                rows = rows[np.argsort(rates[rows], kind="stable")]
+                rows = rows[np.argsort(position[rows], kind="stable")]
                 labels[rows[rows.size // 2 :]] = n_parts
                 break
         else:
@@ -133,7 +141,7 @@ def _k_means(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
     The square root has nearly constant variance for Poisson counts. Arthur and Vassilvitskii 2007,
     "k-means++: the advantages of careful seeding".
     """
-    position = np.sqrt(_rates(table))
+    position = np.sqrt(rates(table))
     times = table.frequency
     centres = [position[rng.choice(position.size, p=times / times.sum())]]
     while len(centres) < k:
@@ -153,19 +161,19 @@ def _k_means(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
 
 
 def _equal_means(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
-    point = np.repeat(_moments(table, table.frequency)[:, None], k, axis=1)
+    point = np.repeat(moments(table, table.frequency)[:, None], k, axis=1)
     point[2] = rng.normal(0.0, 1.5, k)
-    return _normalised(point)
+    return normalised(point)
 
 
 def _data_points(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
     """Means at randomly chosen observations, dispersions that cover their distance."""
-    point = np.repeat(_moments(table, table.frequency)[:, None], k, axis=1)
+    point = np.repeat(moments(table, table.frequency)[:, None], k, axis=1)
     size = min(k, table.values.size)
     chosen = rng.choice(table.values.size, size=size, replace=False)
-    point[1, :size] = np.log(np.maximum(_rates(table)[chosen], 0.3 * np.exp(point[1, 0]) / k))
+    point[1, :size] = np.log(np.maximum(rates(table)[chosen], 0.3 * np.exp(point[1, 0]) / k))
     point[2] = np.log(rng.choice([0.02, 0.1, 0.5], k))
-    return _normalised(point)
+    return normalised(point)
 
 
 def _exposed_rows(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
@@ -174,13 +182,13 @@ def _exposed_rows(table: CountTable, k: int, rng: np.random.Generator) -> Floats
     Dispersions are drawn from nearly Poisson to wide, since in small sets with spread exposures the
     best optimum often has a Poisson component.
     """
-    point = np.repeat(_moments(table, table.frequency)[:, None], k, axis=1)
+    point = np.repeat(moments(table, table.frequency)[:, None], k, axis=1)
     size = min(k, table.values.size)
     share = table.frequency * (table.values + 0.1)
     chosen = rng.choice(table.values.size, size=size, replace=False, p=share / share.sum())
     point[1, :size] = np.log(np.maximum(table.values[chosen], 0.3) / table.exposure[chosen])
     point[2] = np.log(rng.choice([1e-3, 0.1, 1.0], k))
-    return _normalised(point)
+    return normalised(point)
 
 
 def _narrow(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
@@ -191,9 +199,9 @@ def _narrow(table: CountTable, k: int, rng: np.random.Generator) -> Floats:
     # At a frequent count it is a peak, at any other perhaps a second mode.
     share = table.frequency / table.n if rng.random() < 0.3 else None
     chosen = rng.choice(table.values.size, p=share)
-    mean = max(_rates(table)[chosen], 0.3 * np.exp(broad[1].min()))
+    mean = max(rates(table)[chosen], 0.3 * np.exp(broad[1].min()))
     point = np.column_stack([broad, np.log([rng.choice([0.05, 0.1, 0.2]), mean, 1e-3])])
-    return _normalised(point)
+    return normalised(point)
 
 
 def _top_tail(table: CountTable, k: int, share: float) -> Floats:

@@ -197,10 +197,12 @@ def with_rivals(flag: list[list[str]], rivals: int, interval: Wald | Profile) ->
     if not rivals:
         return flag
     optima = "another optimum lies" if rivals == 1 else f"{rivals} other optima lie"
-    reason = (
-        f"{optima} within {_RIVAL:g} nats (see optima): an interval around one of them is too "
-        "short; use the posterior"
+    meaning = (
+        "an interval around one of them is too short"
+        if isinstance(interval, Wald)
+        else "the interval reaches as far as any of them allows"
     )
+    reason = f"{optima} within {_RIVAL:g} nats (see optima): {meaning}; use the posterior"
     certain = interval.lower == interval.upper
     return [
         [

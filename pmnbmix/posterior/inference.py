@@ -1,8 +1,9 @@
-"""`sample`: NUTS from every mode that matters, to a tree whose labels mean something."""
+"""`sample`: NUTS from the modes that matter, to a tree whose labels mean something."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from pmnbmix.data.checks import fraction, function, one_of, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.gates import ESS_LIMIT
+from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.point.fit import starts_of
 from pmnbmix.posterior.attempts import Outcome, Request, make_attempt, what_is_left
 from pmnbmix.posterior.checks import check_arguments
 from pmnbmix.posterior.modes import find_modes
@@ -33,6 +36,7 @@ def sample(
     chains: int = 4,
     engine: Literal["nutpie", "pymc"] = "nutpie",
     target_accept: float | None = None,
+    start: MixtureParams | Sequence[MixtureParams] | None = None,
     random_seed: int | np.random.Generator | None = None,
     progressbar: bool = True,
     on_draw: Advance | None = None,
@@ -66,6 +70,8 @@ def sample(
         slowly, as a check.
     target_accept : float, optional
         Between 0 and 1.
+    start : MixtureParams or sequence of MixtureParams, optional
+        Further starts of the search for modes, as in `fit_em`.
     random_seed : int or numpy.random.Generator, optional
         The same seed gives the same draws.
     progressbar : bool
@@ -117,8 +123,9 @@ def sample(
     if target_accept is not None:
         fraction(target_accept, "target_accept")
     function(on_draw, "on_draw")
+    starts = starts_of(start, resolved.n_components)
     rng = as_rng(random_seed)
-    modes = find_modes(counts, resolved, rng)
+    modes = find_modes(counts, resolved, rng, starts)
     plan = make_plan(
         counts,
         resolved,

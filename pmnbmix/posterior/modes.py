@@ -7,6 +7,7 @@ all start in one of them would hide the rest.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target
+from pmnbmix.point.fit import packed_start
 from pmnbmix.point.objective import Objective, prior_objective, unpack_point
 from pmnbmix.point.search import search
 from pmnbmix.seeds import as_rng
@@ -58,9 +60,12 @@ class Mode:
 
 
 def find_modes(
-    counts: Counts, spec: MixtureSpec, random_seed: int | np.random.Generator | None = None
+    counts: Counts,
+    spec: MixtureSpec,
+    random_seed: int | np.random.Generator | None = None,
+    start: Sequence[MixtureParams] = (),
 ) -> list[Mode]:
-    """Find the local maxima of the sampling density from the pool of starts.
+    """Find local maxima of the sampling density, as `fit_map` finds those of its own.
 
     Parameters
     ----------
@@ -68,6 +73,8 @@ def find_modes(
     spec : MixtureSpec
         Resolved, with proper priors.
     random_seed : int or numpy.random.Generator, optional
+    start : sequence of MixtureParams
+        Further starts, as the optima of point fits are.
 
     Returns
     -------
@@ -77,7 +84,8 @@ def find_modes(
     objective = prior_objective(counts, spec, sampling_density=True)
     rng = as_rng(random_seed)
     modes = []
-    for optimum in search(objective, rng, _MAX_ITER).optima:
+    starts = [packed_start(objective, params) for params in start]
+    for optimum in search(objective, rng, _MAX_ITER, own_starts=starts).optima:
         root = _covariance_root(objective, optimum.point)
         if root is None:
             continue

@@ -21,7 +21,7 @@ from pmnbmix.progress import Watch
 from pmnbmix.seeds import entropy_of, stream
 from pmnbmix.selection.loo import refuse_too_many
 from pmnbmix.selection.rule import ELPD_LIMIT, judge_components
-from pmnbmix.study.fitting import Fitted, fit_all
+from pmnbmix.study.fitting import Fitted, fit_all, neighbours
 from pmnbmix.study.storage import (
     Kept,
     read_thorough,
@@ -30,6 +30,9 @@ from pmnbmix.study.storage import (
     write_thorough,
 )
 from pmnbmix.study.thorough import Thorough, look_thoroughly
+
+# Streams of random numbers from here on are of point fits that are made ahead, for their starts.
+_AHEAD = 3000
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +146,7 @@ def choose_components(
     stop_early : bool
         Stop if two more components in turn have gained less than 4 elpd over fewer.
     random_seed : int or numpy.random.Generator, optional
-        The result for each number of components does not depend on which others are fitted.
+        The result for each number of components does not depend on how many more are fitted.
     watch : callable, optional
         Told of each stage and its progress.
     on_fitted : callable, optional
@@ -209,6 +212,7 @@ def choose_components(
                     resolved.with_components(k),
                     draws=draws,
                     chains=chains,
+                    start=neighbours(counts, k, fits.get(k - 1), stream(entropy, _AHEAD + k)),
                     random_seed=stream(entropy, k),
                     watch=watch,
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +12,13 @@ import xarray as xr
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import Diagnosis, diagnose_reading
-from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.mixture.params import PARAMETERS, MixtureParams
+from pmnbmix.mixture.spec import LARGEST_N_COMPONENTS, MixtureSpec
 from pmnbmix.point.fit import fit_em, fit_map
+from pmnbmix.point.objective import pack_point, unpack_point
 from pmnbmix.point.optima import Status
 from pmnbmix.point.result import PointFit
+from pmnbmix.point.starts import off_edges
 from pmnbmix.posterior.inference import sample
 from pmnbmix.progress import Watch, stage
 from pmnbmix.seeds import as_rng
@@ -62,6 +66,7 @@ def fit_all(
     *,
     draws: int = 1000,
     chains: int = 4,
+    start: MixtureParams | Sequence[MixtureParams] | None = None,
     random_seed: int | np.random.Generator | None = None,
     watch: Watch | None = None,
 ) -> Fitted:
@@ -73,6 +78,9 @@ def fit_all(
     spec : MixtureSpec
     draws, chains : int
         As in `sample`.
+    start : MixtureParams or sequence of MixtureParams, optional
+        As in `fit_em`. What EM finds is a start of MAP, and what both find one of the search for
+        modes.
     random_seed : int or numpy.random.Generator, optional
     watch : callable, optional
         Told of each stage and its progress; if absent, `sample` shows its own bar.
@@ -91,8 +99,8 @@ def fit_all(
     name = f"K={spec.n_components}"
 
     stage(watch, f"{name}: EM and MAP")
-    em = fit_em(counts, spec.n_components, random_seed=rng)
-    map_ = fit_map(counts, spec, random_seed=rng)
+    em = fit_em(counts, spec.n_components, start=start, random_seed=rng)
+    map_ = fit_map(counts, spec, start=_inside(em), random_seed=rng)
     if Status.INTERRUPTED in (*em.statuses, *map_.statuses):
         # An interrupted fit is worth keeping alone, but the comparison here needs finished ones.
         raise KeyboardInterrupt
@@ -101,6 +109,7 @@ def fit_all(
         spec,
         draws=draws,
         chains=chains,
+        start=[*_inside(em), *_inside(map_)],
         random_seed=rng,
         on_draw=stage(watch, f"{name}: NUTS"),
     )
@@ -122,6 +131,48 @@ def fit_all(
         estimates=compare_readings(em, map_, reading, diagnosis),
         refits=refits,
     )
+
+
+def neighbours(
+    counts: Counts,
+    n_components: int,
+    fewer: Fitted | None,
+    random_seed: int | np.random.Generator | None = None,
+) -> list[MixtureParams]:
+    """Make starts of fits with one component fewer and one more.
+
+    Components of the one are split and those of the other merged, so that the likelihood never
+    falls from one number of components to the next, and one pool of starts makes up for another.
+
+    Parameters
+    ----------
+    counts : Counts
+    n_components : int
+    fewer : Fitted or None
+        What was fitted with one component fewer.
+    random_seed : int or numpy.random.Generator, optional
+        For the fit with one component more.
+
+    Returns
+    -------
+    list of MixtureParams
+        None for one component, whose likelihood has one optimum.
+    """
+    if fewer is None:
+        return []
+    if n_components == LARGEST_N_COMPONENTS:
+        return [fewer.em.params]
+    more = fit_em(counts, n_components + 1, random_seed=random_seed)
+    if Status.INTERRUPTED in more.statuses:
+        raise KeyboardInterrupt
+    return [fewer.em.params, more.params]
+
+
+def _inside(fit: PointFit) -> list[MixtureParams]:
+    """Optima of a point fit as starts under a prior, which may have no density at an edge."""
+    table = fit.counts.table
+    found = [MixtureParams(*row[list(PARAMETERS)]) for _, row in fit.optima.iterrows()]
+    return [unpack_point(off_edges(pack_point(params), table)) for params in found]
 
 
 def _has_high_k(elpd: Any) -> bool:

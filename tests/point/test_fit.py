@@ -251,7 +251,11 @@ def test_new_counts_need_their_exposure():
         ({"n_components": 1.5}, TypeError, "whole number"),
         ({"mixing": "both"}, ValueError, '"estimated" or "equal"'),
         ({"start": [0.5, 0.5]}, TypeError, "MixtureParams"),
-        ({"start": nb.MixtureParams([1.0], [1.0], [1.0])}, ValueError, "1 components but 2"),
+        (
+            {"n_components": 3, "start": nb.MixtureParams([1.0], [1.0], [1.0])},
+            ValueError,
+            "1 components but 3",
+        ),
         ({"start": nb.MixtureParams([0.5, 0.5], [0, 0], [1, 1])}, ValueError, "probability 0"),
         ({"max_iter": 0}, ValueError, "max_iter"),
     ],

@@ -47,6 +47,23 @@ def test_the_likelihood_has_dropped_by_half_a_quantile_at_both_ends(fit, held):
     assert row["lower"] < row["estimate"] < row["upper"]
 
 
+@pytest.mark.parametrize("held", range(5))
+def test_a_rival_is_followed_too(crab, held):
+    # its two optima are half a nat apart; the interval ends where the better of both has dropped
+    fit = nb.fit_em(crab, 2, random_seed=0)
+    starts = []
+    for _, row in fit.optima.iterrows():
+        numbers = [row["weights"][0] / row["weights"][1], *row["means"], *row["dispersions"]]
+        starts.append(np.log(np.maximum(numbers, 1e-8)))
+    assert len(starts) == 2
+    row = fit.profile_intervals().loc[NAMES[held]]
+    for end in (row["lower"], row["upper"]):
+        if 0 < end < np.inf:
+            value = np.log(end / (1 - end)) if held == 0 else np.log(end)
+            best = max(constrained_maximum(crab, held, value, start) for start in starts)
+            assert fit.log_likelihood - best == pytest.approx(DROP, abs=5e-3)
+
+
 def test_two_weights_have_mirrored_intervals(fit):
     table = fit.profile_intervals()
     one, other = table.loc["weights[0]"], table.loc["weights[1]"]

@@ -1,0 +1,173 @@
+"""Distinct optima, gathered from the climbs that lead to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pmnbmix.mixture.permute import canonical_order
+from pmnbmix.point.em import run_em
+from pmnbmix.point.newton import Climb, climb, escape
+from pmnbmix.point.objective import Objective
+from pmnbmix.point.optima import Optimum, judge
+
+Floats = NDArray[np.float64]
+
+EM_ITERATIONS = 15
+EM_TOLERANCE = 1e-8
+# Two points are one optimum if values and fitted log densities agree to this many nats.
+_SAME = 1e-3
+
+
+class Found:
+    """What was found so far; points that are the same distribution are one optimum.
+
+    Parameters
+    ----------
+    objective : Objective
+    max_iter : int
+        Limit on the Newton steps of a climb.
+    """
+
+    def __init__(self, objective: Objective, max_iter: int):
+        self._objective, self._max_iter = objective, max_iter
+        self._optima: list[Optimum] = []
+
+    def optima(self) -> list[Optimum]:
+        """Return all optima, highest log density first."""
+        return sorted(self._optima, key=lambda optimum: -optimum.log_density)
+
+    def same(self, one: Optimum, other: Optimum) -> bool:
+        """Whether two optima are the same distribution."""
+        return self._same(one.point, one.log_density, other)
+
+    def climb_on(
+        self,
+        point: Floats,
+        likelihood_path: Floats,
+        density_path: Floats,
+        family: str,
+        times: int = 1,
+        *,
+        saddles: bool = False,
+    ) -> None:
+        """Climb from a point to the optimum, and add it.
+
+        Parameters
+        ----------
+        point : ndarray, shape (n_terms, k)
+        likelihood_path, density_path : ndarray
+            How the point was reached.
+        family : str
+            Kind of start from which it was reached.
+        times : int
+            Number of starts that led to the point.
+        saddles : bool
+            Where the climb ends at a saddle, climb on from there too.
+        """
+        arrived = climb(self._objective, point, self._max_iter)
+        paths = _extend(likelihood_path, density_path, arrived)
+        self._add(arrived, *paths, family, times)
+        above = escape(self._objective, arrived) if saddles else None
+        if above is not None:
+            self._add(above, *_extend(*paths, above), family, times)
+
+    def _add(
+        self,
+        arrived: Climb,
+        likelihood_path: Floats,
+        density_path: Floats,
+        family: str,
+        times: int,
+    ) -> None:
+        """Add a point to those found, or count it if it is already there."""
+        objective = self._objective
+        order = canonical_order(np.exp(arrived.point[0]), np.exp(arrived.point[1]))
+        # numpy orders a permuted point by columns, for which all would be compiled a second time.
+        point = np.ascontiguousarray(arrived.point[:, order])
+        place = len(self._optima)
+        for index, other in enumerate(self._optima):
+            if self._same(point, arrived.value, other):
+                times += other.times_reached
+                if other.log_density >= arrived.value:
+                    self._optima[index] = replace(other, times_reached=times)
+                    return
+                place = index
+                break
+        new = Optimum(
+            point=point,
+            log_likelihood=arrived.value - objective.log_prior(point),
+            log_density=arrived.value,
+            times_reached=times,
+            statuses=judge(objective, point, arrived),
+            likelihood_path=likelihood_path,
+            density_path=density_path,
+            family=family,
+        )
+        self._optima[place : place + 1] = [new]
+
+    def _same(self, point: Floats, value: float, other: Optimum) -> bool:
+        if not abs(other.log_density - value) < _SAME:
+            return False
+        gaps = self._objective.log_densities(point) - self._objective.log_densities(other.point)
+        return bool(np.abs(gaps).max() < _SAME)
+
+
+def run_starts(
+    objective: Objective, starts: list[tuple[str, Floats]], found: Found
+) -> Iterator[tuple[int, int]]:
+    """Run EM and Newton from every start.
+
+    A start that several families made is run once and counted as often as it was made.
+
+    Parameters
+    ----------
+    objective : Objective
+    starts : list of (str, ndarray of shape (3, k))
+    found : Found
+        Everything that they lead to is added.
+
+    Yields
+    ------
+    done, total : int
+        How many of the starts were run.
+    """
+    made: dict[bytes, list[tuple[str, Floats]]] = {}
+    for family, start in starts:
+        order = np.lexsort(start)
+        made.setdefault(start[:, order].tobytes(), []).append((family, start))
+    done = 0
+    for alike in made.values():
+        family, start = alike[0]
+        reached = run_em(objective, start, EM_ITERATIONS, EM_TOLERANCE)
+        found.climb_on(*reached, family, len(alike), saddles=True)
+        done += len(alike)
+        yield done, len(starts)
+
+
+def finish_optima(objective: Objective, optima: list[Optimum], max_iter: int) -> list[Optimum]:
+    """Climb on from optima of nearly the same objective; merge what has become the same."""
+    found = Found(objective, max_iter)
+    for optimum in optima:
+        # The path was climbed on the other objective, so it is moved to where this one begins.
+        offset = objective.log_likelihood(optimum.point) - optimum.log_likelihood
+        found.climb_on(
+            optimum.point,
+            optimum.likelihood_path + offset,
+            optimum.density_path + offset,
+            optimum.family,
+            optimum.times_reached,
+        )
+    return found.optima()
+
+
+def _extend(likelihood_path: Floats, density_path: Floats, arrived: Climb) -> tuple[Floats, Floats]:
+    """Both paths with the steps of a climb, but for steps that gain less than rounding loses."""
+    kept = arrived.path >= np.maximum.accumulate(np.append(density_path[-1], arrived.path))[1:]
+    return (
+        np.append(likelihood_path, arrived.likelihood_path[kept]),
+        np.append(density_path, arrived.path[kept]),
+    )
