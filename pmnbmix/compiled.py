@@ -33,7 +33,7 @@ def _digest() -> str:
     digest = hashlib.sha256()
     for source in sorted(package.rglob("*.py")):
         content = source.read_bytes()
-        if b"@compiled" in content or b"@inlined" in content:
+        if any(name in content for name in (b"@compiled", b"@inlined", b"@merged")):
             digest.update(content)
     return digest.hexdigest()[:16]
 
@@ -77,18 +77,25 @@ if not any(Path(_CACHE_FOLDER).rglob("*.nbi")):
     event.register("numba:compile", _announcement)
 
 
+_RULES: Any = {
+    "fastmath": False,
+    "error_model": "numpy",
+    "nogil": True,
+    "no_cfunc_wrapper": True,
+}
+
+
 def compiled[F: Callable[..., object]](function: F) -> F:
     """Compile a function with numba, strictly by IEEE rules, and keep the machine code on disk.
 
     ``fastmath=False`` is written out because a helper compiled without it inherits the flag of
     whichever caller happens to compile it first, and reassociated sums here are wrong by whole
     nats. ``error_model="numpy"`` makes ``log(0)`` minus infinity instead of an exception, and
-    ``nogil=True`` lets chains run side by side.
+    ``nogil=True`` lets chains run side by side. A second entry, for callers in C, would take time
+    to compile.
     """
     with _own_cache():
-        dispatcher = numba.njit(cache=True, fastmath=False, error_model="numpy", nogil=True)(
-            function
-        )
+        dispatcher = numba.njit(cache=True, **_RULES)(function)
     return cast(F, dispatcher)
 
 
@@ -116,10 +123,17 @@ def _own_cache() -> Iterator[None]:
 
 def inlined[F: Callable[..., object]](function: F) -> F:
     """Compile a small helper, by the same rules, into the loop that calls it."""
-    dispatcher = numba.njit(fastmath=False, error_model="numpy", nogil=True, forceinline=True)(
-        function
-    )
-    return cast(F, dispatcher)
+    return cast(F, numba.njit(forceinline=True, **_RULES)(function))
+
+
+def merged[F: Callable[..., object]](function: F) -> F:
+    """Compile a function, by the same rules, as part of the only function that calls it.
+
+    Numba compiles all that a function calls once more with it, so that each level of calls costs
+    seconds where much is called. Here the caller takes over the source itself, and may let go of
+    what it passed before the end, so that nothing of it may be made `uncounted` inside.
+    """
+    return cast(F, numba.njit(inline="always", **_RULES)(function))
 
 
 @compiled
@@ -164,6 +178,20 @@ def uncounted(typing_context: Any, arrays: Any) -> tuple[Any, Callable[..., Any]
         return _without_owner(context, builder, arrays, values[0])
 
     return arrays(arrays), lower
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def read_only(typing_context: Any, array: Any) -> tuple[Any, Callable[..., Any]]:
+    """The same array, read-only, as that of every table is.
+
+    For arrays that may be written, all that reads them would be compiled a second time.
+    """
+
+    def lower(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        context.nrt.incref(builder, array, values[0])
+        return values[0]
+
+    return array.copy(readonly=True)(array), lower
 
 
 def _without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:

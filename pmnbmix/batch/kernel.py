@@ -8,13 +8,14 @@ fine one (`pmnbmix.data.squash`); what is reported of the fit is of the true row
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from pmnbmix.batch.ascent import approach
 from pmnbmix.batch.starts import n_always, start_points
 from pmnbmix.batch.tables import collapsed_table, exposed_table
-from pmnbmix.compiled import compiled, uncounted
+from pmnbmix.compiled import compiled, merged, read_only, uncounted
 from pmnbmix.data.squash import squash_rows
 from pmnbmix.mixture.density import count_constants, log_sum_exp
 from pmnbmix.mixture.levels import Rows, Terms, component_table, levels_of, plain_terms
@@ -36,10 +37,11 @@ _COARSE = (1.0, 2)
 _FINE = (0.5, 6)
 # Tables with no more rows than this are not squashed.
 _FEW_ROWS = 150
-_EM_ITERATIONS = 3
+# For a plain integer, numba would compile what is called with it for that number alone, too.
+_EM_ITERATIONS: Any = np.int64(3)
 _EM_TOLERANCE = 1e-6
 _MAX_STEPS = 30
-_MAX_ITER = 200
+_MAX_ITER: Any = np.int64(200)
 # Further starts are run until the best optimum was reached so many times.
 _OFTEN, _OFTEN_EXPOSED = 2, 3
 # Two climbs have reached the same optimum if they agree to this many nats.
@@ -56,7 +58,13 @@ N_FACTS = 6
 @compiled
 def _rows(values: np.ndarray, position: np.ndarray, frequency: np.ndarray) -> Rows:
     level = np.zeros(values.size, np.intp)
-    return Rows(values, np.exp(position), frequency, count_constants(values), level)
+    return Rows(
+        read_only(values),
+        read_only(np.exp(position)),
+        read_only(frequency),
+        read_only(count_constants(values)),
+        read_only(level),
+    )
 
 
 @compiled
@@ -196,7 +204,7 @@ def _standard_errors(
     return errors
 
 
-@compiled
+@merged
 def fit_column(
     values: np.ndarray,
     position: np.ndarray,
@@ -265,11 +273,15 @@ def fit_columns_of(
     for column in wanted:
         part = slice(indptr[column], indptr[column + 1])
         if exposed:
-            table = exposed_table(rows[part], values[part], position, by_position, taken)
+            count, where, times = exposed_table(
+                rows[part], values[part], position, by_position, taken
+            )
         else:
-            table = collapsed_table(values[part], n)
+            count, where, times = collapsed_table(values[part], n)
         fit_column(
-            *table,
+            count,
+            where,
+            times,
             exposed,
             k,
             points[column],

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from pmnbmix.compiled import compiled, inlined
+from pmnbmix.compiled import compiled, inlined, merged
 from pmnbmix.mixture.blocks import (
     BLOCK,
     Block,
@@ -73,7 +73,7 @@ def evaluate_many(positions: np.ndarray, buffer: np.ndarray) -> np.ndarray:
     return out
 
 
-@compiled
+@merged
 def _log_posterior(packed: np.ndarray, gradient: np.ndarray, buffer: np.ndarray) -> float:
     kernel = opened(buffer)
     prior, room = kernel.prior, kernel.room

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.compiled import address, inlined
+from pmnbmix.compiled import address, inlined, read_only
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.blocks import BLOCK, Runs, block_size, runs_of
 from pmnbmix.mixture.density import count_constants
@@ -221,7 +221,13 @@ def opened(buffer: np.ndarray) -> Kernel:
     at = HEADER_SIZE + d * (d + 1)
     columns = _floats(buffer, at, (6, n))
     level = _whole(buffer, at + 4 * n, (n,))
-    rows = Rows(columns[0], columns[1], columns[2], columns[3], level)
+    rows = Rows(
+        read_only(columns[0]),
+        read_only(columns[1]),
+        read_only(columns[2]),
+        read_only(columns[3]),
+        read_only(level),
+    )
     at += 6 * n
     distinct = _floats(buffer, at, (n_values,))
     at += n_values

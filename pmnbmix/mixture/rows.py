@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.compiled import compiled
+from pmnbmix.compiled import compiled, read_only
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.blocks import (
     BLOCK,
@@ -106,7 +106,7 @@ def _fill(
     block = block_of(np.empty(block_size(k)), k)
     remainders = np.empty((k, 2, runs.distinct.size))
     unused = Logs(np.empty(0), np.empty((0, 0)))
-    once = Rows(rows.values, rows.exposure, np.ones(n), rows.constants, rows.level)
+    once = Rows(rows.values, rows.exposure, read_only(np.ones(n)), rows.constants, rows.level)
     for s in range(means.shape[0]):
         if not _is_inside(log_weights[s], means[s], inv_disps[s]):
             levels = Levels(log_weights[s : s + 1], means[s : s + 1], inv_disps[s : s + 1])

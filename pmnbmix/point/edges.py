@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from pmnbmix.compiled import compiled
+from pmnbmix.compiled import compiled, merged
 from pmnbmix.mixture.density import log_sum_exp
 from pmnbmix.mixture.levels import Rows, Terms, component_table, levels_of, row_at
 from pmnbmix.mixture.priors import Prior
@@ -30,7 +30,7 @@ def intercepts(terms: Terms) -> tuple[int, int, int]:
     return 0, of_means, of_means + terms.means.shape[1]
 
 
-@compiled
+@merged
 def nearest_edge(
     rows: Rows,
     terms: Terms,
@@ -93,7 +93,7 @@ def nearly_poisson(rows: Rows, terms: Terms, prior: Prior, point: np.ndarray) ->
     return tiny
 
 
-@compiled
+@merged
 def snap(
     rows: Rows, terms: Terms, prior: Prior, point: np.ndarray, value: float
 ) -> tuple[float, np.ndarray]:
@@ -111,7 +111,7 @@ def snap(
     return value, point
 
 
-@compiled
+@merged
 def release(
     rows: Rows,
     terms: Terms,

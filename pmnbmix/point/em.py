@@ -34,6 +34,9 @@ _LOWEST_LOG_DISPERSION = math.log(1e-12)
 _HIGHEST_LOG_DISPERSION = math.log(1e8)
 _LONGEST_STEP = 2.0
 _HALVINGS = 20
+# Rows of a point in the plain model. Numba would compile the prior for each plain integer anew.
+_OF_MEANS: Any = np.int64(1)
+_OF_DISPERSIONS: Any = np.int64(2)
 
 
 def run_em(
@@ -66,8 +69,8 @@ def run_em(
 @compiled
 def log_prior_at(prior: Prior, j: int, log_mean: float, log_dispersion: float) -> float:
     """Log prior of the mean and dispersion of one component, without constants."""
-    of_mean = term_log_prior(prior, 1, j, log_mean)
-    return of_mean + term_log_prior(prior, 2, j, log_dispersion)
+    of_mean = term_log_prior(prior, _OF_MEANS, j, log_mean)
+    return of_mean + term_log_prior(prior, _OF_DISPERSIONS, j, log_dispersion)
 
 
 @compiled

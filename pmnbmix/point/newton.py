@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.compiled import compiled
+from pmnbmix.compiled import compiled, merged
 from pmnbmix.mixture.levels import Rows, Terms
 from pmnbmix.mixture.priors import Prior, log_prior
 from pmnbmix.mixture.sums import derivatives, penalised
@@ -274,7 +274,7 @@ def _hold_weight(
             hessian[i, j] += (twice - by_held) * share[i] * share[j]
 
 
-@compiled
+@merged
 def _derivatives(
     rows: Rows, terms: Terms, prior: Prior, free: np.ndarray, point: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
@@ -343,7 +343,7 @@ def spread_out(step: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     return out
 
 
-@compiled
+@merged
 def _newton(
     rows: Rows,
     terms: Terms,
