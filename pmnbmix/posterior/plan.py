@@ -10,11 +10,18 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target, make_target
-from pmnbmix.point.objective import prior_objective
+from pmnbmix.point.objective import Objective, prior_objective
 from pmnbmix.point.search import squashed
 from pmnbmix.posterior.laplace import ONE_MODE, importance, mass_shares
-from pmnbmix.posterior.modes import Mode
+from pmnbmix.posterior.modes import Mode, spread_starts
 
+# Width of the bins of log exposure and nodes in each, from coarse to fine. Chains take whatever
+# their error allows, which is more than a search for optima may take.
+_SQUASHINGS = ((1.0, 6), (0.5, 6))
+# The error of the squashed log likelihood may scatter this much over possible starts, in nats. They
+# are spread wider than the draws, over which it may scatter twice as much.
+_SQUASHING_ERROR = 0.005
+_SQUASHING_POINTS = 24
 _IMPORTANCE_DRAWS = 2000
 # This is below the limit for the weights themselves, because k-hat of so few draws scatters by a
 # tenth, and plain coordinates cost little if whitened ones would have done.
@@ -111,7 +118,7 @@ def make_plan(
     Plan
     """
     objective = prior_objective(counts, spec, sampling_density=True)
-    quick = objective if exact else squashed(objective)[0]
+    quick = objective if exact else _quick(objective, modes)
     target = make_target(quick.problem)
     mode_mass, k_hat = float(mass_shares(modes)[0]), np.nan
     if mode_mass > ONE_MODE and not exact:
@@ -134,3 +141,23 @@ def make_plan(
         k_hat=k_hat,
         attempts=attempts[:1] if once else attempts,
     )
+
+
+def _quick(objective: Objective, modes: list[Mode]) -> Objective:
+    """Squash the table as coarsely as the error allows; all rows if neither is good enough."""
+    for stage in _SQUASHINGS:
+        quick, taken = squashed(objective, [stage])
+        if taken is not None and _scatter(objective, quick, modes) <= _SQUASHING_ERROR:
+            return quick
+    return objective
+
+
+def _scatter(objective: Objective, quick: Objective, modes: list[Mode]) -> float:
+    """Standard deviation of the error of a squashed log likelihood where chains might start."""
+    # These points only measure an error, so they take nothing from the stream of the chains.
+    rng = np.random.default_rng(0)
+    rough = make_target(quick.problem)
+    points, _ = spread_starts(rough, modes, _SQUASHING_POINTS, rng)
+    # The priors are the same, so the difference is that of the log likelihoods.
+    true = make_target(objective.problem).log_densities(points)
+    return float(np.std(rough.log_densities(points) - true))

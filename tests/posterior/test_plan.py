@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 import pmnbmix as nb
+from pmnbmix.data.squash import squash
 from pmnbmix.posterior import attempts, handover
+from pmnbmix.posterior import plan as planning
 from pmnbmix.posterior.modes import find_modes
 from pmnbmix.posterior.plan import make_plan
 
@@ -77,10 +79,37 @@ def test_squashed_rows_are_sampled_and_their_error_is_measured(exposed):
     assert plan.squashed is not None
     assert plan.squashed.values.size < 0.5 * exposed.n_unique
     tree = nb.sample(exposed, nb.MixtureSpec(2), draws=250, random_seed=1, progressbar=False)
-    assert 0.0 < tree.attrs["squashing_error_sd"] < 1e-4
+    # the chains have a table that was chosen for errors of half the limit on wider points
+    assert 0.0 < tree.attrs["squashing_error_sd"] < 0.005
     # every row was seen once, so that its log density stands with the observations alone
     assert tree["log_likelihood"].sizes["obs"] == exposed.n_unique == exposed.n
     assert "log_likelihood_unique" not in tree.children
+
+
+def test_a_table_is_squashed_as_coarsely_as_its_error_allows(exposed, monkeypatch):
+    coarse, fine = (squash(exposed.table, width, 6) for width in (1.0, 0.5))
+    spec = nb.MixtureSpec(2).resolve(exposed)
+    objective = planning.prior_objective(exposed, spec, sampling_density=True)
+    modes = find_modes(exposed, spec, 0)
+    errors = [planning._scatter(objective, objective.on(table), modes) for table in (coarse, fine)]
+    assert 0.005 > errors[0] > 20 * errors[1] > 0.0
+    for allowed, table in ((errors[0], coarse), (errors[1], fine), (0.0, None)):
+        monkeypatch.setattr(planning, "_SQUASHING_ERROR", allowed)
+        squashed = plan_of(exposed).squashed
+        if table is None:
+            assert squashed is None
+        else:
+            np.testing.assert_array_equal(squashed.exposure, table.exposure)
+
+
+def test_the_error_around_the_modes_is_that_of_the_draws(exposed):
+    plan = plan_of(exposed)
+    spec = nb.MixtureSpec(2).resolve(exposed)
+    objective = planning.prior_objective(exposed, spec, sampling_density=True)
+    around = planning._scatter(objective, objective.on(plan.squashed), find_modes(exposed, spec, 0))
+    tree = nb.sample(exposed, nb.MixtureSpec(2), draws=250, random_seed=1, progressbar=False)
+    # possible starts are twice as wide as the posterior, and errors grow at most with the square
+    assert 1.0 < around / tree.attrs["squashing_error_sd"] < 6.0
 
 
 @pytest.mark.exhaustive
