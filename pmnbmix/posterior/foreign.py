@@ -10,7 +10,7 @@ import xarray as xr
 from pmnbmix.data.counts import Counts, fingerprint
 from pmnbmix.posterior.layout import Labelled
 from pmnbmix.tree.reading import read
-from pmnbmix.tree.writing import MixtureTree
+from pmnbmix.tree.writing import MixtureTree, coordinates
 
 
 def from_datatree(
@@ -77,7 +77,9 @@ def from_datatree(
                 f"sample_stats has (chain, draw) = {found}, but the posterior has "
                 f"{draws.means.shape[:2]}. Drop the group, or pass that of the same run."
             )
-        groups["sample_stats"] = stats.drop_vars(("chain", "draw"), errors="ignore")
+        # The draws are numbered anew, so what the sampler called them is left out.
+        own = coordinates(draws)
+        groups["sample_stats"] = stats.assign_coords(chain=own["chain"], draw=own["draw"])
     new = Labelled.of(draws, counts).tree(counts, groups)
     kept = ("inference_library", "inference_library_version")
     new.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
