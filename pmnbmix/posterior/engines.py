@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.chains import e_bfmi
-from pmnbmix.mixture.draws import FURTHEST_LOG, unpack
+from pmnbmix.mixture.draws import FURTHEST_LOG
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target
 from pmnbmix.posterior.handover import nutpie_model
@@ -230,18 +230,8 @@ def run_pymc(
     import pymc as pm
 
     from pmnbmix.posterior.model import build_model
+    from pmnbmix.posterior.starting import as_point
 
-    k = spec.n_components
-    initvals = []
-    for start in starts:
-        point = unpack(start[None, None])
-        values = {
-            "log_means": np.log(point.means[0, 0]),
-            "log_dispersions": np.log(point.dispersions[0, 0]),
-        }
-        if k > 1:
-            values["weights"] = point.weights[0, 0]
-        initvals.append(values)
     trace = pm.sample(
         settings.draws,
         tune=settings.tune,
@@ -249,7 +239,7 @@ def run_pymc(
         cores=1,
         nuts_sampler="pymc",
         init="adapt_diag",
-        initvals=initvals,
+        initvals=[as_point(start) for start in starts],
         random_seed=seeds,
         model=build_model(counts, spec),
         nuts={"target_accept": settings.target_accept},
