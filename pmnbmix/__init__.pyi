@@ -32,6 +32,7 @@ from .posterior.foreign import from_datatree as from_datatree
 from .posterior.inference import sample as sample
 from .posterior.laplace import laplace as laplace
 from .posterior.model import build_model as build_model
+from .posterior.starting import start_points as start_points
 from .present import plots as plots
 from .present.report import write_report as write_report
 from .selection.adequacy import loo_pit as loo_pit
@@ -99,5 +100,6 @@ __all__ = [
     "save",
     "simulate_droplets",
     "stack_chains",
+    "start_points",
     "write_report",
 ]

@@ -91,6 +91,15 @@ def test_guide_on_posteriors(crab, tmp_path, monkeypatch):
     assert (tmp_path / "posterior.nc").exists()
 
 
+@pytest.mark.exhaustive
+def test_guide_on_pymc(crab):
+    names = run_guide("pymc", counts=crab)
+    assert names["diagnosis"].density_ok
+    # a component of a larger mean has fewer counts of 0, so labels went with the parameters
+    assert names["p_none"][0] > names["p_none"][1]
+    assert names["elpd"].elpd == pytest.approx(nb.loo(names["tree"]).elpd, abs=0.01)
+
+
 def test_guide_on_labels(crab_choice):
     names = run_guide("labels", tree=crab_choice.trees[2], em=crab_choice.em[2])
     assert names["diagnosis"].chains.shape[0] == 4

@@ -169,14 +169,30 @@ def _sampler_columns(tree: xr.DataTree, n_chains: int) -> dict[str, Floats]:
         columns["divergent"] = (
             stats["diverging"].transpose("chain", ...).values.reshape(n_chains, -1).sum(axis=1)
         )
-    if "energy" in stats and stats.sizes["draw"] > 3:
-        import arviz as az
-
-        moving = (stats["energy"].std("draw") > 0).values
-        if moving.any():
-            energy = az.bfmi(stats[["energy"]].isel(chain=np.flatnonzero(moving)))
-            columns["e_bfmi"][moving] = energy["energy"].values
+    if "energy" in stats:
+        columns["e_bfmi"] = e_bfmi(stats)
     return columns
+
+
+def e_bfmi(stats: xr.Dataset) -> Floats:
+    """E-BFMI of each chain, from the statistics of a sampler that have its energies, (chain,).
+
+    NaN if there are fewer than four draws, or the energy never changes. If draws were thinned, the
+    energies that are left cannot tell, and what was stored before is returned.
+    """
+    n_chains = stats.sizes["chain"]
+    if "e_bfmi" in stats and stats["e_bfmi"].dims == ("chain",):
+        return np.asarray(stats["e_bfmi"].values, np.float64)
+    out = np.full(n_chains, np.nan)
+    if stats.sizes["draw"] < 4:
+        return out
+    import arviz as az
+
+    moving = (stats["energy"].std("draw") > 0).values
+    if moving.any():
+        found = az.bfmi(stats[["energy"]].isel(chain=np.flatnonzero(moving)))
+        out[moving] = found["energy"].values
+    return out
 
 
 def unmixed(groups: Groups, chains: pd.DataFrame, gates: Gates) -> dict[str, str]:

@@ -26,8 +26,10 @@ from pmnbmix.point.starts import moments, normalised, rates
 
 Floats = NDArray[np.float64]
 
-# Optima from which moves are tried: the best, this many times the number of components.
-_BEST = 1.0
+# Moves are tried from the best optima: this many times the number of components, but from the best
+# alone of three components, which the pool seldom misses. Of 1,476 runs on forty-one sets of five to
+# seven tight clusters (K = 4 to 6) 11 missed the best optimum with 1 in place of 1.5.
+_BEST = 1.5
 # Longer EM lets the moves run together again: of 72 runs that had missed the best optimum, 1 missed
 # it after 8 iterations and 24 after 30.
 _EM_ITERATIONS = 8
@@ -53,9 +55,10 @@ def search_on(objective: Objective, found: Found) -> Iterator[tuple[int, int]]:
     if objective.n_components < 3:
         # One component is left when two are merged; the pool has every split of it.
         return
-    tried: list[Optimum] = []
+    k, tried = objective.n_components, list[Optimum]()
+    most = math.ceil(_BEST * k) if k > 3 else 1
     while True:
-        best = found.optima()[: math.ceil(_BEST * objective.n_components)]
+        best = found.optima()[:most]
         open_ones = [one for one in best if not any(found.same(one, other) for other in tried)]
         yield len(tried), len(tried) + len(open_ones)
         if not open_ones:

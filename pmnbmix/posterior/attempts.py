@@ -1,4 +1,8 @@
-"""One attempt at sampling: chains, their draws relabelled, and whether these are good enough."""
+"""One attempt at sampling: chains, their draws relabelled, and whether these are good enough.
+
+If they are not, chains that agree go on from where they ended, and all their draws are kept; those
+that diverged, or have not found one another, are run anew with more care.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
-from pmnbmix.labels.gates import DIVERGENCE_LIMIT, Gates
+from pmnbmix.labels.gates import DIVERGENCE_LIMIT, R_HAT_LIMIT, Gates
 from pmnbmix.mixture.draws import unpack
 from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.spec import MixtureSpec
@@ -24,7 +28,7 @@ from pmnbmix.tree.writing import MixtureTree
 
 _log = logging.getLogger(__name__)
 
-# Thinning is worth its time if the slowest parameter has a smaller share of effective draws.
+# More draws are worth their time if the slowest parameter has a smaller share of effective ones.
 _WORTH = 0.25
 # The error of a squashed log likelihood may scatter this much over the draws, in nats, because so
 # little changes no result.
@@ -61,21 +65,24 @@ class Request:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Result of the attempts so far; the draws are those of the last.
+    """Result of the attempts so far; the draws are those of the last, and what it went on from.
 
     Attributes
     ----------
     posterior : Posterior
     attempt : Attempt
     chains : Chains
-        As the engine returned them, before any were left out by thinning.
+        As the engine returned them, before any draws were left out by thinning.
     squashing_error : float
         Standard deviation over the draws of the error of the log likelihood that was sampled.
+    failure : str
+        Why the last attempt did not pass; empty if it did.
+    may_go_on : bool
+        Whether more draws of the same chains can mend that.
     failures : tuple of str
-        Why attempts did not pass.
-    passed : bool
-        Whether the last one did.
-    tries : int
+        Why attempts before it were repeated.
+    extensions : tuple of str
+        Why chains of the last attempt went on.
     seconds : float
         Spent by the engine in all of them.
     """
@@ -84,12 +91,15 @@ class Outcome:
     attempt: Attempt
     chains: Chains
     squashing_error: float
+    failure: str
+    may_go_on: bool
     failures: tuple[str, ...]
-    passed: bool
-    tries: int
+    extensions: tuple[str, ...]
     seconds: float
 
-    def tree(self, plan: Plan, *, repetition_interrupted: bool = False) -> MixtureTree:
+    def tree(
+        self, plan: Plan, rng: np.random.Generator, *, repetition_interrupted: bool = False
+    ) -> MixtureTree:
         """Lay out the draws, with attributes that say what was done."""
         diverging = self.chains.stats["diverging"]
         done: dict[str, str | int | float] = {
@@ -102,8 +112,10 @@ class Outcome:
             "interrupted": int(not self.chains.complete),
             "n_divergent": int(diverging.sum()),
             "n_sampled": diverging.size,
-            "attempts": self.tries,
-            "failed_attempts": "; ".join(self.failures),
+            "attempts": len(self.failures) + 1,
+            "failed_attempts": "; ".join(filter(None, (*self.failures, self.failure))),
+            "extensions": len(self.extensions),
+            "extended_because": "; ".join(self.extensions),
             "squashing_error_sd": self.squashing_error,
             "sampling_seconds": round(self.seconds, 3),
         }
@@ -112,7 +124,7 @@ class Outcome:
             done["k_hat"] = plan.k_hat
         if repetition_interrupted:
             done["repetition_interrupted"] = 1
-        return self.posterior.tree(done)
+        return self.posterior.tree(done, rng)
 
 
 def make_attempt(
@@ -138,56 +150,70 @@ def make_attempt(
         If it was interrupted before it had more draws than are kept already.
     """
     attempt, modes = plan.attempts[0], request.modes
-    starts, which = spread_starts(plan.target, modes, request.chains, rng)
+    goes_on = before is not None and before.may_go_on
+    failures, extensions = ((), ()) if before is None else (before.failures, before.extensions)
+    if before is not None and goes_on:
+        # The draws that are there are kept, so their settings are too.
+        attempt = replace(before.attempt, thin=attempt.thin)
+        starts, which = before.chains.packed[:, -1], before.posterior.which
+        extensions = (*extensions, before.failure)
+    else:
+        starts, which = spread_starts(plan.target, modes, request.chains, rng)
+        if before is not None:
+            failures, extensions = (*failures, before.failure), ()
     seeds = rng.integers(2**31, size=request.chains).tolist()
     began = time.monotonic()
-    chains = _run(request, plan, starts, seeds)
+    chains = _run(request, plan, attempt, starts, seeds)
     seconds = time.monotonic() - began
     if not chains.complete and (before is not None or chains.packed.shape[1] < 4 * attempt.thin):
         # The few draws of an attempt cut short are worth less than all those of the attempt before,
         # and fewer than four cannot be judged.
         raise KeyboardInterrupt
+    if before is not None and goes_on:
+        chains = before.chains.followed_by(chains)
+        attempt = replace(attempt, thin=chains.packed.shape[1] // request.draws)
     kept = chains.thinned(attempt.thin)
     posterior = Posterior.of(
-        request.counts,
-        request.spec,
-        unpack(kept.packed),
-        kept.stats,
-        modes,
-        which[kept.kept],
-        rng,
+        request.counts, request.spec, unpack(kept.packed), kept.stats, modes, which[kept.kept]
     )
     gates = posterior.labelled.gates()
     error = _squashing_error(posterior.labelled, plan.squashed)
     divergent = float(chains.stats["diverging"].mean())
+    least = 0.0 if before is not None else _WORTH * request.draws * request.chains
     failure = ""
     if error > _SQUASHING_LIMIT:
         failure = f"squashing error {error:.2g} nats"
-    elif not _good_enough(gates, divergent, attempt, request.draws * request.chains):
+    elif not _good_enough(gates, divergent, least):
         failure = (
             f"{'whitened' if attempt.whitened else 'plain'} coordinates, tune {attempt.tune}, "
-            f"target_accept {attempt.target_accept}: r-hat {gates.row_r_hat:.3f} (rows), "
-            f"{gates.component_r_hat:.3f} (components), ESS {gates.row_ess:.0f} and "
-            f"{gates.component_ess:.0f}, {divergent:.2%} divergent"
+            f"target_accept {attempt.target_accept}, {chains.packed.shape[1]} draws a chain: r-hat "
+            f"{gates.row_r_hat:.3f} (rows), {gates.component_r_hat:.3f} (components), ESS "
+            f"{gates.row_ess:.0f} and {gates.component_ess:.0f}, {divergent:.2%} divergent"
         )
-    tries = 1 if before is None else before.tries + 1
+    may_go_on = (
+        error <= _SQUASHING_LIMIT
+        and divergent <= DIVERGENCE_LIMIT
+        and gates.row_r_hat <= R_HAT_LIMIT
+    )
     if failure and chains.complete:
-        _log.info("attempt %d did not pass (%s)", tries, failure)
+        what = "will go on" if may_go_on else "did not pass"
+        _log.info("attempt %d %s (%s)", len(failures) + 1, what, failure)
     return Outcome(
         posterior,
         attempt,
         chains,
         error,
-        failures=(*(before.failures if before else ()), *([failure] if failure else ())),
-        passed=not failure,
-        tries=tries,
+        failure,
+        may_go_on,
+        failures,
+        extensions,
         seconds=seconds + (before.seconds if before else 0.0),
     )
 
 
 def what_is_left(plan: Plan, outcome: Outcome) -> Plan:
     """Return the plan after an attempt; without attempts if it is over."""
-    if outcome.passed or not outcome.chains.complete:
+    if not outcome.failure or not outcome.chains.complete:
         return replace(plan, attempts=())
     if outcome.squashing_error > _SQUASHING_LIMIT:
         # The squashed table is to blame, so the same settings are tried again on the exact one.
@@ -196,9 +222,11 @@ def what_is_left(plan: Plan, outcome: Outcome) -> Plan:
     return replace(plan, attempts=plan.attempts[1:])
 
 
-def _run(request: Request, plan: Plan, starts: np.ndarray, seeds: list[int]) -> Chains:
-    """Run the chains of the next attempt."""
-    attempt, mode = plan.attempts[0], request.modes[0]
+def _run(
+    request: Request, plan: Plan, attempt: Attempt, starts: np.ndarray, seeds: list[int]
+) -> Chains:
+    """Run the chains of an attempt."""
+    mode = request.modes[0]
     settings = Settings(request.draws * attempt.thin, attempt.tune, attempt.target_accept)
     target = plan.target
     if attempt.whitened:
@@ -221,13 +249,14 @@ def _squashing_error(labelled: Labelled, squashed: CountTable | None) -> float:
     return float((sampled - true).std())
 
 
-def _good_enough(gates: Gates, divergent: float, attempt: Attempt, n_samples: int) -> bool:
+def _good_enough(gates: Gates, divergent: float, least: float) -> bool:
     """Whether an attempt is the last.
 
     Few effective draws of a heavy-tailed component have not seen its tail, whatever r-hat says, and
-    their standard deviations come out too low. But if a mixture has too many components, these may
-    never settle; so one thinned attempt is enough if the density gate holds.
+    their standard deviations come out too low; so the first attempt should have the least. But if a
+    mixture has too many components, these may never settle; so a second is enough if the density
+    gate holds, for which the least is 0.
     """
     if not gates.density_ok or divergent > DIVERGENCE_LIMIT:
         return False
-    return attempt.thin > 1 or (gates.components_ok and gates.component_ess >= _WORTH * n_samples)
+    return least == 0.0 or (gates.components_ok and gates.component_ess >= least)

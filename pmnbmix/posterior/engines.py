@@ -17,7 +17,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.draws import FURTHEST_LOG, unpack
+from pmnbmix.labels.chains import e_bfmi
+from pmnbmix.mixture.draws import FURTHEST_LOG
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target
 from pmnbmix.posterior.handover import nutpie_model
@@ -59,19 +60,28 @@ class Chains:
     kept: list[int]
     complete: bool
 
+    def followed_by(self, other: Chains) -> Chains:
+        """Append the draws of the same chains that went on from the last of these."""
+        stats = xr.concat([self.stats, other.stats], dim="draw")
+        packed = np.concatenate([self.packed, other.packed], axis=1)
+        stats = stats.assign_coords(draw=np.arange(packed.shape[1]))
+        return replace(self, packed=packed, stats=stats)
+
     def thinned(self, thin: int) -> Chains:
         """Keep every ``thin``-th draw; its statistics count the divergences in between.
 
-        Energies are left out, because E-BFMI needs their changes from each draw to the next.
+        E-BFMI is that of all draws, because it needs the change of energy from each draw to the
+        next.
         """
         if thin == 1:
             return self
         whole = self.packed.shape[1] // thin * thin
         blocks = self.stats.isel(draw=slice(0, whole)).coarsen(draw=thin)
         stats = self.stats.isel(draw=slice(thin - 1, whole, thin)).copy()
-        stats = stats.drop_vars("energy", errors="ignore")
         stats["diverging"] = stats["diverging"].copy(data=blocks.max()["diverging"].values > 0)
         stats["n_steps"] = stats["n_steps"].copy(data=blocks.sum()["n_steps"].values)
+        if "energy" in stats:
+            stats["e_bfmi"] = ("chain", e_bfmi(self.stats))
         stats = stats.assign_coords(draw=np.arange(stats.sizes["draw"]))
         return replace(self, packed=self.packed[:, thin - 1 : whole : thin], stats=stats)
 
@@ -220,18 +230,8 @@ def run_pymc(
     import pymc as pm
 
     from pmnbmix.posterior.model import build_model
+    from pmnbmix.posterior.starting import as_point
 
-    k = spec.n_components
-    initvals = []
-    for start in starts:
-        point = unpack(start[None, None])
-        values = {
-            "log_means": np.log(point.means[0, 0]),
-            "log_dispersions": np.log(point.dispersions[0, 0]),
-        }
-        if k > 1:
-            values["weights"] = point.weights[0, 0]
-        initvals.append(values)
     trace = pm.sample(
         settings.draws,
         tune=settings.tune,
@@ -239,7 +239,7 @@ def run_pymc(
         cores=1,
         nuts_sampler="pymc",
         init="adapt_diag",
-        initvals=initvals,
+        initvals=[as_point(start) for start in starts],
         random_seed=seeds,
         model=build_model(counts, spec),
         nuts={"target_accept": settings.target_accept},

@@ -8,9 +8,10 @@ from importlib.metadata import version
 import xarray as xr
 
 from pmnbmix.data.counts import Counts, fingerprint
+from pmnbmix.mixture.permute import gather, invert
 from pmnbmix.posterior.layout import Labelled
-from pmnbmix.tree.reading import read
-from pmnbmix.tree.writing import MixtureTree
+from pmnbmix.tree.reading import DIMS, Order, Reading, component_dims, read
+from pmnbmix.tree.writing import MixtureTree, coordinates, permuted
 
 
 def from_datatree(
@@ -34,8 +35,10 @@ def from_datatree(
     Returns
     -------
     MixtureTree
-        Relabelled by Stephens' algorithm. ``sample_stats`` are kept; what needs the priors
-        (``log_prior``, ``modes``) or new draws (``posterior_predictive``) is not there.
+        Relabelled by Stephens' algorithm. ``sample_stats`` are kept, and so are other variables of
+        the posterior, of which those with the dimension of the components are permuted with them.
+        What needs the priors (``log_prior``, ``modes``) or new draws (``posterior_predictive``) is
+        not there.
 
     Raises
     ------
@@ -77,9 +80,29 @@ def from_datatree(
                 f"sample_stats has (chain, draw) = {found}, but the posterior has "
                 f"{draws.means.shape[:2]}. Drop the group, or pass that of the same run."
             )
-        groups["sample_stats"] = stats.drop_vars(("chain", "draw"), errors="ignore")
-    new = Labelled.of(draws, counts).tree(counts, groups)
+        # The draws are numbered anew, so what the sampler called them is left out.
+        own = coordinates(draws)
+        groups["sample_stats"] = stats.assign_coords(chain=own["chain"], draw=own["draw"])
+    labelled = Labelled.of(draws, counts)
+    new = labelled.tree(counts, groups)
+    others = _others(reading, gather(invert(reading.order), labelled.order))
+    new["posterior"].dataset = new["posterior"].to_dataset().assign(others.data_vars)
     kept = ("inference_library", "inference_library_version")
     new.attrs.update({name: tree.attrs[name] for name in kept if name in tree.attrs})
     new.attrs.update({"prepared_by": f"pmnbmix {version('pmnbmix')}", **fingerprint(counts)})
     return new
+
+
+def _others(reading: Reading, order: Order) -> xr.Dataset:
+    """Variables of a posterior that no parameter was read from, with their components permuted."""
+    posterior = reading.tree["posterior"].to_dataset()
+    others = posterior.drop_vars(reading.sources)
+    dims = component_dims(posterior, reading.names)
+    others = permuted(others, order, dims)
+    # Chains, draws and components are numbered anew, as those of the parameters are.
+    others = others.drop_vars({"chain", "draw", *dims}, errors="ignore")
+    for name, variable in others.data_vars.items():
+        own = dims.intersection(map(str, variable.dims))
+        if len(own) == 1:
+            others[name] = variable.rename({own.pop(): DIMS[-1]})
+    return others

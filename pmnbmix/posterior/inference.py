@@ -59,11 +59,13 @@ def sample(
         Tuning draws per chain. If neither it nor ``target_accept`` is given, they are 200 and 0.8
         if one mode holds 99 % of the mass and importance sampling finds its Laplace approximation
         close; chains then run in coordinates that make that approximation a standard normal.
-        Otherwise they are 1000 and 0.9, in plain coordinates. Sampling is repeated while a gate
-        fails, more than one draw in 1,000 diverges or the draws of a component are worth less than
-        a quarter of their number: longer, more carefully, and thinned to ``draws``. It is not
-        repeated if there is one chain or fewer than 400 draws in all, because no gate could hold.
-        The attributes of the tree say what was done.
+        Otherwise they are 1000 and 0.9, in plain coordinates, and four draws are made for each that
+        is kept. While a gate fails, or the draws of a component are worth less than a quarter of
+        their number, chains go on from where they ended if they agree (``extensions``); if they do
+        not, or more than one draw in 1,000 diverges, sampling is repeated, longer and more
+        carefully (``attempts``). Either way ``draws`` are kept. Nothing of this is done if there is
+        one chain or fewer than 400 draws in all, because no gate could hold. The attributes of the
+        tree say what was done.
     chains : int
     engine : {"nutpie", "pymc"}
         "nutpie" samples the compiled log density; "pymc" runs `build_model` by PyMC's own sampler,
@@ -146,7 +148,7 @@ def sample(
             if outcome is None:
                 raise
             _log.warning("interrupted: what is kept is from the attempt before")
-            return outcome.tree(plan, repetition_interrupted=True)
+            return outcome.tree(plan, rng, repetition_interrupted=True)
         plan = what_is_left(plan, outcome)
     assert outcome is not None
-    return outcome.tree(plan)
+    return outcome.tree(plan, rng)

@@ -216,13 +216,14 @@ def approximate(
         coords={"chain": np.arange(_CHAINS), "draw": np.arange(packed.shape[1])},
     )
     which = np.zeros(_CHAINS, dtype=np.intp)
-    posterior = Posterior.of(counts, resolved, unpack(packed), stats, modes, which, rng)
+    posterior = Posterior.of(counts, resolved, unpack(packed), stats, modes, which)
     tree = posterior.tree(
         {
             "engine": "importance sampling around the mode",
             "k_hat": found.k_hat,
             "mode_mass": share,
             "importance_ess": found.effective,
-        }
+        },
+        rng,
     )
     return Approximation(tree, "", found.k_hat)

@@ -83,8 +83,6 @@ class Posterior:
     labelled : Labelled
     stats : Dataset
         Group ``sample_stats``.
-    predictive : dict of str to Dataset
-        Counts drawn from the prior and from the posterior.
     modes : list of Mode
     which : ndarray of int, shape (chains,)
         Mode that each chain started from.
@@ -94,7 +92,6 @@ class Posterior:
     spec: MixtureSpec
     labelled: Labelled
     stats: xr.Dataset = field(repr=False)
-    predictive: dict[str, xr.Dataset] = field(repr=False)
     modes: list[Mode] = field(repr=False)
     which: NDArray[np.intp]
 
@@ -107,19 +104,18 @@ class Posterior:
         stats: xr.Dataset,
         modes: list[Mode],
         which: NDArray[np.intp],
-        rng: np.random.Generator,
     ) -> Posterior:
-        """Predict from draws and relabel them."""
-        predictive = predictive_groups(counts, spec, draws, rng)
-        labelled = Labelled.of(draws, counts)
-        return cls(counts, spec, labelled, stats, predictive, modes, which)
+        """Relabel draws."""
+        return cls(counts, spec, Labelled.of(draws, counts), stats, modes, which)
 
-    def tree(self, attributes: Mapping[str, str | int | float]) -> MixtureTree:
-        """Lay out a tree, with attributes that say how the draws were made."""
+    def tree(
+        self, attributes: Mapping[str, str | int | float], rng: np.random.Generator
+    ) -> MixtureTree:
+        """Predict, and lay out a tree with attributes that say how the draws were made."""
         groups = {
             "sample_stats": self.stats,
             "log_prior": permuted(log_prior(self.labelled.raw, self.spec), self.labelled.order),
-            **self.predictive,
+            **predictive_groups(self.counts, self.spec, self.labelled.draws, rng),
             "modes": _mode_table(self.modes, self.which),
         }
         tree = self.labelled.tree(self.counts, groups)

@@ -10,18 +10,19 @@ import pytensor.tensor as pt
 
 from pmnbmix.data.checks import one_of
 from pmnbmix.data.counts import Counts
-from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.priors import NormalPrior
-from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.spec import MixtureSpec
-from pmnbmix.mixture.target import make_target
-from pmnbmix.posterior.likelihood import FusedLogLikelihood
+from pmnbmix.posterior.collapsed import CollapsedData
+from pmnbmix.posterior.distributions import NegativeBinomialMixture
+from pmnbmix.tree.writing import STORED_BYTES
 
 
 def build_model(
     counts: Counts, spec: MixtureSpec, likelihood: Literal["pymc", "fused"] = "pymc"
 ) -> pm.Model:
-    """Build the mixture of negative binomials as a PyMC model on the unique rows of the counts.
+    """Build the mixture of negative binomials as a PyMC model of the counts.
+
+    Its log density walks over the unique rows of the counts, and changes with its data.
 
     Parameters
     ----------
@@ -36,29 +37,26 @@ def build_model(
     -------
     pymc.Model
         Random variables ``weights`` (n_components > 1), ``log_means`` and ``log_dispersions``;
-        deterministic ``means`` and ``dispersions``; a potential ``log_likelihood`` that weights
-        the log density of each unique row by its frequency. No start is stored in the model: pass
-        ``initvals``, for PyMC's default start is a saddle of every mixture.
+        deterministic ``means`` and ``dispersions``; the counts as an observed random variable under
+        their name, with dimension ``obs``; data ``exposure`` and the name of the counts with
+        ``_data``. No start is stored in the model: pass ``initvals``, as `start_points` makes them,
+        for PyMC's default start is a saddle of every mixture.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of another class, or ``likelihood`` is another word.
+        If an argument is of another class, ``likelihood`` is another word, or the observations are
+        more than 12.5 million, each of which would be a number of the model.
 
     Examples
     --------
     >>> import pmnbmix as nb
     >>> counts = nb.load_dataset("crab_satellites")
     >>> model = nb.build_model(counts, nb.MixtureSpec(2))
-    >>> model.free_RVs
-    [weights, log_means, log_dispersions]
-    >>> model.potentials
-    [log_likelihood]
-
-    The sum over the 15 unique rows is that over all 173 counts:
-
-    >>> model["frequency"].get_value().sum(), model["frequency"].get_value().size
-    (np.float64(173.0), 15)
+    >>> model.free_RVs, model.observed_RVs
+    ([weights, log_means, log_dispersions], [crab_satellites])
+    >>> model["crab_satellites_data"].get_value().size
+    173
     """
     if not isinstance(counts, Counts) or not isinstance(spec, MixtureSpec):
         raise TypeError(
@@ -66,10 +64,15 @@ def build_model(
             f"{type(counts).__name__} and {type(spec).__name__}."
         )
     one_of(likelihood, "likelihood", ("pymc", "fused"))
+    if 8 * counts.n > STORED_BYTES:
+        raise ValueError(
+            f"the model would hold each of {counts.n} observations; expected at most "
+            f"{STORED_BYTES // 8}. Call sample(counts, spec), which needs the unique rows only."
+        )
     resolved = spec.resolve(counts)
-    k, table = resolved.n_components, counts.table
-    coords = {"mixture_component": np.arange(k), "unique_row": np.arange(counts.n_unique)}
-    with pm.Model(coords=coords) as model:
+    k, row = resolved.n_components, counts.expanded_inverse()
+    coords = {"mixture_component": np.arange(k), "obs": np.arange(counts.n)}
+    with MixtureModel(coords=coords) as model:
         if k == 1:
             weights = pm.Deterministic("weights", pt.ones(1), dims="mixture_component")
         else:
@@ -81,32 +84,41 @@ def build_model(
         log_means = _normal("log_means", resolved.log_means)
         log_dispersions = _normal("log_dispersions", resolved.log_dispersions)
         means = pm.Deterministic("means", pt.exp(log_means), dims="mixture_component")
-        pm.Deterministic("dispersions", pt.exp(log_dispersions), dims="mixture_component")
-
-        if likelihood == "fused":
-            buffer = make_target(Problem.of(counts, _sampled(resolved))).buffer
-            value, *_ = FusedLogLikelihood()(pt.log(weights), log_means, log_dispersions, buffer)
-        else:
-            value = _log_likelihood(table, weights, means, log_dispersions)
-        pm.Potential("log_likelihood", value)
+        dispersions = pm.Deterministic(
+            "dispersions", pt.exp(log_dispersions), dims="mixture_component"
+        )
+        # PyMC keeps whole numbers in 32 bits.
+        values = counts.table.values[row]
+        small = values.max() <= np.iinfo(np.int32).max
+        observed = pm.Data(
+            f"{counts.variable}_data", values.astype(np.int32) if small else values, dims="obs"
+        )
+        exposure = pm.Data("exposure", counts.table.exposure[row], dims="obs")
+        model.collapsed = CollapsedData(observed, exposure, k, fused=likelihood == "fused")
+        NegativeBinomialMixture(
+            counts.variable,
+            weights=weights,
+            means=means,
+            dispersions=dispersions,
+            exposure=exposure,
+            observed=observed,
+            dims="obs",
+        )
     return model
 
 
-def _log_likelihood(table: CountTable, weights: Any, means: Any, log_dispersions: Any) -> Any:
-    """Sum over the unique rows of frequency times log density, in PyMC's own distributions."""
-    exposure = pm.Data("exposure", table.exposure, dims="unique_row")
-    frequency = pm.Data("frequency", table.frequency, dims="unique_row")
-    components = pm.NegativeBinomial.dist(
-        mu=exposure[:, None] * means, alpha=pt.exp(-log_dispersions)
-    )
-    mixture = pm.Mixture.dist(w=weights, comp_dists=components, shape=table.values.size)
-    row = pm.logp(mixture, table.values.astype(np.int64))
-    return (frequency * row).sum()
+class MixtureModel(pm.Model):  # type: ignore[misc, unused-ignore]
+    """A model whose unique rows follow its data."""
 
+    collapsed: CollapsedData | None = None
 
-def _sampled(spec: MixtureSpec) -> MixtureSpec:
-    """Return the specification with proper priors; the fused log likelihood does not use them."""
-    return MixtureSpec(spec.n_components, log_means=NormalPrior(0.0, 1.0))
+    def set_data(self, name: str, values: Any, coords: Any = None) -> None:
+        """Change counts or exposures, and collapse them anew; other data as PyMC does."""
+        rows = self.collapsed
+        held = [] if rows is None else [rows.counts, rows.exposure]
+        super().set_data(name, values, coords=coords)
+        if rows is not None and name in {variable.name for variable in held}:
+            rows.update(*(variable.get_value() for variable in held))
 
 
 def _normal(name: str, prior: NormalPrior) -> Any:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.draws import Draws, exp_in_range, predict_counts
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.posterior.frequencies import draw_counts, draw_frequencies, smallest_type
 from pmnbmix.tree.reading import DIMS
 from pmnbmix.tree.writing import STORED_BYTES, coordinates
 
 Floats = NDArray[np.float64]
 
-_PRIOR_DRAWS = 1000
-# At most so many single counts are predicted, from as many evenly spaced draws as that allows. If
-# it allows fewer draws per chain than the least, a table of how often each value came up is kept
+# Every draw predicts every observation if that is at most so many counts: of the prior, and of the
+# posterior where counts are drawn one by one, which is up to the size at which the log likelihood
+# of every observation is kept. Counts that share few exposures take a tenth of the time, so memory
+# alone limits those.
+_ONE_BY_ONE = {"prior_predictive": 5_000_000, "posterior_predictive": STORED_BYTES // 8}
+# Otherwise at most so many are predicted, from as many evenly spaced draws as that allows. If it
+# allows fewer draws per chain than the least, a table of how often each value came up is kept
 # instead.
-_PREDICTED = {"prior_predictive": 250_000, "posterior_predictive": 1_000_000}
+_FEW = {"prior_predictive": 250_000, "posterior_predictive": 1_000_000}
 _LEAST_DRAWS = 25
 # So many are predicted at once.
 _AT_ONCE = 2_000_000
@@ -61,75 +67,124 @@ def prior_draws(spec: MixtureSpec, n: int, rng: np.random.Generator) -> Draws:
 def predictive_groups(
     counts: Counts, spec: MixtureSpec, draws: Draws, rng: np.random.Generator
 ) -> dict[str, xr.Dataset]:
-    """Make the groups prior, prior_predictive and posterior_predictive, the last two of some draws.
+    """Make the groups prior, prior_predictive and posterior_predictive.
 
-    Predictions of many observations are kept as a table instead, ``posterior_predictive_table``. It
-    says how often each value came up in the predicted data set of each draw; its last value stands
-    for itself and all above.
+    They have the chains and draws of the posterior, so that a selection of these is one of all. If
+    that would be too many predictions, some draws are chosen, and the groups have the dimension
+    ``replicate`` instead, with chain and draw of each as coordinates. If not even those can be kept
+    for every observation, they are tabulated in ``posterior_predictive_table``, which says how
+    often each value came up in the predicted data set of each draw; its last value stands for
+    itself and all above.
     """
-    prior = prior_draws(spec, _PRIOR_DRAWS, rng)
+    n_chains, n_draws, k = draws.means.shape
+    drawn = prior_draws(spec, draws.n_samples, rng)
+    prior = Draws(*(getattr(drawn, name).reshape(n_chains, n_draws, k) for name in PARAMETERS))
     # The components of the prior are numbered by their means, like those of the posterior, so that
     # the two can be compared.
     labelled = prior.permuted(np.argsort(prior.means, axis=-1, kind="stable"))
     groups = {
         "prior": xr.Dataset(
-            {
-                name: (("chain", "draw", "mixture_component"), getattr(labelled, name))
-                for name in PARAMETERS
-            },
-            coords={
-                "chain": [0],
-                "draw": np.arange(_PRIOR_DRAWS),
-                "mixture_component": np.arange(spec.n_components),
-            },
+            {name: (DIMS, getattr(labelled, name)) for name in PARAMETERS},
+            coords=coordinates(prior),
             attrs={"labels": "components of each draw sorted by mean"},
         )
     }
-    inverse = counts.expanded_inverse() if 8 * counts.n <= STORED_BYTES else None
+    if 8 * counts.n > STORED_BYTES:
+        return groups | {"posterior_predictive_table": _tabulated(counts, draws, rng)}
+    inverse = counts.expanded_inverse()
+    exposure = counts.table.exposure[inverse]
+    largest = _fast_up_to(counts, draws)
     for name, source in (("prior_predictive", prior), ("posterior_predictive", draws)):
-        room = int(_PREDICTED[name] // (counts.n * source.means.shape[0]))
+        few = int(_FEW[name] // (counts.n * n_chains))
         if name == "prior_predictive" and 8 * counts.n * _LEAST_DRAWS <= STORED_BYTES:
             # No table stands in for the prior's predictions, so the least is predicted anyway.
-            room = max(room, _LEAST_DRAWS)
-        if inverse is not None and room >= _LEAST_DRAWS:
-            source, chosen = _evenly(source, room)
-            exposure = counts.table.exposure[inverse]
-            groups[name] = xr.Dataset(
-                {
-                    counts.variable: (
-                        ("chain", "draw", "obs"),
-                        _predicted(source, exposure, rng),
-                    )
-                },
-                coords={
-                    "chain": np.arange(source.means.shape[0]),
-                    "draw": chosen,
-                    "obs": np.arange(counts.n),
-                },
-            )
-        elif name == "posterior_predictive":
-            groups["posterior_predictive_table"] = _tabulated(counts, source, rng)
+            few = max(few, _LEAST_DRAWS)
+        if name == "posterior_predictive" and largest:
+            of_draws = _predicted_by_exposure(source, exposure, largest, rng)
+        elif counts.n * draws.n_samples <= _ONE_BY_ONE[name]:
+            of_draws = _predicted(source, exposure, rng)
+        elif few >= _LEAST_DRAWS:
+            groups[name] = _of_some_draws(counts, source, few, exposure, rng)
+            continue
+        else:
+            if name == "posterior_predictive":
+                groups["posterior_predictive_table"] = _tabulated(counts, source, rng)
+            continue
+        sample = {dim: entry for dim, entry in coordinates(draws).items() if dim in DIMS[:2]}
+        groups[name] = xr.Dataset(
+            {counts.variable: ((*DIMS[:2], "obs"), of_draws)},
+            coords={**sample, "obs": np.arange(counts.n)},
+        )
     return groups
+
+
+def _fast_up_to(counts: Counts, draws: Draws) -> int:
+    """Value up to which counts of each exposure are drawn at once; 0 if one by one is better."""
+    largest = int(4 * counts.table.values.max() + 50)
+    cells = np.unique(counts.table.exposure).size * (largest + 1)
+    itemsize = smallest_type(largest).itemsize
+    # Densities and frequencies of all values are held besides the counts.
+    fits = draws.n_samples * max(counts.n * itemsize, 16 * (largest + 1)) <= STORED_BYTES
+    return largest if fits and cells <= counts.n else 0
+
+
+def _predicted_by_exposure(
+    draws: Draws, exposure: Floats, largest: int, rng: np.random.Generator
+) -> NDArray[np.signedinteger]:
+    """One count per draw and observation, those of one exposure at once."""
+    distinct, which = np.unique(exposure, return_inverse=True)
+    if distinct.size == 1:
+        return draw_counts(draws, float(distinct[0]), exposure.size, largest, rng)
+    shape = (*draws.means.shape[:2], exposure.size)
+    out = np.empty(shape, dtype=smallest_type(largest))
+    for number, one in enumerate(distinct):
+        columns = np.flatnonzero(which == number)
+        found = draw_counts(draws, float(one), columns.size, largest, rng)
+        out = out.astype(np.promote_types(out.dtype, found.dtype), copy=False)
+        out[..., columns] = found
+    return out
 
 
 def _predicted(
     draws: Draws, exposure: Floats, rng: np.random.Generator
 ) -> NDArray[np.signedinteger]:
-    """One count per draw and exposure; a draw at a time if all of them would take much memory."""
-    if draws.n_samples * exposure.size <= _AT_ONCE:
-        return _narrow(predict_counts(draws, exposure, rng))
-    rows = [
-        _narrow(predict_counts(draws.single(i), exposure, rng)[0, 0])
-        for i in range(draws.n_samples)
+    """One count per draw and exposure, as many draws at a time as take little memory."""
+    k, step = draws.n_components, max(1, _AT_ONCE // exposure.size)
+    arrays = [getattr(draws, name).reshape(1, -1, k) for name in PARAMETERS]
+    blocks = [
+        _narrow(
+            predict_counts(Draws(*(array[:, at : at + step] for array in arrays)), exposure, rng)
+        )
+        for at in range(0, draws.n_samples, step)
     ]
-    return np.array(rows).reshape(*draws.means.shape[:2], -1)
+    return np.concatenate(blocks, axis=1).reshape(*draws.means.shape[:2], -1)
 
 
 def _narrow(counts: NDArray[np.int64]) -> NDArray[np.signedinteger]:
     """Return the same counts in the smallest type that holds them."""
-    largest = int(counts.max(initial=0))
-    fitting = next(t for t in (np.int16, np.int32, np.int64) if largest <= np.iinfo(t).max)
-    return counts.astype(fitting)
+    return counts.astype(smallest_type(int(counts.max(initial=0))))
+
+
+def _of_some_draws(
+    counts: Counts, draws: Draws, most: int, exposure: Floats, rng: np.random.Generator
+) -> xr.Dataset:
+    """Predict every observation from at most so many draws of each chain."""
+    few, chosen = _evenly(draws, most)
+    predicted = _predicted(few, exposure, rng).reshape(-1, counts.n)
+    return xr.Dataset(
+        {counts.variable: (("replicate", "obs"), predicted)},
+        coords={**_replicates(draws, chosen), "obs": np.arange(counts.n)},
+    )
+
+
+def _replicates(draws: Draws, chosen: NDArray[np.intp]) -> dict[str, Any]:
+    """Coordinates of predictions that were made of some draws of each chain only."""
+    chains = np.arange(draws.means.shape[0])
+    return {
+        "replicate": np.arange(chains.size * chosen.size),
+        "replicate_chain": ("replicate", np.repeat(chains, chosen.size)),
+        "replicate_draw": ("replicate", np.tile(chosen, chains.size)),
+    }
 
 
 def _evenly(draws: Draws, most: int) -> tuple[Draws, NDArray[np.intp]]:
@@ -144,7 +199,7 @@ def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dat
 
     If there is one exposure, or a few that many observations share, the frequencies are drawn from
     multinomials; otherwise counts are drawn one by one. As many evenly spaced draws of each chain
-    are used as the limits on memory and time allow.
+    are used as the limits on memory and time allow; they are replicates unless they are all.
     """
     n_chains, n_draws, _ = draws.means.shape
     table = counts.table
@@ -155,19 +210,14 @@ def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dat
     cells = exposures.size * (largest + 1)
     if exposures.size == 1 or cells <= counts.n:
         if exposures.size > 1:
-            room = int(np.clip(_PREDICTED["posterior_predictive"] // (cells * n_chains), 5, room))
+            room = int(np.clip(_FEW["posterior_predictive"] // (cells * n_chains), 5, room))
         few, chosen = _evenly(draws, room)
-        values = np.arange(largest, dtype=np.float64)
         times = np.zeros((n_chains, chosen.size, largest + 1), dtype=np.int64)
         sharing = np.bincount(which, table.frequency).astype(np.int64)
         for exposure, n in zip(exposures, sharing, strict=True):
-            every = CountTable.plain(values, np.full(largest, exposure), np.ones(largest))
-            density = np.exp(few.log_density(every))
-            above = np.maximum(1.0 - density.sum(-1, keepdims=True), 0.0)
-            share = np.concatenate([density, above], axis=-1)
-            times += rng.multinomial(n, share / share.sum(-1, keepdims=True))
+            times += draw_frequencies(few, float(exposure), int(n), largest, rng)
     else:
-        kept = int(np.clip(_PREDICTED["posterior_predictive"] // (counts.n * n_chains), 5, room))
+        kept = int(np.clip(_FEW["posterior_predictive"] // (counts.n * n_chains), 5, room))
         chosen = np.linspace(0, n_draws - 1, kept).astype(np.intp)
         exposure = np.repeat(table.exposure, table.frequency.astype(np.int64))
         times = np.empty((n_chains, kept, largest + 1), dtype=np.int64)
@@ -175,8 +225,11 @@ def _tabulated(counts: Counts, draws: Draws, rng: np.random.Generator) -> xr.Dat
             one = draws.single(chain * n_draws + chosen[i])
             predicted = predict_counts(one, exposure, rng)[0, 0]
             times[chain, i] = np.bincount(np.minimum(predicted, largest), minlength=largest + 1)
-    return xr.Dataset(
-        {"times": (("chain", "draw", "value"), times)},
-        coords={"chain": np.arange(n_chains), "draw": chosen, "value": np.arange(largest + 1)},
-        attrs={"of": counts.variable},
-    )
+    value = {"value": np.arange(largest + 1)}
+    of = {"of": counts.variable}
+    if chosen.size == n_draws:
+        coords = {"chain": np.arange(n_chains), "draw": np.arange(n_draws), **value}
+        return xr.Dataset({"times": (("chain", "draw", "value"), times)}, coords, of)
+    flat = times.reshape(-1, largest + 1)
+    coords = {**_replicates(draws, chosen), **value}
+    return xr.Dataset({"times": (("replicate", "value"), flat)}, coords, of)

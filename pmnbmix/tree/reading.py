@@ -219,6 +219,15 @@ class Reading:
         )
 
     @property
+    def sources(self) -> set[str]:
+        """Variables of the posterior that the parameters were read from."""
+        posterior = self.tree["posterior"].to_dataset()
+        return {
+            str(_find_variable(posterior, parameter, self.names)[1].name)
+            for parameter in PARAMETERS
+        }
+
+    @property
     def raw(self) -> Draws:
         """Draws with the labels that the sampler gave."""
         return self.draws.permuted(invert(self.order))

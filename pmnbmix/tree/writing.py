@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -186,7 +186,8 @@ def permuted_tree(reading: Reading, order: Order, cost: Floats, method: str) -> 
     new = reading.tree.copy()
     for name in _LABELLED_GROUPS:
         if name in new.children:
-            new[name].dataset = permuted(new[name].to_dataset(), order, reading.names)
+            found = new[name].to_dataset()
+            new[name].dataset = permuted(found, order, component_dims(found, reading.names))
     for name in _AVERAGED_GROUPS:
         if name in new.children:
             del new[name]
@@ -197,17 +198,14 @@ def permuted_tree(reading: Reading, order: Order, cost: Floats, method: str) -> 
     return new
 
 
-def permuted(
-    dataset: xr.Dataset, order: Order, names: Mapping[str, str] | None = None
-) -> xr.Dataset:
-    """Permute every variable that has draws and components."""
+def permuted(dataset: xr.Dataset, order: Order, dims: Iterable[str] = DIMS[2:]) -> xr.Dataset:
+    """Permute every variable that has draws and components, which may have several names."""
     new = dataset.copy()
-    dims = component_dims(dataset, names)
     for name, variable in dataset.data_vars.items():
-        for dim in dims.intersection(map(str, variable.dims)):
+        for dim in set(dims).intersection(map(str, variable.dims)):
             if not {"chain", "draw"} <= set(variable.dims):
                 continue
-            array = variable.transpose("chain", "draw", ..., dim)
+            array = new[name].transpose("chain", "draw", ..., dim)
             wide = np.expand_dims(order, tuple(range(2, array.ndim - 1)))
             values = np.take_along_axis(np.asarray(array.values), wide, axis=-1)
             new[name] = array.copy(data=values).transpose(*variable.dims)

@@ -46,6 +46,15 @@ _CALLS = {
         {"counts": _COUNTS, "spec": _SPEC},
         {"counts": a.odd_scalars, "spec": _not_spec, "likelihood": a.odd_scalars},
     ),
+    nb.start_points: (
+        {"counts": _COUNTS, "spec": _SPEC},
+        {
+            "counts": a.odd_scalars,
+            "spec": _not_spec,
+            "chains": a.not_whole,
+            "random_seed": a.not_seeds,
+        },
+    ),
     nb.choose_components: (
         {"counts": _COUNTS, "max_components": 2},
         {

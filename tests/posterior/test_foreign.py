@@ -289,3 +289,45 @@ def test_a_tree_that_knows_its_rows_is_not_taken_over_for_other_counts(counts, f
             nb.from_datatree(tree, other)
     again = nb.from_datatree(tree, counts)
     np.testing.assert_array_equal(again["posterior"]["means"], tree["posterior"]["means"])
+
+
+@pytest.fixture(scope="module")
+def extended(foreign):
+    """Draws of another sampler, with variables that a user added."""
+    own = foreign["posterior"].to_dataset()
+    component = next(dim for dim in own[NAMES["means"]].dims if dim not in ("chain", "draw"))
+    added = own.assign(
+        twice=2.0 * own[NAMES["means"]],
+        pairs=own[NAMES["means"]].expand_dims(city=["A", "B"], axis=2),
+        total=own[NAMES["means"]].sum(component),
+    )
+    return xr.DataTree.from_dict({"posterior": added})
+
+
+class TestVariablesThatAUserAdded:
+    """They are kept, and those of the components are permuted with them."""
+
+    def check(self, taken):
+        posterior = taken["posterior"].to_dataset()
+        np.testing.assert_allclose(posterior["twice"], 2.0 * posterior["means"])
+        np.testing.assert_allclose(posterior["pairs"].sel(city="B"), posterior["means"])
+        assert posterior["pairs"].dims == ("chain", "draw", "city", "mixture_component")
+        np.testing.assert_allclose(posterior["total"], posterior["means"].sum("mixture_component"))
+
+    def test_by_from_datatree(self, counts, extended):
+        taken = nb.from_datatree(extended, counts, NAMES)
+        # the sampler's labels switch, so that what is not permuted would differ
+        assert "label-switching" in nb.diagnose(taken).findings
+        self.check(taken)
+        assert not set(NAMES.values()) & set(taken["posterior"].data_vars)
+
+    def test_twice_and_after_other_labels(self, counts, extended):
+        relabelled = nb.relabel(extended, "order", by="means", counts=counts, names=NAMES)
+        self.check(nb.from_datatree(relabelled, counts, NAMES))
+        taken = nb.from_datatree(extended, counts, NAMES)
+        self.check(nb.from_datatree(taken, counts))
+        self.check(nb.relabel(taken, "order", by="means"))
+
+    def test_saved_and_loaded(self, counts, extended, tmp_path):
+        nb.save(nb.from_datatree(extended, counts, NAMES), tmp_path / "tree.nc")
+        self.check(nb.load(tmp_path / "tree.nc"))

@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 import pmnbmix as nb
+from pmnbmix.posterior import attempts
 from pmnbmix.posterior.engines import Chains, _worth_keeping
 from tests.conftest import ROOT
 
@@ -126,13 +127,55 @@ def test_what_was_done_is_in_the_attributes(short, crab_choice):
 
 def test_an_attempt_that_fails_is_repeated_and_told_of(crab):
     tree = nb.sample(crab, nb.MixtureSpec(2), draws=210, chains=2, random_seed=1, progressbar=False)
-    assert tree.attrs["attempts"] == 3
+    assert tree.attrs["attempts"] == 2
     assert tree.attrs["thinned_from"] == 1680
     assert "tune 1000" in tree.attrs["failed_attempts"]
     assert tree["posterior"].sizes["draw"] == tree["sample_stats"].sizes["draw"] == 210
-    # changes of energy between thinned draws are not those of the sampler
-    assert "energy" not in tree["sample_stats"]
     assert tree.attrs["n_sampled"] == 2 * 1680
+
+
+def test_chains_that_agree_go_on_and_no_attempt_failed(crab, monkeypatch):
+    """As if each component were to have ten times the effective draws."""
+    monkeypatch.setattr(attempts, "_WORTH", 10.0)
+    totals = []
+    tree = nb.sample(
+        crab,
+        nb.MixtureSpec(2),
+        random_seed=1,
+        on_draw=lambda done, total: totals.append(total),
+    )
+    assert tree.attrs["attempts"] == 1
+    assert tree.attrs["failed_attempts"] == ""
+    assert tree.attrs["extensions"] == 1
+    assert "tune 1000" in tree.attrs["extended_because"]
+    assert tree.attrs["thinned_from"] == 8000
+    assert tree.attrs["n_sampled"] == 4 * 8000
+    assert set(totals) == {4 * (1000 + 4000)}
+    for group in ("posterior", "sample_stats"):
+        np.testing.assert_array_equal(tree[group]["draw"], np.arange(1000))
+    record = json.loads((ROOT / "models" / "reference" / "crab_satellites_K2.json").read_text())
+    logs = {name: record["summary"][f"log_{name}"] for name in PARAMETERS}
+    within_monte_carlo_error(tree, logs, np.log)
+
+
+def test_longer_chains_hold_what_was_there_before():
+    def chains(first, n):
+        stats = xr.Dataset(
+            {"energy": (("chain", "draw"), np.full((2, n), float(first)))},
+            coords={"chain": [0, 1], "draw": np.arange(n)},
+        )
+        packed = first + np.arange(2.0 * n).reshape(2, n, 1)
+        return Chains(packed, stats, "engine", [0, 1], True)
+
+    both = chains(0, 3).followed_by(chains(100, 2))
+    np.testing.assert_array_equal(both.packed[..., 0], [[0, 1, 2, 100, 101], [3, 4, 5, 102, 103]])
+    np.testing.assert_array_equal(both.stats["energy"][1], [0, 0, 0, 100, 100])
+    np.testing.assert_array_equal(both.stats["draw"], np.arange(5))
+
+
+def test_the_built_in_sets_need_no_second_run(crab_choice, doctor_tree):
+    for tree in (*crab_choice.trees.values(), doctor_tree):
+        assert (tree.attrs["attempts"], tree.attrs["extensions"]) == (1, 0)
 
 
 @pytest.mark.parametrize("request_", [{"chains": 1, "draws": 50}, {"chains": 2, "draws": 20}])
@@ -144,11 +187,12 @@ def test_what_no_gate_can_pass_is_not_tried_again(crab, request_):
 def test_thinning_keeps_divergences_and_whole_blocks():
     diverging = np.zeros((2, 11), dtype=bool)
     diverging[0, 1] = diverging[1, 10] = True
+    energy = np.random.default_rng(0).normal(size=(2, 11)).cumsum(-1)
     stats = xr.Dataset(
         {
             "diverging": (("chain", "draw"), diverging),
             "n_steps": (("chain", "draw"), np.full((2, 11), 3)),
-            "energy": (("chain", "draw"), np.zeros((2, 11))),
+            "energy": (("chain", "draw"), energy),
         }
     )
     packed = np.arange(22.0).reshape(2, 11, 1)
@@ -157,7 +201,10 @@ def test_thinning_keeps_divergences_and_whole_blocks():
     # a divergence between kept draws counts; one after the last whole block is cut off with it
     np.testing.assert_array_equal(few.stats["diverging"], [[True, False], [False, False]])
     np.testing.assert_array_equal(few.stats["n_steps"], 12)
-    assert "energy" not in few.stats
+    np.testing.assert_array_equal(few.stats["energy"], energy[:, [3, 7]])
+    # of all draws, since thinned ones change by more from one to the next
+    change, scatter = np.square(np.diff(energy)).mean(-1), energy.var(-1)
+    np.testing.assert_allclose(few.stats["e_bfmi"], change / scatter, rtol=0.15)
 
 
 @pytest.mark.exhaustive
@@ -224,11 +271,13 @@ def test_of_interrupted_chains_those_that_make_the_most_draws_are_kept():
 
 
 def test_an_interrupted_repetition_gives_what_came_before(crab, caplog):
-    calls = []
+    runs = [0]
 
     def interrupt(done, total):
-        calls.append(total)
-        if total > calls[0] and done > 0.8 * total:
+        if done < runs[-1]:
+            runs.append(done)
+        runs[-1] = done
+        if len(runs) > 1 and done > 0.8 * total:
             raise KeyboardInterrupt
 
     tree = nb.sample(crab, nb.MixtureSpec(2), draws=110, chains=4, random_seed=1, on_draw=interrupt)

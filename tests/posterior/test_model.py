@@ -85,10 +85,13 @@ def test_flat_priors_are_flat():
 
 
 def test_prior_draws_have_the_shapes_of_the_model():
-    with nb.build_model(PLAIN, nb.MixtureSpec(2)), pytest.warns(UserWarning, match="Potentials"):
-        prior = pm.sample_prior_predictive(50, random_seed=1)["prior"]
+    with nb.build_model(PLAIN, nb.MixtureSpec(2)):
+        tree = pm.sample_prior_predictive(50, random_seed=1)
+    prior, predicted = tree["prior"], tree["prior_predictive"][PLAIN.variable]
     assert prior["weights"].dims == ("chain", "draw", "mixture_component")
     np.testing.assert_allclose(prior["weights"].sum("mixture_component"), 1.0)
+    assert predicted.dims == ("chain", "draw", "obs")
+    assert predicted.shape == (1, 50, PLAIN.n)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pmnbmix.mixture.draws import Draws, predict_counts, unpack
 from pmnbmix.mixture.problem import Problem
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.engines import Settings, run_nutpie
+from pmnbmix.posterior.frequencies import _above, draw_counts
 from pmnbmix.posterior.predictive import log_prior, predictive_groups, prior_draws
 from tests.synthetic import scattered
 
@@ -81,15 +82,15 @@ def test_many_rows_are_predicted_as_tables(doctor_tree, doctor_visits):
 def test_tables_with_exposures_have_the_mean_of_the_counts(digits):
     """Counts that share exposures are multinomial, others are drawn one by one."""
     rng = np.random.default_rng(0)
-    exposure = rng.lognormal(0, 0.5, 12_000)
-    values, _ = nb.MixtureParams([1.0], [3.0], [0.2]).sample(12_000, rng, exposure)
+    exposure = rng.lognormal(0, 0.5, 15_000)
+    values, _ = nb.MixtureParams([1.0], [3.0], [0.2]).sample(15_000, rng, exposure)
     counts = nb.Counts(values, np.round(exposure, digits) + 0.1)
     tree = nb.sample(
         counts, nb.MixtureSpec(1), draws=900, tune=200, chains=4, random_seed=1, progressbar=False
     )
     table = tree["posterior_predictive_table"].to_dataset()
-    assert (table["times"].sum("value") == 12_000).all()
-    mean = (table["times"] * table["value"]).sum("value") / 12_000
+    assert (table["times"].sum("value") == 15_000).all()
+    mean = (table["times"] * table["value"]).sum("value") / 15_000
     assert float(mean.mean()) == pytest.approx(counts.values.mean(), rel=0.05)
 
 
@@ -107,6 +108,69 @@ def test_a_billion_observations_of_three_rows_take_no_memory():
     found = times.sel(value=[0, 1]).mean(("chain", "draw"))
     # of 500 and 20 observations with other exposures no more than these can differ
     assert np.all(np.abs(found - share) < 520 + 4 * np.sqrt(share / 40))
+
+
+class TestCountsOfOneExposureDrawnAtOnce:
+    params = nb.MixtureParams([0.3, 0.7], [2.0, 30.0], [0.5, 2.0])
+    draws = scattered([params] * 2, n_draws=100, spread=1e-9)
+
+    @pytest.mark.parametrize("largest", [300, 20, 1], ids=["all below", "some above", "most above"])
+    def test_they_follow_the_mixture_whatever_is_drawn_fast(self, largest):
+        """Those above the value up to which they are drawn fast come from the same tail."""
+        counts = draw_counts(self.draws, 1.5, 200, largest, np.random.default_rng(0))
+        assert counts.shape == (2, 100, 200)
+        values = np.arange(12)
+        expected = np.diff(self.params.cdf(10 * values, np.full(12, 1.5)), prepend=0, append=1)
+        found = np.bincount(np.digitize(counts.ravel(), 10 * values, right=True), minlength=13)
+        assert stats.chisquare(found, expected * counts.size).pvalue > 1e-3
+
+    def test_the_order_of_observations_means_nothing(self):
+        counts = draw_counts(self.draws, 1.0, 200, 300, np.random.default_rng(0))
+        half = counts[..., :100].mean() - counts[..., 100:].mean()
+        assert abs(half) < 4 * counts.std() / np.sqrt(counts.size / 4)
+
+    def test_a_count_above_a_tail_that_has_nearly_no_mass(self):
+        """Given 400 or more, an ordinary count is little more; 1 minus this tail is 1."""
+        params = nb.MixtureParams([1.0], [2.0], [1e-3])
+        few = scattered([params], n_draws=1000, spread=1e-9)
+        arrays = (getattr(few, name)[0] for name in ("weights", "means", "dispersions"))
+        high = _above(*arrays, 40, np.random.default_rng(0))
+        law = stats.nbinom(1000, 1000 / 1002)
+        assert law.sf(39) < 1e-35
+        assert np.mean(high == 40) == pytest.approx(law.pmf(40) / law.sf(39), abs=0.03)
+        assert high.min() == 40
+
+
+def test_observations_of_several_exposures_have_their_own_means():
+    exposure = np.tile([1.0, 5.0], 200)
+    values, _ = nb.MixtureParams([1.0], [3.0], [0.1]).sample(400, 1, exposure)
+    draws = scattered([nb.MixtureParams([1.0], [3.0], [0.1])] * 2, n_draws=50, spread=1e-9)
+    counts = nb.Counts(values, exposure)
+    spec = nb.MixtureSpec(1).resolve(counts)
+    predicted = predictive_groups(counts, spec, draws, np.random.default_rng(0))
+    mean = predicted["posterior_predictive"]["count"].mean(("chain", "draw"))
+    np.testing.assert_allclose(mean, 3.0 * exposure, rtol=0.35)
+    assert mean[::2].mean() == pytest.approx(3.0, rel=0.02)
+    assert mean[1::2].mean() == pytest.approx(15.0, rel=0.02)
+
+
+def test_too_many_predictions_are_replicates_with_the_draw_of_each():
+    rng = np.random.default_rng(2)
+    counts = nb.Counts(rng.poisson(3.0, 4000), rng.uniform(0.5, 2.0, 4000))
+    draws = scattered([nb.MixtureParams([1.0], [2.4], [0.1])] * 4, n_draws=1000, spread=1e-9)
+    groups = predictive_groups(counts, nb.MixtureSpec(1).resolve(counts), draws, rng)
+    predicted = groups["posterior_predictive"]
+    assert predicted["count"].dims == ("replicate", "obs")
+    assert predicted.sizes["replicate"] == 4 * 62
+    labels = {(int(c), int(d)) for c, d in zip(*_labels(predicted), strict=True)}
+    assert len(labels) == 4 * 62
+    assert {c for c, _ in labels} == {0, 1, 2, 3}
+    assert (0, 0) in labels
+    assert (3, 999) in labels
+
+
+def _labels(predicted):
+    return predicted["replicate_chain"].values, predicted["replicate_draw"].values
 
 
 def test_tables_of_large_counts_stay_small():
