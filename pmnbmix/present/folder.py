@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,13 +46,44 @@ _WRITTEN = re.compile(
 _VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray", "pandas")
 
 
-def free_folder(name: str) -> Path:
-    """First folder of this name, or with a number behind it, that is free or unfinished."""
+def free_folder(name: str, counts: Counts) -> Path:
+    """First folder of this name, or with a number behind it, that is free or to be gone on with.
+
+    An unfinished run is gone on with if it is of the same counts.
+    """
     folder, number = Path(name), 2
     # A broken link takes up the name too, so lexists is asked and not exists.
-    while os.path.lexists(folder) and _state(folder) != "unfinished":
+    while os.path.lexists(folder) and not (
+        _state(folder) == "unfinished"
+        and read_json(folder / STUDY, STUDY_FORMAT).get("counts") in (None, counts.digest)
+    ):
         folder, number = Path(f"{name}-{number}"), number + 1
     return folder
+
+
+def left_behind(folder: Path) -> Callable[[], str]:
+    """Return a function that says, after an interrupt, what a folder holds of the run."""
+    before = _state(folder)
+
+    def told() -> str:
+        state = _state(folder)
+        if state == "finished":
+            return f"everything was finished and is in {folder}."
+        numbers = finished(folder) if state else ()
+        if numbers:
+            return (
+                f"{folder} holds the fits of {_listed(numbers)} "
+                f"component{'s' * (numbers != (1,))}, and the same command with --out {folder} "
+                "goes on from there."
+            )
+        gone = (
+            f" The earlier run in {folder} was removed, as --force asks."
+            if before == "finished"
+            else ""
+        )
+        return f"nothing was finished, and nothing is written.{gone}"
+
+    return told
 
 
 def check_target(folder: Path, force: bool) -> None:
