@@ -28,6 +28,7 @@ from pmnbmix.study.storage import (
     finished,
     read_fitted,
     read_thorough,
+    study_digest,
     write_fitted,
     write_thorough,
 )
@@ -198,7 +199,7 @@ def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> dic
         The record.
     """
     names = _write_tables(folder, fitted)
-    record = _record(fitted.em.counts, settings, {"fit": _summary(fitted)})
+    record = _record(folder, fitted.em.counts, settings, {"fit": _summary(fitted)})
     _write_report(folder, fitted, record, names, complete=not was_interrupted(fitted.tree))
     return record
 
@@ -223,7 +224,7 @@ def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> 
         "note": choice.note,
         "fits": {str(k): _summary(fitted) for k, fitted in choice.fits.items()},
     }
-    record = _record(choice.counts, settings, result)
+    record = _record(folder, choice.counts, settings, result)
     _write_report(folder, choice, record, names, choice.complete)
     return record
 
@@ -244,6 +245,11 @@ def read_run(folder: Path) -> tuple[Choice | Fitted, dict[str, Any]]:
             f"{folder}: this run is not finished. The command that began it goes on with it."
         )
     record = read_json(file, _FORMAT)
+    if record.get("study") != study_digest(folder):
+        raise ValueError(
+            f"{file} belongs to another study than {folder / STUDY}, of other counts, settings or "
+            "seed. Put back that of this run, or run fit or choose again."
+        )
     result = record.get("result")
     if not isinstance(result, dict):
         raise ValueError(f"{file}: it has no result. Run fit or choose again.")
@@ -348,7 +354,9 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _record(counts: Counts, settings: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+def _record(
+    folder: Path, counts: Counts, settings: dict[str, Any], result: dict[str, Any]
+) -> dict[str, Any]:
     versions = {"python": platform.python_version()}
     for name in _VERSIONS:
         try:
@@ -357,6 +365,7 @@ def _record(counts: Counts, settings: dict[str, Any], result: dict[str, Any]) ->
             _log.info("%s is not installed, so its version is not recorded", name)
     return {
         "format": _FORMAT,
+        "study": study_digest(folder),
         "settings": settings,
         "counts": {
             "name": counts.name,

@@ -207,3 +207,18 @@ def test_a_link_stays_and_the_file_that_it_leads_to_is_replaced(folder, command)
 
 def test_every_command_that_reads_counts_takes_the_same_options():
     assert runs.fit.__annotations__.keys() - runs.choose.__annotations__.keys() == {"components"}
+
+
+def test_every_file_of_a_run_copied_from_another_is_refused(folder):
+    for seed in (1, 2):
+        assert call(*FIT, "--seed", seed, "--out", f"run{seed}").exit_code == 0
+    for name in ("em_K1.json", "map_K1.json", "posterior_K1.nc", "run.json", "study.json"):
+        own, other = folder / "run1" / name, folder / "run2" / name
+        kept = own.read_bytes()
+        own.write_bytes(other.read_bytes())
+        result = call("report", "run1")
+        assert result.exit_code == 2
+        assert "belongs to another study" in result.output
+        assert result.output.count("\n") == 1
+        own.write_bytes(kept)
+    assert call("report", "run1").exit_code == 0
