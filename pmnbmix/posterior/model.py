@@ -13,7 +13,7 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
 from pmnbmix.mixture.priors import NormalPrior
 from pmnbmix.mixture.problem import Problem
-from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.mixture.spec import MixtureSpec, as_spec
 from pmnbmix.mixture.target import make_target
 from pmnbmix.posterior.likelihood import FusedLogLikelihood
 
@@ -26,8 +26,8 @@ def build_model(
     Parameters
     ----------
     counts : Counts
-    spec : MixtureSpec
-        Resolved against the counts if it is not yet.
+    spec : MixtureSpec or int
+        Resolved against the counts if it is not yet; a number of components has the default priors.
     likelihood : {"pymc", "fused"}
         "pymc" writes the likelihood in PyMC's own distributions; "fused" is the same number from
         the compiled log likelihood that `sample` runs, for models that build on this one.
@@ -60,13 +60,10 @@ def build_model(
     >>> model["frequency"].get_value().sum(), model["frequency"].get_value().size
     (np.float64(173.0), 15)
     """
-    if not isinstance(counts, Counts) or not isinstance(spec, MixtureSpec):
-        raise TypeError(
-            "build_model needs Counts and a MixtureSpec; got "
-            f"{type(counts).__name__} and {type(spec).__name__}."
-        )
+    if not isinstance(counts, Counts):
+        raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
     one_of(likelihood, "likelihood", ("pymc", "fused"))
-    resolved = spec.resolve(counts)
+    resolved = as_spec(spec).resolve(counts)
     k, table = resolved.n_components, counts.table
     coords = {"mixture_component": np.arange(k), "unique_row": np.arange(counts.n_unique)}
     with pm.Model(coords=coords) as model:
