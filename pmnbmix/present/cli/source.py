@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pmnbmix.mixture.spec import MixtureSpec
 
 _GZIP = b"\x1f\x8b"
-_LONGEST_NAME = 100
 # Standard input may hold as many bytes as a file of counts.
 _LARGEST_INPUT = 2**31
 _OF_A_FILE = ("column", "exposure", "frequency", "decimal", "thousands", "missing")
@@ -173,8 +172,7 @@ def prepare(job: Job) -> tuple[Counts, MixtureSpec, Path]:
     if folder is None:
         named = "-".join(filter(None, (job.source.stem, counts.name)))
         plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in named)
-        # The names of files may be as long as a name can be.
-        folder = free_folder(f"pmnbmix-{job.command}-{plain[:_LONGEST_NAME]}", counts)
+        folder = free_folder(f"pmnbmix-{job.command}-{plain}", counts)
     check_target(folder, job.force)
     return counts, priors, folder
 
