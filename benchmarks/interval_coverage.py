@@ -33,7 +33,7 @@ def replicate(setting: str, index: int) -> pd.DataFrame:
     tables = {
         "wald": wald,
         "profile": fit.profile_intervals(),
-        "bootstrap": fit.bootstrap(N_BOOT, random_seed=rng, n_jobs=1).table,
+        "bootstrap": fit.bootstrap(n_boot=N_BOOT, random_seed=rng, n_jobs=1).table,
     }
     out = pd.DataFrame({"setting": setting, "flagged": wald["flag"] != ""}, index=wald.index)
     for kind, table in tables.items():

@@ -112,7 +112,7 @@ plt.show()
 residuals = nb.quantile_residuals(tree, random_seed=1)
 print(f"residuals: mean {residuals.mean():.2f}, sd {residuals.std():.2f}")
 for k in (1, 2, 3):
-    test = nb.goodness_of_fit(choice.em[k], 99, random_seed=1, progressbar=False)
+    test = nb.goodness_of_fit(choice.em[k], n_boot=99, random_seed=1, progressbar=False)
     print(f"{k}: distance {test.statistic:.4f}, p = {test.p_value:.2f}")
 first = np.arange(5)
 print("observed  ", [int((counts.values == v).sum()) for v in first])

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import tomllib
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,10 @@ def test_example_prints_what_it_shows():
 
 def test_commands_are_those_of_the_project():
     assert "uv run pmnbmix demo" in README
+    assert "pip install .  " in README
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for name in extras["optional-dependencies"]:
+        assert f"`{name}` (" in README
     assert "uv run pytest" in README
     assert 'uv run pytest -m ""' in README
     assert 'uv run pytest -m ""' in (ROOT / ".ci" / "run").read_text()

@@ -33,6 +33,8 @@ _MOST_COUNTS = 8_000_000
 _LEAST_BLOCKS = 32
 # So many blocks wait for each worker, so that none idles while the next one is read.
 _WAITING = 2
+# A matrix of fewer rows, and so many times as many columns, may be transposed.
+_FEW_ROWS, _MANY_TIMES = 500, 10
 # The block of a lost worker is begun again so many times.
 _RETRIES = 3
 
@@ -123,6 +125,7 @@ def fit_columns(
     source = open_source(matrix, layer)
     numbers = exposure_of(matrix, exposure)
     exposures = Exposures.of(numbers, source.n)
+    _remark_on_shape(source)
     task = _task(n_components, max_components, source.n)
     check_n_jobs(n_jobs)
     attrs: dict[str, Any] = {
@@ -165,6 +168,17 @@ def fit_columns(
             "none of the %d columns holds counts; the first: %s", size, fits["reason"][0].item()
         )
     return fits
+
+
+def _remark_on_shape(source: Source) -> None:
+    """Log that a matrix may have its observations in columns, as tables of genes often have."""
+    size = source.names.size
+    if source.n < _FEW_ROWS and size >= _MANY_TIMES * source.n:
+        _log.warning(
+            "%s rows and %s columns: a mixture is fitted to each column, with a row for each "
+            "observation. If the observations are the columns, pass the transposed matrix",
+            *(f"{source.n:,}", f"{size:,}"),
+        )
 
 
 def _task(n_components: Any, max_components: Any, n: int) -> Task:

@@ -12,20 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.columnar import kind_of_table, read_table
-from pmnbmix.data.delimited import LARGEST_ARCHIVE, is_names, is_number, locate
+from pmnbmix.data.delimited import LARGEST_ARCHIVE, locate
+from pmnbmix.data.numerals import Numerals, is_names, numerals_of, why_no_number
 from pmnbmix.files import as_file
 from pmnbmix.hdf5 import survey
 
 _EXPECTED = (
-    "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), .parquet, .feather, or .npz "
-    "(scipy sparse)"
+    "expected .h5ad, .zarr (an AnnData), .csv or .tsv (also .gz), .parquet, .feather, .xlsx, or "
+    ".npz (scipy sparse)"
 )
 # R and pandas head the names of rows like this; pandas the second way if it wrote what it had read.
 _NAMELESS = ("", "Unnamed: 0")
 
 
 def open_matrix(
-    path: str | os.PathLike[str], exposure: str | None = None
+    path: str | os.PathLike[str],
+    exposure: str | None = None,
+    *,
+    decimal: str | None = None,
+    thousands: str | None = None,
 ) -> tuple[Any, str | NDArray[np.float64] | None]:
     """Open a file as a matrix, observations by columns.
 
@@ -33,11 +38,13 @@ def open_matrix(
     ----------
     path : path-like
         An AnnData (.h5ad, which stays on disk, or .zarr), a table of counts (.csv, .tsv, also
-        gzipped, .parquet or .feather) or a sparse matrix that scipy saved (.npz). The first column
-        of a table names the rows if its header is empty, or if every cell of it is text that is no
-        number. The index of a DataFrame is none of the columns.
+        gzipped, .parquet, .feather or .xlsx) or a sparse matrix that scipy saved (.npz). The first
+        column of a table names the rows if its header is empty, or if every cell of it is text that
+        is no number. The index of a DataFrame is none of the columns.
     exposure : str, optional
         Column of ``.obs``, or of the table, with the exposures.
+    decimal, thousands : str, optional
+        How numbers of a table are written, as `read_counts` takes them.
 
     Returns
     -------
@@ -55,6 +62,7 @@ def open_matrix(
     file = as_file(path)
     if not file.exists():
         raise ValueError(f"{file}: there is no such file. Check the path; it is relative to here.")
+    numerals = numerals_of(decimal, thousands)
     table = kind_of_table(file) is not None
     kind = kind_of_table(file) or file.suffix.lower()
     readers: dict[str, Callable[[Path], Any]] = {
@@ -71,7 +79,7 @@ def open_matrix(
         )
     try:
         if table:
-            return _open_table(file, exposure)
+            return _open_table(file, exposure, numerals)
         matrix = readers[kind](file)
     # A file that is not what its name says may raise anything, classes of the libraries' own too.
     except Exception as error:
@@ -110,9 +118,11 @@ def _read_zarr(file: Path) -> Any:
     return _anndata().read_zarr(file)
 
 
-def _open_table(file: Path, exposure: str | None) -> tuple[Any, NDArray[np.float64] | None]:
+def _open_table(
+    file: Path, exposure: str | None, numerals: Numerals | None
+) -> tuple[Any, NDArray[np.float64] | None]:
     """A table, and its column of exposures."""
-    table = read_table(file, rows_named=True)
+    table = read_table(file, rows_named=True, numerals=numerals)
     names = table.column_names
     _check_names(names)
     _refuse_blank_row(table)
@@ -126,7 +136,11 @@ def _open_table(file: Path, exposure: str | None) -> tuple[Any, NDArray[np.float
             )
         table = table.remove_column(0)
     else:
-        _refuse_text(first, names[0])
+        _refuse_text(
+            first, names[0], numerals, "If the column names the rows, leave its header empty."
+        )
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        _refuse_text(column, name, numerals)
     if exposure is None:
         return table.to_pandas(ignore_metadata=True, split_blocks=True), None
     [position] = locate(table.column_names, [exposure])
@@ -162,16 +176,13 @@ def _refuse_blank_row(table: Any) -> None:
         )
 
 
-def _refuse_text(column: Any, name: str) -> None:
-    """Refuse a first column of counts in which some cell is none."""
+def _refuse_text(column: Any, name: str, numerals: Numerals | None, also: str = "") -> None:
+    """Refuse a column of counts in which some cell is none."""
     import pyarrow as pa
 
     if pa.types.is_string(column.type):
-        bad = int(np.argmin(is_number(column).fill_null(True)))
         raise TypeError(
-            f"column {name!r} must hold numbers; data row {bad + 1} has "
-            f"{column[bad].as_py()!r}. Mend or drop that row; or, if the column names the rows, "
-            "leave its header empty."
+            f"column {name!r} must hold numbers; {why_no_number(column, numerals)} {also}".rstrip()
         )
 
 

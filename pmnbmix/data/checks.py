@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -152,7 +154,28 @@ def exposure_column(exposure: ArrayLike, rows: int) -> NDArray[np.float64]:
     return checked
 
 
+def _sparse_column(data: Any, argument: str) -> Any:
+    """A sparse column or row of scipy as an array, as a slice of an AnnData is one; else ``data``.
+
+    Raises
+    ------
+    ValueError
+        If it has several columns and rows.
+    """
+    scipy_sparse = sys.modules.get("scipy.sparse")
+    # A matrix of scipy exists only if its module was loaded.
+    if scipy_sparse is None or not scipy_sparse.issparse(data):
+        return data
+    if max(data.shape) != math.prod(data.shape):
+        raise ValueError(
+            f"{argument} must be one column; got a sparse matrix of shape {data.shape}. Pass "
+            "matrix[:, [j]], or all of them to fit_columns."
+        )
+    return data.toarray().ravel()
+
+
 def _one_dimensional(data: ArrayLike, argument: str) -> NDArray[Any]:
+    data = _sparse_column(data, argument)
     if np.ma.isMaskedArray(data):
         masked = np.flatnonzero(np.ma.getmaskarray(data))
         if masked.size:

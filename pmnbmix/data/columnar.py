@@ -1,4 +1,4 @@
-"""Tables from files as named columns: text, parquet and feather."""
+"""Tables from files as named columns: text, parquet, feather and spreadsheets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pmnbmix.data.delimited import LARGEST_ARCHIVE, SEPARATORS, locate, plain, read_delimited
+from pmnbmix.data.delimited import LARGEST_ARCHIVE, SEPARATORS, locate, read_delimited
+from pmnbmix.data.numerals import Numerals, plain
+from pmnbmix.data.spreadsheet import read_spreadsheet
 
 _BYTES_A_CELL = 8
 # An error shows this many characters of what pyarrow says.
@@ -20,13 +22,17 @@ def kind_of_table(file: Path) -> str | None:
     if kind == ".gz":
         kind = file.with_suffix("").suffix.lower()
         return kind if kind in SEPARATORS else None
-    return kind if kind in SEPARATORS or kind in (".parquet", ".feather") else None
+    return kind if kind in SEPARATORS or kind in (".parquet", ".feather", ".xlsx") else None
 
 
 def read_table(
-    file: Path, columns: Sequence[str] | None = None, *, rows_named: bool = False
+    file: Path,
+    columns: Sequence[str] | None = None,
+    *,
+    rows_named: bool = False,
+    numerals: Numerals | None = None,
 ) -> Any:
-    """Read columns of a csv, tsv (also gzipped), parquet or feather file.
+    """Read columns of a csv, tsv (also gzipped), parquet, feather or xlsx file.
 
     Parameters
     ----------
@@ -36,6 +42,8 @@ def read_table(
         All if absent, but for the index of a DataFrame that pandas wrote.
     rows_named : bool
         Whether the header of a text may lack a field for the names of the rows.
+    numerals : Numerals, optional
+        How numbers are written, where they are text.
 
     Returns
     -------
@@ -45,19 +53,29 @@ def read_table(
     Raises
     ------
     ValueError
-        If the file is damaged or too large, lacks a column or has two of its name, and for every
-        reason of `read_delimited`.
+        If the file is damaged or too large, lacks a column or has two of its name, if what reads it
+        is not installed, and for every reason of `read_delimited`.
     """
     kind = kind_of_table(file)
     if kind in SEPARATORS:
-        return read_delimited(file, SEPARATORS[kind], columns, rows_named=rows_named)
+        return read_delimited(
+            file, SEPARATORS[kind], columns, rows_named=rows_named, numerals=numerals
+        )
     import pyarrow as pa
 
+    if kind == ".xlsx":
+        table = read_spreadsheet(file, columns)
+    else:
+        with _in_words(kind):
+            table = (_read_parquet if kind == ".parquet" else _read_feather)(file, columns)
+            # pyarrow trusts what a file says about where its texts begin and end.
+            table.validate(full=True)
     with _in_words(kind):
-        table = (_read_parquet if kind == ".parquet" else _read_feather)(file, columns)
-        # pyarrow trusts what a file says about where its texts begin and end.
-        table.validate(full=True)
-        return pa.table([plain(column) for column in table.columns], names=table.column_names)
+        columns_read = [
+            plain(column, name, numerals)
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        ]
+        return pa.table(columns_read, names=table.column_names)
 
 
 def _read_parquet(file: Path, columns: Sequence[str] | None) -> Any:

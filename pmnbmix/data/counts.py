@@ -28,7 +28,8 @@ class Counts:
     Parameters
     ----------
     values : array_like, shape (n_rows,)
-        Non-negative integers. Floats are accepted if every one is integral.
+        Non-negative integers. Floats are accepted if every one is integral, and so is a sparse
+        matrix of one column or row, such as ``adata[:, "CD8A"].X``.
     exposure : array_like, shape (n_rows,), optional
         Size factor of each row, above 0 and on the natural scale (not a log). The expected count
         of a component is exposure times its mean. 1 if absent.

@@ -19,6 +19,16 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.data.numerals import (
+    MISSING,
+    NUMBER,
+    PLAIN,
+    Numerals,
+    is_names,
+    plain,
+    refuse_ambiguous,
+)
+
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 # Csv files use this separator if the comma is their decimal sign.
 _OTHER_SEPARATORS = (";", "\t")
@@ -30,15 +40,7 @@ _BLOCK = 2**24
 _END = "end of the table"
 # An error shows this many characters of a line, and this many names of columns.
 _SHOWN, _LISTED = 80, 20
-_MISSING = (
-    *("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "NULL", "null", "None"),
-    *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-)
-_NUMBER = r"^[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf(inity)?))$"
-# 1,234 or 1 234.5 or 2,5 or 1.234.567: numbers to a reader, though not to a parser.
-_GROUPED = r"^[+-]?\d+([,' ]\d+)+(\.\d*)?$|^[+-]?\d{1,3}(\.\d{3}){2,}(,\d*)?$"
 # 1.234, which is above a thousand if the comma is the decimal sign.
-_THOUSANDS = r"^[+-]?[1-9]\d{0,2}\.\d{3}$"
 _SOME_THOUSANDS = re.compile(rb"(?<![\d.])[1-9]\d{0,2}\.\d{3}(?![\d.])")
 # Names of columns 0, 1, 2, ... are those that pandas gives. The first counts of a table without a
 # header line may be 0, 1, 2 as well, but hardly more of them.
@@ -55,6 +57,12 @@ class _Text:
     content: bytearray
     separator: str
     names: list[str]
+    numerals: Numerals | None = None
+
+    @property
+    def commas_likely(self) -> bool:
+        """Whether the comma may be the decimal sign, since it does not divide the cells."""
+        return self.separator == ";"
 
 
 class _TooManyFieldsError(ValueError):
@@ -62,7 +70,12 @@ class _TooManyFieldsError(ValueError):
 
 
 def read_delimited(
-    file: Path, separator: str, columns: Sequence[str] | None = None, *, rows_named: bool = False
+    file: Path,
+    separator: str,
+    columns: Sequence[str] | None = None,
+    *,
+    rows_named: bool = False,
+    numerals: Numerals | None = None,
 ) -> Any:
     """Read columns of a text file; a blank line below the header is a row of empty cells.
 
@@ -77,11 +90,14 @@ def read_delimited(
     rows_named : bool
         Whether the header may lack a field for the names of the rows, as R writes it. The name of
         that column is then empty.
+    numerals : Numerals, optional
+        How numbers are written; with a decimal point if absent.
 
     Returns
     -------
     pyarrow.Table
-        Its columns hold numbers, true and false, or else text.
+        Its columns hold numbers, true and false, or else text. Its metadata have the
+        separator, and a sentence about lines that may be comments.
 
     Raises
     ------
@@ -94,11 +110,13 @@ def read_delimited(
     _trim(content, separator)
     if len(_header(content, separator)) == 1:
         found = [other for other in _OTHER_SEPARATORS if len(_header(content, other)) > 1]
-        separator = found[0] if found else separator
+        # The only column of a file may have commas in its cells.
+        alone = [";"] if numerals is not None and separator in vars(numerals).values() else []
+        separator = (found + alone or [separator])[0]
     names = _header(content, separator, strict=True)
-    _refuse_numbers_as_names(names, separator)
+    refuse_numbers_as_names(names, separator)
     content += f"\n{_END}{2 * separator if len(names) == 1 else ''}\n".encode()
-    text = _Text(content, separator, names)
+    text = _Text(content, separator, names, numerals)
     try:
         return _columns(text, columns)
     except _TooManyFieldsError:
@@ -131,55 +149,6 @@ def locate(names: Sequence[str], columns: Sequence[str] | None) -> list[int]:
             raise ValueError(f"{len(positions)} columns are called {name!r}. Rename one of them.")
         found += positions
     return found
-
-
-def plain(column: Any) -> Any:
-    """A column as numbers, true and false, or text; text whose cells are all numbers as numbers.
-
-    Cells of nothing but space are missing.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return plain(column.cast(kind.value_type))
-    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
-        return column.cast(pa.float64())
-    if pa.types.is_temporal(kind) or pa.types.is_large_string(kind):
-        return column.cast(pa.string())
-    if not pa.types.is_string(kind):
-        return column
-    trimmed = pc.utf8_trim_whitespace(column)
-    column = pc.if_else(pc.equal(trimmed, ""), None, column)
-    if column.null_count == len(column):
-        return column.cast(pa.float64())
-    if not pc.all(is_number(column)).as_py():
-        return column
-    digits = pc.utf8_ltrim(pc.if_else(pc.equal(trimmed, ""), None, trimmed), "+")
-    try:
-        return digits.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return digits.cast(pa.float64())
-
-
-def is_number(text: Any) -> Any:
-    """Whether each cell of a column of text is a number; missing cells stay missing."""
-    import pyarrow.compute as pc
-
-    return pc.match_substring_regex(pc.utf8_trim_whitespace(text), _NUMBER)
-
-
-def is_names(column: Any) -> bool:
-    """Whether the cells of a column are text and not numbers; some may be empty, but not all."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    cells = column.drop_null()
-    if not pa.types.is_string(cells.type) or not len(cells):
-        return False
-    grouped = pc.match_substring_regex(pc.utf8_trim_whitespace(cells), _GROUPED)
-    return not pc.any(pc.or_(is_number(cells), grouped)).as_py()
 
 
 def _content(file: Path) -> bytearray:
@@ -234,10 +203,15 @@ def _header(content: bytearray, separator: str, *, strict: bool = False) -> list
     return [name.strip() for name in names]
 
 
-def _refuse_numbers_as_names(names: list[str], separator: str) -> None:
-    """Refuse a table without a header line, whose first row would become names."""
+def refuse_numbers_as_names(names: list[str], separator: str) -> None:
+    """Refuse a table without a header line, whose first row would become names.
+
+    Raises
+    ------
+    ValueError
+    """
     numbered = len(names) >= _FEWEST_NUMBERED and names == [str(j) for j in range(len(names))]
-    if not numbered and all(re.match(_NUMBER, name) for name in names):
+    if not numbered and all(re.match(NUMBER, name) for name in names):
         line = separator.join(names)
         line = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}..."
         raise ValueError(
@@ -250,7 +224,8 @@ def _columns(text: _Text, columns: Sequence[str] | None) -> Any:
     import pyarrow as pa
 
     chosen = locate(text.names, columns)
-    cells = dict(zip(chosen, _parse(text, chosen).columns, strict=True))
+    parsed = _parse(text, chosen, as_written=text.numerals is not None)
+    cells = dict(zip(chosen, parsed.columns, strict=True))
     # Some columns are parsed again as text: dates and times, which stay text, and numbers whose
     # point may mean thousands.
     again = [
@@ -268,9 +243,30 @@ def _columns(text: _Text, columns: Sequence[str] | None) -> Any:
             if pa.types.is_temporal(cells[j].type):
                 cells[j] = written
             else:
-                _refuse_thousands(text.names[j], written)
+                refuse_ambiguous(text.names[j], written, commas_likely=text.commas_likely)
     names = [text.names[j] for j in chosen]
-    return pa.table([plain(column) for column in cells.values()], names=names)
+    columns_read = [
+        plain(column, name, text.numerals, commas_likely=text.commas_likely)
+        for name, column in zip(names, cells.values(), strict=True)
+    ]
+    said = {"separator": text.separator}
+    if _any_text(columns_read):
+        said |= _comments(text)
+    return pa.table(columns_read, names=names, metadata=said)
+
+
+def _comments(text: _Text) -> dict[str, str]:
+    if text.names[0].startswith("#"):
+        return {"comments": "The first line begins with #: it may be a comment; remove it."}
+    if re.search(rb"[\r\n]#", text.content):
+        return {"comments": "Some lines begin with #: they may be comments; remove them."}
+    return {}
+
+
+def _any_text(columns: Sequence[Any]) -> bool:
+    import pyarrow as pa
+
+    return any(pa.types.is_string(column.type) for column in columns)
 
 
 def _parse(text: _Text, chosen: Sequence[int], *, as_written: bool = False) -> Any:
@@ -307,7 +303,7 @@ def _parse(text: _Text, chosen: Sequence[int], *, as_written: bool = False) -> A
             ),
             parser.ConvertOptions(
                 check_utf8=False,
-                null_values=_MISSING,
+                null_values=MISSING,
                 # Pyarrow would read 1 as true beside a True.
                 true_values=("True", "TRUE", "true"),
                 false_values=("False", "FALSE", "false"),
@@ -318,14 +314,14 @@ def _parse(text: _Text, chosen: Sequence[int], *, as_written: bool = False) -> A
         )
     except pa.ArrowInvalid as error:
         if odd:
-            _refuse_row(odd[0])
+            _refuse_row(odd[0], text)
         raise ValueError(f"the table cannot be parsed ({error}).") from None
     if not odd:
         raise ValueError("the table cannot be parsed: a quotation in its last row does not end.")
     return table
 
 
-def _refuse_row(row: Any) -> NoReturn:
+def _refuse_row(row: Any, text: _Text) -> NoReturn:
     """Refuse a row with more or fewer fields than the header, and say where they may come from."""
     # Pyarrow counts the header as its first row.
     place = f"data row {row.number - 1}"
@@ -339,21 +335,40 @@ def _refuse_row(row: Any) -> NoReturn:
     shown = row.text if len(row.text) <= _SHOWN else f"{row.text[:_SHOWN]}..."
     fields = f"{row.actual_columns} where it has {row.expected_columns}: {shown!r}"
     more = row.actual_columns > row.expected_columns
-    if row.number == 2 and more:
-        raise _TooManyFieldsError(
-            f"the first data row has more fields than the header ({fields}). Look for decimal "
-            "commas, a separator at the end of the lines, row names without a header, or a comment "
-            "in the first line."
-        )
     if row.text.startswith("#"):
-        cause = "It may be a comment; remove it."
+        cause = f"{place.capitalize()} begins with #: it may be a comment; remove it."
+    elif text.names[0].startswith("#"):
+        cause = "The first line begins with #: it may be a comment; remove it."
     elif more:
-        cause = "Look for decimal commas, thousands, or a separator at the end of the line."
+        cause = _why_more_fields(row, text)
     else:
         cause = "Look for a line that was cut off, or empty cells left out at its end."
+    if row.number == 2 and more:
+        raise _TooManyFieldsError(
+            f"the first data row has more fields than the header ({fields}). {cause}"
+        )
     raise ValueError(
         f"the table cannot be parsed: {place} has {'more' if more else 'fewer'} fields than the "
         f"header ({fields}). {cause}"
+    )
+
+
+def _why_more_fields(row: Any, text: _Text) -> str:
+    if text.separator == "," and re.search(r"(?<!\d)\d+,\d+", row.text):
+        if len(text.names) == 1:
+            return (
+                'If commas divide thousands, pass thousands=","; if they are decimal commas, '
+                'decimal="," (command line: --thousands ",", --decimal ","). Otherwise look for '
+                "names missing in the header."
+            )
+        return (
+            "If a comma is part of a number (thousands, decimals), put such cells in quotes or "
+            "semicolons between all cells. Otherwise look for a separator at the end of the line, "
+            "or for names missing in the header, as that of the row names."
+        )
+    return (
+        "Look for a separator at the end of the line, or for names missing in the header, as that "
+        "of the row names."
     )
 
 
@@ -363,7 +378,10 @@ def _has_row_names(text: _Text) -> bool:
     Numbers could be counts as well, and a last column without any cell is a separator too many.
     """
     try:
-        first, last = (plain(cells) for cells in _parse(text, [0, len(text.names) - 1]).columns)
+        first, last = (
+            plain(cells, "", text.numerals or PLAIN)
+            for cells in _parse(text, [0, len(text.names) - 1]).columns
+        )
     except _TooManyFieldsError:
         return False
     return is_names(first) and last.null_count < len(last)
@@ -372,22 +390,3 @@ def _has_row_names(text: _Text) -> bool:
 def _has_at_most_three_decimals(values: NDArray[np.float64]) -> bool:
     thousandths = 1000 * values[np.abs(values) < 1e6]
     return bool(np.allclose(thousandths, np.rint(thousandths), rtol=0, atol=1e-6))
-
-
-def _refuse_thousands(name: str, column: Any) -> None:
-    """Refuse points before three digits in some cells if the others have none."""
-    import pyarrow.compute as pc
-
-    cells = pc.utf8_trim_whitespace(column)
-    marked = pc.match_substring_regex(cells, _THOUSANDS)
-    others = cells.filter(pc.invert(marked))
-    if len(others) in (0, len(cells)) or pc.any(pc.match_substring(others, ".")).as_py():
-        return
-    row = pc.index(marked, True).as_py()
-    cell = cells[row].as_py()
-    whole = cell.replace(".", "")
-    raise ValueError(
-        f"column {name!r} has {cell!r} in data row {row + 1}, and cells without a point. It may "
-        f"mean {whole}, with a mark of thousands, or {float(cell):g}. Write {whole} if the first; "
-        "if the other, every cell with as many decimals."
-    )

@@ -1,24 +1,40 @@
-"""Counts from files. Reading never runs code from the file; sizes of archives are checked first."""
+"""Counts from files. Reading never runs code from the file."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import tokenize
-import zipfile
-import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.data.archive import read_archive
+from pmnbmix.data.checks import one_of
 from pmnbmix.data.columnar import kind_of_table, read_table
 from pmnbmix.data.counts import Counts
-from pmnbmix.data.delimited import LARGEST_ARCHIVE, is_number, locate
+from pmnbmix.data.delimited import locate
+from pmnbmix.data.numerals import Numerals, numerals_of, why_no_number
 from pmnbmix.files import as_file
 
-_KINDS = ".csv, .tsv (also .gz), .parquet, .feather or .npz"
+_log = logging.getLogger(__name__)
+
+_KINDS = ".csv, .tsv (also .gz), .parquet, .feather, .xlsx or .npz"
+# Files that pandas turns into csv in one line.
+_PANDAS = {".xls": "excel", ".ods": "excel", ".dta": "stata", ".sav": "spss", ".sas7bdat": "sas"}
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """Columns of a file by what they are for, and which rows of the file they have."""
+
+    names: dict[str, str]
+    numbers: dict[str, NDArray[Any]]
+    rows: NDArray[np.intp] | None = None
 
 
 def read_counts(
@@ -27,14 +43,19 @@ def read_counts(
     exposure: str | None = None,
     frequency: str | None = None,
     name: str | None = None,
+    *,
+    decimal: Literal[".", ","] | None = None,
+    thousands: Literal[".", ",", " ", "'"] | None = None,
+    missing: Literal["error", "drop"] = "error",
 ) -> Counts:
-    """Read counts from a csv, tsv (also gzipped), parquet, feather or npz file.
+    """Read counts from a csv, tsv (also gzipped), parquet, feather, xlsx or npz file.
 
     Parameters
     ----------
     path : path-like
-        File whose suffix is .csv, .tsv, .csv.gz, .tsv.gz, .parquet, .feather or .npz. A text file
-        needs a header line; a blank line below it is a row of empty cells, unless nothing follows.
+        File whose suffix is .csv, .tsv, .csv.gz, .tsv.gz, .parquet, .feather, .xlsx (its first
+        sheet; needs openpyxl, ``pip install "pmnbmix[excel]"``) or .npz. A text file needs a header
+        line; a blank line below it is a row of empty cells, unless nothing follows.
     column : str, optional
         Column (npz: array) with the counts. May be left out if the file has only one.
     exposure : str, optional
@@ -43,6 +64,15 @@ def read_counts(
         Column that says how often each row was seen.
     name : str, optional
         What is counted; the name of the column if absent.
+    decimal : {".", ","}, optional
+        Decimal sign of numbers that are text. If neither this nor ``thousands`` is given, it is the
+        point, and what may as well mean something else is refused: a column with ``1.000`` and
+        ``12``, or one with ``1,5``.
+    thousands : {".", ",", " ", "'"}, optional
+        What divides thousands in numbers that are text; "." makes the comma the decimal sign.
+    missing : {"error", "drop"}
+        What becomes of rows that lack a count, or an exposure or frequency if those are asked for.
+        "drop" leaves them out and logs how many they were.
 
     Returns
     -------
@@ -52,7 +82,8 @@ def read_counts(
     ------
     ValueError
         If the file is missing, unreadable or of another kind, if it lacks a column (the
-        text lists those that exist), and for every reason of `Counts`.
+        text lists those that exist), if a cell is empty or can be read in two ways, and for every
+        reason of `Counts`.
     TypeError
         If a column does not hold numbers.
 
@@ -64,6 +95,13 @@ def read_counts(
     >>> patients.to_csv("patients.csv", index=False)
     >>> nb.read_counts("patients.csv", column="visits", exposure="years")
     Counts('visits', n=4, n_unique=3, with exposure)
+
+    A table as a German spreadsheet writes it, where 1.204 is above a thousand:
+
+    >>> cells = pd.DataFrame({"molecules": ["7", "1.204"], "size": [0.5, 2.25]})
+    >>> cells.to_csv("cells.csv", sep=";", decimal=",", index=False)
+    >>> nb.read_counts("cells.csv", "molecules", "size", thousands=".").values
+    array([   7, 1204])
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(
@@ -84,30 +122,38 @@ def read_counts(
     if not file.is_file():
         raise ValueError(f"{file}: this is not a file. Pass {_KINDS}.")
     wanted = {"values": column, "exposure": exposure, "frequency": frequency}
+    one_of(missing, "missing", ("error", "drop"))
+    numerals = numerals_of(decimal, thousands)
+    found = None
     try:
-        archive = file.suffix.lower() == ".npz"
-        columns = _read_archive(file, wanted) if archive else _read_columns(file, wanted)
-        return Counts(
-            columns["values"][1],
-            exposure=columns["exposure"][1] if exposure is not None else None,
-            frequency=columns["frequency"][1] if frequency is not None else None,
-            name=name or columns["values"][0],
-        )
+        if file.suffix.lower() == ".npz":
+            names, numbers = read_archive(file, lambda existing: _choose(wanted, existing))
+            found = _Columns(names, numbers)
+        else:
+            found = _read_columns(file, wanted, numerals, missing == "error")
+        if missing == "drop":
+            found = _without_missing(found, file)
+        return Counts(**found.numbers, name=name or found.names["values"])
     except TypeError as error:
-        raise TypeError(f"{file}: {_in_words_of_the_file(str(error), wanted)}") from None
+        raise TypeError(f"{file}: {_in_words_of_the_file(str(error), wanted, found)}") from None
     except ValueError as error:
-        raise ValueError(f"{file}: {_in_words_of_the_file(str(error), wanted)}") from None
+        raise ValueError(f"{file}: {_in_words_of_the_file(str(error), wanted, found)}") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ValueError(f"{file}: the file cannot be read ({reason}). Check its rights.") from None
 
 
-def _in_words_of_the_file(text: str, wanted: dict[str, str | None]) -> str:
-    """Reword an error of `Counts`: it names the column, and counts rows from 1."""
-    for argument, column in wanted.items():
+def _in_words_of_the_file(text: str, wanted: dict[str, str | None], found: _Columns | None) -> str:
+    """Reword an error of `Counts`: it names the column, and counts rows of the file from 1."""
+    for argument, column in (wanted if found is None else found.names).items():
         if column is not None and text.startswith(f"{argument} "):
             text = f"column {column!r} ({argument}){text.removeprefix(argument)}"
-    return re.sub(r"at index (\d+)", lambda found: f"in data row {int(found[1]) + 1}", text)
+    rows = None if found is None else found.rows
+
+    def row(index: int) -> int:
+        return int(index if rows is None else rows[index]) + 1
+
+    return re.sub(r"at index (\d+)", lambda place: f"in data row {row(int(place[1]))}", text)
 
 
 def _choose(wanted: dict[str, str | None], existing: list[str]) -> dict[str, str]:
@@ -131,102 +177,107 @@ def _choose(wanted: dict[str, str | None], existing: list[str]) -> dict[str, str
     return chosen
 
 
-def _read_columns(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[str, NDArray[Any]]]:
+def _read_columns(
+    file: Path, wanted: dict[str, str | None], numerals: Numerals | None, whole: bool
+) -> _Columns:
+    """Columns of a table; ``whole`` says that no cell may be missing."""
     if kind_of_table(file) is None:
-        suffix = "".join(file.suffixes[-2:] if file.suffix.lower() == ".gz" else file.suffixes[-1:])
-        raise ValueError(
-            f"{f'files ending in {suffix!r}' if suffix else 'files without a suffix'} cannot be "
-            f"read; expected {_KINDS}."
-        )
+        raise ValueError(_other_kind(file))
     named = [name for name in wanted.values() if name is not None]
-    table = read_table(file, named if wanted["values"] is not None else None)
-    return {
-        role: (name, _numeric(table.column(name), name, role))
-        for role, name in _choose(wanted, table.column_names).items()
+    table = read_table(file, named if wanted["values"] is not None else None, numerals=numerals)
+    names = _choose(wanted, table.column_names)
+    said = table.schema.metadata or {}
+    numbers = {
+        role: _numeric(table.column(name), f"column {name!r} ({role})", whole, numerals, said)
+        for role, name in names.items()
     }
+    return _Columns(names, numbers)
 
 
-def _numeric(cells: Any, name: str, role: str) -> NDArray[Any]:
-    """One column as numbers; the error of a cell that is not a number names its row."""
+def _other_kind(file: Path) -> str:
+    """Why a file of this kind is not read, and what to do."""
+    suffix = "".join(file.suffixes[-2:] if file.suffix.lower() == ".gz" else file.suffixes[-1:])
+    kind = f"files ending in {suffix!r}" if suffix else "files without a suffix"
+    said = f"{kind} cannot be read; expected {_KINDS}."
+    if reader := _PANDAS.get(suffix.lower()):
+        return (
+            f'{said} pandas makes a csv of it: pandas.read_{reader}("{file.name}").to_csv('
+            f'"{file.stem}.csv", index=False).'
+        )
+    if suffix.lower() == ".h5ad":
+        return f'{said} One gene of an AnnData: pmnbmix.Counts(adata[:, "GENE"].to_df()["GENE"]).'
+    if suffix.lower() in ("", ".txt", ".dat"):
+        return f"{said} If it is a table as text, name it .csv (commas, semicolons) or .tsv (tabs)."
+    return said
+
+
+def _numeric(
+    cells: Any,
+    column: str,
+    whole: bool,
+    numerals: Numerals | None,
+    said: Mapping[bytes, bytes],
+) -> NDArray[Any]:
+    """One column as numbers; the error of a cell that is not a number names its row.
+
+    ``said`` is what reading the file has found out about it.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if not len(cells):
         return np.empty(0)
-    column = f"column {name!r} ({role})"
     if pa.types.is_boolean(cells.type):
         raise TypeError(f"{column} holds true and false where numbers are expected.")
     missing = np.flatnonzero(pc.is_null(cells, nan_is_null=True))
-    if missing.size:
+    if whole and missing.size:
         raise ValueError(
             f"{column} has {missing.size} empty or missing cell{'s' * (missing.size > 1)}, the "
-            f"first in data row {missing[0] + 1}. Drop or fill these rows first; a blank line is a "
-            "row, too."
+            f"first in data row {missing[0] + 1}. Fill these rows, or leave them out: "
+            'missing="drop" (command line: --missing drop); a blank line is a row, too.'
         )
     if pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type):
         return np.asarray(cells.to_numpy())
-    text = pa.types.is_string(cells.type)
-    bad = int(np.argmin(is_number(cells))) if text else 0
+    if pa.types.is_string(cells.type):
+        why = why_no_number(cells, numerals, commas_likely=said.get(b"separator") == b";")
+        if b"comments" in said and "comment" not in why:
+            why += f" {said[b'comments'].decode()}"
+        raise TypeError(f"{column} must hold numbers; {why}")
     raise TypeError(
-        f"{column} must hold numbers; data row {bad + 1} has {str(cells[bad].as_py())!r}. "
+        f"{column} must hold numbers; data row 1 has {str(cells[0].as_py())!r}. "
         "Mend or drop that row, or name another column."
     )
 
 
-def _read_archive(file: Path, wanted: dict[str, str | None]) -> dict[str, tuple[str, NDArray[Any]]]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = {
-                info.filename.removesuffix(".npy"): info
-                for info in archive.infolist()
-                if info.filename.endswith(".npy")
-            }
-            chosen = _choose(wanted, list(members))
-            return {
-                role: (name, _read_member(archive, members[name], name))
-                for role, name in chosen.items()
-            }
-    except (ValueError, TypeError):
-        raise
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, SyntaxError),
-        # NumPy raises this for a header that names an odd type.
-        SystemError,
-    ) as error:
-        # A RuntimeError means an encrypted archive or an unknown compression, a SyntaxError means
-        # a header that is not one.
-        raise ValueError(f"it is not a whole npz archive ({error}). Save it again.") from None
-    except tokenize.TokenError as error:
-        raise ValueError(f"the header of an array is damaged ({error}). Save it again.") from None
+def _without_missing(found: _Columns, file: Path) -> _Columns:
+    """Rows with a number in every column; how many others there were is logged.
 
-
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> NDArray[Any]:
-    """Read one array, after comparing its header with the size of the member.
-
-    A header may claim any shape; numpy would allocate that much before it reads a byte.
+    Raises
+    ------
+    ValueError
+        If no row is left.
     """
-    if info.file_size > LARGEST_ARCHIVE:
+    columns = list(found.numbers.values())
+    if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
+        # `Counts` says what is wrong.
+        return found
+    missing = np.zeros(columns[0].size, dtype=bool)
+    for column in columns:
+        if column.dtype.kind == "f":
+            missing |= np.isnan(column)
+    if not missing.any():
+        return found
+    kept = np.flatnonzero(~missing)
+    if not kept.size:
         raise ValueError(
-            f"array {name!r} unpacks to {info.file_size} bytes; at most {LARGEST_ARCHIVE} are read."
+            f"every row lacks a number in {', '.join(map(repr, found.names.values()))}, so none is "
+            "left. Check the columns."
         )
-    with archive.open(info) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise ValueError(f"array {name!r} has npy version {version}; expected 1.0 or 2.0.")
-        if dtype.hasobject:
-            raise TypeError(
-                f"array {name!r} holds Python objects, which are never loaded because that can "
-                "run code. Save it as integers."
-            )
-        claimed = int(np.prod([int(extent) for extent in shape], dtype=object)) * dtype.itemsize
-        if claimed > info.file_size:
-            raise ValueError(
-                f"array {name!r} claims {claimed} bytes but the archive holds {info.file_size}. "
-                "The file is damaged; save it again."
-            )
-    with archive.open(info) as stream:
-        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+    n = missing.size - kept.size
+    _log.warning(
+        "%s: left out %s of %s rows with an empty or missing cell, the first is data row %s",
+        *(file, n, missing.size, int(np.argmax(missing)) + 1),
+    )
+    return replace(
+        found, numbers={role: cells[kept] for role, cells in found.numbers.items()}, rows=kept
+    )

@@ -246,6 +246,26 @@ class MixtureSpec:
         write_whole(path, self.to_toml())
 
 
+def as_spec(spec: object) -> MixtureSpec:
+    """Take a specification, or a number of components with the default priors.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    ValueError
+        If it is a number below 1 or above the largest.
+    """
+    if isinstance(spec, MixtureSpec):
+        return spec
+    if isinstance(spec, bool) or not isinstance(spec, int | np.integer):
+        raise TypeError(
+            "spec must be a MixtureSpec, or a number of components for the default priors; got "
+            f"{spec!r}. Try MixtureSpec(n_components=2), or 2."
+        )
+    return MixtureSpec(check_n_components(spec, "spec"))
+
+
 _PRIORS: dict[str, tuple[str, type]] = {
     "weights": ("dirichlet", DirichletPrior),
     "log_means": ("normal", NormalPrior),

@@ -25,6 +25,7 @@ from pmnbmix.point.search import Search, Squashing
 
 _FORMAT = "pmnbmix point fit"
 _VERSION = 1
+_STUDY = "study"
 _LARGEST_FILE = 2**30
 _PATHS = ("likelihood_path", "density_path")
 
@@ -78,6 +79,18 @@ def read_fit(path: str | os.PathLike[str]) -> Stored:
         raise ValueError(f"{file}: {error} is missing. Write the fit again.") from None
     except (TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ValueError(f"{file}: this is not a whole fit ({error}). Write it again.") from None
+
+
+def mark_study(path: str | os.PathLike[str], study: str | None) -> None:
+    """Write into a stored fit to which study it belongs; it stays a fit as any other."""
+    file = as_file(path)
+    data = read_json(file, _FORMAT, _VERSION, _LARGEST_FILE)
+    write_whole(file, json.dumps({**data, _STUDY: study}, allow_nan=False))
+
+
+def study_of(path: str | os.PathLike[str]) -> Any:
+    """The study that a stored fit says it belongs to; None if it says nothing."""
+    return read_json(as_file(path), _FORMAT, _VERSION, _LARGEST_FILE).get(_STUDY)
 
 
 def _optimum_to_dict(optimum: Optimum) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class BootstrapTest:
         How many replicates were asked for.
     entropy : int
         Seed of the replicates, from which a test goes on.
+    digest_of_counts : str
+        Which counts were tested (`Counts.digest`); empty if that is not known.
 
     Examples
     --------
@@ -66,6 +68,7 @@ class BootstrapTest:
     null_statistics: Floats = field(repr=False)
     n_boot: int
     entropy: int
+    digest_of_counts: str = field(default="", repr=False)
 
     @property
     def complete(self) -> bool:
@@ -93,6 +96,7 @@ class BootstrapTest:
         values = {
             "statistic": float(self.statistic),
             "null_statistics": self.null_statistics.tolist(),
+            "digest_of_counts": self.digest_of_counts,
         }
         write_json(as_file(path), {"format": _FORMAT, **whole, **values})
 
@@ -116,17 +120,25 @@ class BootstrapTest:
             statistic = float(data["statistic"])
             if not (np.isfinite(statistics).all() and math.isfinite(statistic)):
                 raise ValueError("a statistic is no number")
-            return cls(statistic=statistic, null_statistics=statistics, **whole)
+            digest = data.get("digest_of_counts", "")
+            if not isinstance(digest, str):
+                raise ValueError(f"digest_of_counts is {digest!r}, not text")
+            return cls(
+                statistic=statistic,
+                null_statistics=statistics,
+                digest_of_counts=digest,
+                **whole,
+            )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: this is no whole test ({error}). Remove it.") from None
 
 
 def bootstrap_lrt(
     counts: Counts,
+    *,
     null: int = 1,
     alternative: int = 2,
     n_boot: int = 199,
-    *,
     resume: BootstrapTest | None = None,
     file: str | os.PathLike[str] | None = None,
     random_seed: int | np.random.Generator | None = None,
@@ -179,7 +191,7 @@ def bootstrap_lrt(
     --------
     >>> import pmnbmix as nb
     >>> counts = nb.load_dataset("crab_satellites")
-    >>> test = nb.bootstrap_lrt(counts, 1, 2, 20, random_seed=1, n_jobs=1, progressbar=False)
+    >>> test = nb.bootstrap_lrt(counts, n_boot=20, random_seed=1, n_jobs=1, progressbar=False)
     >>> round(test.statistic, 1), float(test.null_statistics.max().round(1))
     (30.9, 7.5)
     >>> round(test.p_value, 2)
@@ -214,6 +226,12 @@ def bootstrap_lrt(
                 f"statistic {resume.statistic:.6g}, but this is {null} against {alternative} with "
                 f"{statistic:.6g}. Pass the result for the same counts, or none."
             )
+        # Other counts may have the same statistic, as 0 where the alternative gains nothing.
+        if resume.digest_of_counts not in ("", counts.digest):
+            raise ValueError(
+                f"{where} is a test of other counts, or of the same in another order. Pass the "
+                "result for these counts, or none."
+            )
         kept = resume.null_statistics.tolist()[:n_boot]
     params = fits[0].params
 
@@ -222,7 +240,10 @@ def bootstrap_lrt(
         return _ratio(_both(draw_again(counts, params, rng), null, alternative, rng))
 
     def test_of(done: list[float]) -> BootstrapTest:
-        return BootstrapTest(null, alternative, statistic, np.array(kept + done), n_boot, entropy)
+        statistics = np.array(kept + done)
+        return BootstrapTest(
+            null, alternative, statistic, statistics, n_boot, entropy, counts.digest
+        )
 
     def keep(done: list[float]) -> None:
         # A file that is there already may hold more replicates than are asked for now.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pmnbmix.data.checks import one_of, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.params import MixtureParams
-from pmnbmix.mixture.spec import MixtureSpec, check_n_components
+from pmnbmix.mixture.spec import MixtureSpec, as_spec, check_n_components
 from pmnbmix.point.objective import (
     Objective,
     likelihood_objective,
@@ -116,7 +116,7 @@ def fit_em(
 
 def fit_map(
     counts: Counts,
-    spec: MixtureSpec,
+    spec: MixtureSpec | int,
     *,
     start: MixtureParams | Sequence[MixtureParams] | None = None,
     max_iter: int = 200,
@@ -132,8 +132,8 @@ def fit_map(
     Parameters
     ----------
     counts : Counts
-    spec : MixtureSpec
-        Resolved against the counts if it is not yet.
+    spec : MixtureSpec or int
+        Resolved against the counts if it is not yet; a number of components has the default priors.
     start, max_iter, exact, random_seed, progressbar
         As in `fit_em`.
 
@@ -158,10 +158,7 @@ def fit_map(
     (-376.0, -368.8)
     """
     check_counts(counts)
-    if not isinstance(spec, MixtureSpec):
-        raise TypeError(
-            f"spec must be a MixtureSpec; got {spec!r}. Try MixtureSpec(n_components=2)."
-        )
+    spec = as_spec(spec)
     if spec.n_components > 1 and spec.weights.concentration < 1:
         raise ValueError(
             f"a Dirichlet concentration of {spec.weights.concentration} has no MAP: the density "

@@ -36,7 +36,7 @@ class GoodnessOfFit:
     --------
     >>> import pmnbmix as nb
     >>> fit = nb.fit_em(nb.load_dataset("crab_satellites"), 1, random_seed=1)
-    >>> test = nb.goodness_of_fit(fit, 20, random_seed=1, n_jobs=1, progressbar=False)
+    >>> test = nb.goodness_of_fit(fit, n_boot=20, random_seed=1, n_jobs=1, progressbar=False)
     >>> round(test.statistic, 2), float(test.null_statistics.max().round(2))
     (0.44, 0.1)
     >>> round(test.p_value, 2)  # no counts drawn from the fit are as far from it
@@ -55,8 +55,8 @@ class GoodnessOfFit:
 
 def goodness_of_fit(
     fit: PointFit,
-    n_boot: int = 199,
     *,
+    n_boot: int = 199,
     random_seed: int | np.random.Generator | None = None,
     n_jobs: int | None = None,
     progressbar: bool = True,
@@ -99,7 +99,7 @@ def goodness_of_fit(
     >>> counts = nb.load_dataset("crab_satellites")
     >>> for k in (1, 2):
     ...     fit = nb.fit_em(counts, k, random_seed=1)
-    ...     test = nb.goodness_of_fit(fit, 20, random_seed=1, n_jobs=1, progressbar=False)
+    ...     test = nb.goodness_of_fit(fit, n_boot=20, random_seed=1, n_jobs=1, progressbar=False)
     ...     print(k, round(test.p_value, 2))
     1 0.05
     2 0.19

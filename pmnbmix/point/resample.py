@@ -51,7 +51,7 @@ class Bootstrap:
     --------
     >>> import pmnbmix as nb
     >>> fit = nb.fit_em(nb.load_dataset("crab_satellites"), random_seed=1)
-    >>> scatter = fit.bootstrap(20, "nonparametric", random_seed=1, n_jobs=1)
+    >>> scatter = fit.bootstrap(n_boot=20, kind="nonparametric", random_seed=1, n_jobs=1)
     >>> scatter.estimates.shape, scatter.complete
     ((20, 3, 2), True)
     >>> scatter.table.loc["means[1]", ["estimate", "lower", "upper"]].round(1).to_list()

@@ -71,7 +71,7 @@ class PointFit:
     >>> values, components = fit.sample(500, random_seed=1)
     >>> float(components.mean().round(1)), list(fit.to_datatree())[:2]
     (0.6, ['posterior', 'observed_data'])
-    >>> again = fit.bootstrap(20, random_seed=1, n_jobs=1).table
+    >>> again = fit.bootstrap(n_boot=20, random_seed=1, n_jobs=1).table
     >>> tables = fit.standard_errors(), fit.profile_intervals(), again
     >>> [table.loc["means[1]", ["lower", "upper"]].round(1).to_list() for table in tables]
     [[4.0, 5.4], [4.0, 5.5], [3.9, 5.7]]
@@ -214,9 +214,9 @@ class PointFit:
 
     def bootstrap(
         self,
+        *,
         n_boot: int = 199,
         kind: Literal["parametric", "nonparametric"] = "parametric",
-        *,
         level: float = 0.95,
         random_seed: int | np.random.Generator | None = None,
         n_jobs: int | None = None,

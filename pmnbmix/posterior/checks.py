@@ -5,17 +5,14 @@ from __future__ import annotations
 import xarray as xr
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.mixture.spec import MixtureSpec, as_spec
 
 
-def check_arguments(counts: Counts, spec: MixtureSpec) -> MixtureSpec:
-    """Check counts and specification; return the latter resolved."""
+def check_arguments(counts: Counts, spec: MixtureSpec | int) -> MixtureSpec:
+    """Check counts and specification, or number of components; return the latter resolved."""
     if not isinstance(counts, Counts):
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
-    if not isinstance(spec, MixtureSpec):
-        raise TypeError(
-            f"spec must be a MixtureSpec; got {spec!r}. Try MixtureSpec(n_components=2)."
-        )
+    spec = as_spec(spec)
     if not spec.is_proper:
         raise ValueError(
             "the priors of means and dispersions must be proper (finite scale) to be sampled; "

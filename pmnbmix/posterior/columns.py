@@ -23,7 +23,7 @@ from pmnbmix.data.checks import as_exposure, one_of, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import diagnose_reading
 from pmnbmix.mixture.params import PARAMETERS
-from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.mixture.spec import MixtureSpec, as_spec
 from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.posterior.inference import sample
 from pmnbmix.posterior.laplace import approximate
@@ -55,7 +55,7 @@ _Sampled = tuple[MixtureTree | None, float, str]
 def sample_columns(
     matrix: Any,
     columns: Sequence[Hashable],
-    spec: MixtureSpec | None = None,
+    spec: MixtureSpec | int | None = None,
     exposure: ArrayLike | str | None = None,
     *,
     method: Literal["auto", "laplace", "nuts"] = "auto",
@@ -73,8 +73,8 @@ def sample_columns(
         As in `fit_columns`.
     columns : sequence
         Names of columns; indices where the container has no names.
-    spec : MixtureSpec, optional
-        Two components with the default priors where absent; resolved for each column.
+    spec : MixtureSpec or int, optional
+        Or a number of components with the default priors, 2 if absent; resolved for each column.
     exposure : array_like of shape (n,), or str, optional
         As in `fit_columns`.
     method : {"auto", "laplace", "nuts"}
@@ -132,12 +132,7 @@ def sample_columns(
     """
     source = open_source(matrix, layer)
     wanted = _positions(source, columns)
-    if spec is None:
-        spec = MixtureSpec(n_components=2)
-    if not isinstance(spec, MixtureSpec):
-        raise TypeError(
-            f"spec must be a MixtureSpec; got {spec!r}. Try MixtureSpec(n_components=2)."
-        )
+    spec = as_spec(2 if spec is None else spec)
     if not spec.is_proper:
         raise ValueError("the priors must be proper to be sampled. Use fit_columns for flat ones.")
     one_of(method, "method", METHODS)

@@ -29,7 +29,7 @@ ENGINES = ("nutpie", "pymc")
 
 def sample(
     counts: Counts,
-    spec: MixtureSpec,
+    spec: MixtureSpec | int,
     *,
     draws: int = 1000,
     tune: int | None = None,
@@ -51,8 +51,9 @@ def sample(
     Parameters
     ----------
     counts : Counts
-    spec : MixtureSpec
-        Resolved against the counts if it is not yet; its priors must be proper.
+    spec : MixtureSpec or int
+        Resolved against the counts if it is not yet; its priors must be proper. A number of
+        components has the default priors.
     draws : int
         Draws per chain, 4 or more.
     tune : int, optional

@@ -101,7 +101,7 @@ def importance(target: Target, mode: Mode, n: int, rng: np.random.Generator) -> 
 
 def laplace(
     counts: Counts,
-    spec: MixtureSpec,
+    spec: MixtureSpec | int,
     *,
     draws: int = 4000,
     random_seed: int | np.random.Generator | None = None,
@@ -114,8 +114,9 @@ def laplace(
     Parameters
     ----------
     counts : Counts
-    spec : MixtureSpec
-        Resolved against the counts if it is not yet; its priors must be proper.
+    spec : MixtureSpec or int
+        Resolved against the counts if it is not yet; its priors must be proper. A number of
+        components has the default priors.
     draws : int
         How many, 100 or more and a multiple of 4: they are laid out as four chains.
     random_seed : int or numpy.random.Generator, optional

@@ -11,7 +11,7 @@ import pytensor.tensor as pt
 from pmnbmix.data.checks import one_of
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.priors import NormalPrior
-from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.mixture.spec import MixtureSpec, as_spec
 from pmnbmix.posterior.collapsed import CollapsedData
 from pmnbmix.posterior.distributions import NegativeBinomialMixture
 from pmnbmix.tree.writing import STORED_BYTES
@@ -27,8 +27,8 @@ def build_model(
     Parameters
     ----------
     counts : Counts
-    spec : MixtureSpec
-        Resolved against the counts if it is not yet.
+    spec : MixtureSpec or int
+        Resolved against the counts if it is not yet; a number of components has the default priors.
     likelihood : {"pymc", "fused"}
         "pymc" writes the likelihood in PyMC's own distributions; "fused" is the same number from
         the compiled log likelihood that `sample` runs, for models that build on this one.
@@ -58,18 +58,16 @@ def build_model(
     >>> model["crab_satellites_data"].get_value().size
     173
     """
-    if not isinstance(counts, Counts) or not isinstance(spec, MixtureSpec):
-        raise TypeError(
-            "build_model needs Counts and a MixtureSpec; got "
-            f"{type(counts).__name__} and {type(spec).__name__}."
-        )
+    if not isinstance(counts, Counts):
+        raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
     one_of(likelihood, "likelihood", ("pymc", "fused"))
+    resolved = as_spec(spec)
     if 8 * counts.n > STORED_BYTES:
         raise ValueError(
             f"the model would hold each of {counts.n} observations; expected at most "
             f"{STORED_BYTES // 8}. Call sample(counts, spec), which needs the unique rows only."
         )
-    resolved = spec.resolve(counts)
+    resolved = resolved.resolve(counts)
     k, row = resolved.n_components, counts.expanded_inverse()
     coords = {"mixture_component": np.arange(k), "obs": np.arange(counts.n)}
     with MixtureModel(coords=coords) as model:

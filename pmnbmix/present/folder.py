@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +28,7 @@ from pmnbmix.study.storage import (
     finished,
     read_fitted,
     read_thorough,
+    study_digest,
     write_fitted,
     write_thorough,
 )
@@ -46,13 +47,44 @@ _WRITTEN = re.compile(
 _VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray", "pandas")
 
 
-def free_folder(name: str) -> Path:
-    """First folder of this name, or with a number behind it, that is free or unfinished."""
+def free_folder(name: str, counts: Counts) -> Path:
+    """First folder of this name, or with a number behind it, that is free or to be gone on with.
+
+    An unfinished run is gone on with if it is of the same counts.
+    """
     folder, number = Path(name), 2
     # A broken link takes up the name too, so lexists is asked and not exists.
-    while os.path.lexists(folder) and _state(folder) != "unfinished":
+    while os.path.lexists(folder) and not (
+        _state(folder) == "unfinished"
+        and read_json(folder / STUDY, STUDY_FORMAT).get("counts") in (None, counts.digest)
+    ):
         folder, number = Path(f"{name}-{number}"), number + 1
     return folder
+
+
+def left_behind(folder: Path) -> Callable[[], str]:
+    """Return a function that says, after an interrupt, what a folder holds of the run."""
+    before = _state(folder)
+
+    def told() -> str:
+        state = _state(folder)
+        if state == "finished":
+            return f"everything was finished and is in {folder}."
+        numbers = finished(folder) if state else ()
+        if numbers:
+            return (
+                f"{folder} holds the fits of {_listed(numbers)} "
+                f"component{'s' * (numbers != (1,))}, and the same command with --out {folder} "
+                "goes on from there."
+            )
+        gone = (
+            f" The earlier run in {folder} was removed, as --force asks."
+            if before == "finished"
+            else ""
+        )
+        return f"nothing was finished, and nothing is written.{gone}"
+
+    return told
 
 
 def check_target(folder: Path, force: bool) -> None:
@@ -167,7 +199,7 @@ def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> dic
         The record.
     """
     names = _write_tables(folder, fitted)
-    record = _record(fitted.em.counts, settings, {"fit": _summary(fitted)})
+    record = _record(folder, fitted.em.counts, settings, {"fit": _summary(fitted)})
     _write_report(folder, fitted, record, names, complete=not was_interrupted(fitted.tree))
     return record
 
@@ -192,7 +224,7 @@ def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> 
         "note": choice.note,
         "fits": {str(k): _summary(fitted) for k, fitted in choice.fits.items()},
     }
-    record = _record(choice.counts, settings, result)
+    record = _record(folder, choice.counts, settings, result)
     _write_report(folder, choice, record, names, choice.complete)
     return record
 
@@ -213,6 +245,11 @@ def read_run(folder: Path) -> tuple[Choice | Fitted, dict[str, Any]]:
             f"{folder}: this run is not finished. The command that began it goes on with it."
         )
     record = read_json(file, _FORMAT)
+    if record.get("study") != study_digest(folder):
+        raise ValueError(
+            f"{file} belongs to another study than {folder / STUDY}, of other counts, settings or "
+            "seed. Put back that of this run, or run fit or choose again."
+        )
     result = record.get("result")
     if not isinstance(result, dict):
         raise ValueError(f"{file}: it has no result. Run fit or choose again.")
@@ -317,7 +354,9 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _record(counts: Counts, settings: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+def _record(
+    folder: Path, counts: Counts, settings: dict[str, Any], result: dict[str, Any]
+) -> dict[str, Any]:
     versions = {"python": platform.python_version()}
     for name in _VERSIONS:
         try:
@@ -326,6 +365,7 @@ def _record(counts: Counts, settings: dict[str, Any], result: dict[str, Any]) ->
             _log.info("%s is not installed, so its version is not recorded", name)
     return {
         "format": _FORMAT,
+        "study": study_digest(folder),
         "settings": settings,
         "counts": {
             "name": counts.name,

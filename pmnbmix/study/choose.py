@@ -185,7 +185,10 @@ def choose_components(
     if not isinstance(counts, Counts):
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
     if spec is not None and not isinstance(spec, MixtureSpec):
-        raise TypeError(f"spec must be a MixtureSpec; got {type(spec).__name__}.")
+        raise TypeError(
+            f"spec must be a MixtureSpec, whose priors are used; got {spec!r}. The largest number "
+            "of components is max_components."
+        )
     max_components = check_n_components(max_components, "max_components")
     # Whatever fit_all would refuse is refused here, because a folder must not record settings that
     # can never be fitted.

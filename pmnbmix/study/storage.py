@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.files import LEFT_OVER, read_json, write_json
 from pmnbmix.labels.diagnose import diagnose_reading
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.point.as_json import mark_study, study_of
 from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.selection.compare import compare_readings
@@ -30,6 +33,8 @@ from pmnbmix.tree.storage import load, save
 RECORD = "study.json"
 FORMAT = "pmnbmix study"
 _REFITS = "exact_loo"
+# The attribute of a posterior that says to which study it belongs.
+_STUDY = "digest_of_study"
 _POSTERIOR = re.compile(r"posterior_K(\d{1,3})\.nc")
 # Variables of the exact terms, one value per observation, and the attributes they come from.
 _TERMS = {"term": "elpd_i", "term_pareto_k": "pareto_k"}
@@ -148,6 +153,17 @@ def _refuse_other_study(
         )
 
 
+def study_digest(folder: Path) -> str | None:
+    """SHA-256 of what a folder's study was begun with: counts, settings and seed.
+
+    Every file of the study that is read back carries it; None if the folder has no record.
+    """
+    if not (folder / RECORD).is_file():
+        return None
+    record = json.dumps(read_json(folder / RECORD, FORMAT), sort_keys=True)
+    return hashlib.sha256(record.encode()).hexdigest()
+
+
 def finished(folder: Path) -> tuple[int, ...]:
     """Numbers of components whose fits are in a folder, ascending."""
     found = (_POSTERIOR.fullmatch(entry.name) for entry in folder.iterdir())
@@ -156,12 +172,19 @@ def finished(folder: Path) -> tuple[int, ...]:
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:
     """Write the fits of one number of components: two JSON files, then the posterior."""
-    k = fitted.n_components
-    fitted.em.write(folder / f"em_K{k}.json")
-    fitted.map.write(folder / f"map_K{k}.json")
-    tree = fitted.tree
+    k, study = fitted.n_components, study_digest(folder)
+    for fit, file in (
+        (fitted.em, folder / f"em_K{k}.json"),
+        (fitted.map, folder / f"map_K{k}.json"),
+    ):
+        fit.write(file)
+        if study is not None:
+            mark_study(file, study)
+    tree = fitted.tree.copy()
+    tree.attrs.pop(_STUDY, None)
+    if study is not None:
+        tree.attrs[_STUDY] = study
     if fitted.refits is not None and fitted.refits.method != "none":
-        tree = tree.copy()
         tree[_REFITS] = xr.DataTree(_refits_to_dataset(fitted.refits))
     # The posterior is written last, because its presence says that all files are there.
     save(tree, folder / f"posterior_K{k}.nc")
@@ -209,6 +232,7 @@ def read_fitted(
     _refuse_other_counts(folder, em, map_, reading, em.counts if counts is None else counts)
     if spec is not None:
         _refuse_other_priors(folder, map_, reading, spec.with_components(k))
+    _refuse_parts_of_another_study(folder, k, tree)
     try:
         diagnosis = diagnose_reading(reading, optima=em)
         elpd, refits = loo_of_reading(reading, diagnosis.density_ok), None
@@ -260,6 +284,22 @@ def _refuse_other_priors(folder: Path, map_: PointFit, reading: Reading, spec: M
             )
 
 
+def _refuse_parts_of_another_study(folder: Path, k: int, tree: xr.DataTree) -> None:
+    """Raise a ValueError that names the file if one carries the digest of another study.
+
+    A file that carries none was put there by hand; its counts and priors were compared already.
+    """
+    parts = {name: study_of(folder / name) for name in (f"em_K{k}.json", f"map_K{k}.json")}
+    parts[f"posterior_K{k}.nc"] = tree.attrs.get(_STUDY)
+    own = study_digest(folder) or next(filter(None, parts.values()), None)
+    for name, study in parts.items():
+        if study not in (None, own):
+            raise ValueError(
+                f"{folder / name} belongs to another study, of other counts, settings or seed. "
+                f"{_another(k)}"
+            )
+
+
 def _another(k: int) -> str:
     return f"Name another folder, or delete every file of K{k} in this one, to fit it again."
 
@@ -271,6 +311,7 @@ def write_thorough(folder: Path, thorough: Thorough) -> None:
         folder / "thorough.json",
         {
             "format": FORMAT,
+            "study": study_digest(folder),
             "table": {str(k): dict(row) for k, row in table.iterrows()},
             "occupied": thorough.occupied.tolist(),
             "occupied_ok": thorough.occupied_ok,
@@ -279,11 +320,22 @@ def write_thorough(folder: Path, thorough: Thorough) -> None:
 
 
 def read_thorough(folder: Path) -> Thorough | None:
-    """Read the other criteria; None if they were not asked for."""
+    """Read the other criteria; None if they were not asked for.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or belongs to another study than the folder.
+    """
     file = folder / "thorough.json"
     if not file.exists():
         return None
     data = read_json(file, FORMAT)
+    if (own := study_digest(folder)) is not None and data.get("study") != own:
+        raise ValueError(
+            f"{file} belongs to another study, of other counts, settings or seed. Put back that of "
+            "this one, or delete the file; choose --thorough makes it again."
+        )
     try:
         if not isinstance(data["table"], dict):
             raise ValueError("its table is none")

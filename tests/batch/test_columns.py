@@ -350,3 +350,15 @@ def test_a_frame_has_a_row_a_column(plain):
     assert list(frame.index) == list(range(80))
     np.testing.assert_array_equal(frame["means[1]"], fits.means[:, 1])
     np.testing.assert_array_equal(frame["status"], fits.status)
+
+
+def test_far_fewer_rows_than_columns_are_remarked_on(caplog):
+    matrix = np.random.default_rng(1).poisson(3.0, (20, 200))
+    nb.fit_columns(matrix, 1, n_jobs=1, progressbar=False)
+    [said] = caplog.messages
+    assert said.startswith("20 rows and 200 columns: a mixture is fitted to each column")
+    assert "transposed" in said
+    caplog.clear()
+    nb.fit_columns(matrix[:, :199], 1, n_jobs=1, progressbar=False)
+    nb.fit_columns(matrix.T, 1, n_jobs=1, progressbar=False)
+    assert caplog.messages == []

@@ -34,12 +34,12 @@ REFUSED = {
     ),
     "numbers of rows that the header leaves out": (
         "g,h\n1,5,3\n2,6,4\n",
-        "more fields than the header .*row names without a header",
+        "more fields than the header .*names missing in the header, as that of the row names",
     ),
     "two fields too many": ("g,h\nx,y,5,3\n", "more fields than the header"),
     "thousands in the first column": (
         'a,b\n20,1\n"1,234",2\n30,3\n',
-        "column 'a' must hold numbers; data row 2 has '1,234'.*Mend",
+        "column 'a' must hold numbers; data row 2 has '1,234'.*1234, with commas between thousands",
     ),
     "thousands in the whole first column": ('a,b\n"1,234",1\n"2,345",2\n', "row 1 has '1,234'"),
     "a dash for what is missing": ("a,b\n20,1\n30,2\n-,3\n", "column 'a' .* data row 3 has '-'"),

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 import pmnbmix as nb
 
@@ -91,6 +92,12 @@ def test_arrays_cannot_be_changed_from_outside():
         ({"values": np.array(5)}, ValueError, ["one dimension", "()"]),
         ({"values": [[1], [2]]}, ValueError, ["one dimension", "(2, 1)", "ravel"]),
         ({"values": [[1], [2, 3]]}, ValueError, ["different lengths"]),
+        (
+            {"values": sparse.csr_matrix([[1, 2], [0, 3]])},
+            ValueError,
+            ["sparse matrix of shape (2, 2)", "matrix[:, [j]]"],
+        ),
+        ({"values": sparse.csr_array([[1.5], [0]])}, ValueError, ["whole numbers", "1.5"]),
         ({"values": [2**60]}, ValueError, ["2**53", str(2**60)]),
         ({"values": [2**70]}, ValueError, ["2**53"]),
         ({"values": [1, 2], "exposure": [1.0]}, ValueError, ["exposure has 1", "values has 2"]),
@@ -168,3 +175,25 @@ def test_a_digest_tells_other_rows_and_another_order_apart():
         digest([1, 2, 3], [1.0, 2.0, 0.5]),
     ]
     assert len({own, *others}) == 5
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_array, sparse.coo_array])
+def test_sparse_columns_and_rows_are_read(kind):
+    values = [3, 0, 7, 0]
+    column = kind(np.array(values)[:, None])
+    for one_column in (column, column.T, column.astype(np.float32)):
+        assert nb.Counts(one_column).values.tolist() == values
+    exposed = nb.Counts(column, exposure=kind(np.array([[0.5, 1.0, 2.0, 1.0]])))
+    assert exposed.exposure.tolist() == [0.5, 1.0, 2.0, 1.0]
+    one = sparse.coo_array(np.array(values))
+    assert one.ndim == 1
+    assert nb.Counts(one).values.tolist() == values
+
+
+def test_a_gene_of_an_anndata_is_read():
+    anndata = pytest.importorskip("anndata")
+    matrix = np.array([[3, 1], [0, 2], [7, 0]], dtype=np.float32)
+    adata = anndata.AnnData(sparse.csr_matrix(matrix))
+    adata.var_names = ["CD8A", "CD4"]
+    assert nb.Counts(adata[:, "CD8A"].X).values.tolist() == [3, 0, 7]
+    assert nb.Counts(adata[:, "CD4"].to_df()["CD4"]).values.tolist() == [1, 2, 0]

@@ -168,6 +168,8 @@ not_whole = st.one_of(
     odd_floats,
     st.sampled_from([0, -1, np.int8(-1), -(2**63), -(10**400), 1.0, np.float64(2)]),
 )
+# A specification may be a number of components.
+not_specs = not_whole.filter(lambda value: not isinstance(value, nb.MixtureSpec))
 not_seeds = st.one_of(
     not_numbers.filter(lambda value: value is not None),
     odd_floats,

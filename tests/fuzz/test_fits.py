@@ -63,9 +63,9 @@ def test_intervals_hold_the_estimate(counts, k, level):
 def test_bootstraps_are_the_same_for_one_seed(counts, seed, kind):
     fit = nb.fit_em(counts, 1, random_seed=1)
     arguments = {"kind": kind, "random_seed": seed, "n_jobs": 1, "progressbar": False}
-    first = a.answer(lambda: fit.bootstrap(3, **arguments))
+    first = a.answer(lambda: fit.bootstrap(n_boot=3, **arguments))
     assume(first is not None)
-    second = fit.bootstrap(3, **arguments)
+    second = fit.bootstrap(n_boot=3, **arguments)
     np.testing.assert_array_equal(first.estimates, second.estimates)
     assert np.isfinite(first.estimates).all()
 
@@ -75,7 +75,7 @@ def test_bootstraps_are_the_same_for_one_seed(counts, seed, kind):
 def test_goodness_of_fit_is_a_probability(counts, seed):
     fit = nb.fit_em(counts, 1, random_seed=1)
     found = a.answer(
-        lambda: nb.goodness_of_fit(fit, 3, random_seed=seed, n_jobs=1, progressbar=False)
+        lambda: nb.goodness_of_fit(fit, n_boot=3, random_seed=seed, n_jobs=1, progressbar=False)
     )
     assume(found is not None)
     assert 0 < found.p_value <= 1
@@ -119,12 +119,16 @@ def test_fits_refuse_what_is_no_argument(fit, argument):
 
 
 @a.budget(1)
+@given(a.not_specs)
+def test_what_is_no_specification_is_refused(odd):
+    a.refused(lambda: nb.fit_map(_FIT.counts, odd), "spec")
+
+
+@a.budget(1)
 @given(a.odd_scalars)
 def test_what_is_no_counts_or_fit_is_refused(odd):
     a.refused(lambda: nb.fit_em(odd), "counts")
     a.refused(lambda: nb.fit_map(odd, nb.MixtureSpec(2)), "counts")
-    if not isinstance(odd, nb.MixtureSpec):
-        a.refused(lambda: nb.fit_map(_FIT.counts, odd), "spec")
     a.refused(lambda: nb.bootstrap_lrt(odd), "counts")
     a.refused(lambda: nb.goodness_of_fit(odd), "fit")
 
@@ -137,16 +141,16 @@ _NOT_LEVELS = a.not_numbers | st.sampled_from([0.0, 1.0, -0.5, 95, 1, float("nan
 def test_methods_of_a_fit_refuse_what_is_no_argument(level, number, seed, odd):
     a.refused(lambda: _FIT.standard_errors(level), "level")
     a.refused(lambda: _FIT.profile_intervals(level), "level")
-    a.refused(lambda: _FIT.bootstrap(3, level=level), "level")
+    a.refused(lambda: _FIT.bootstrap(n_boot=3, level=level), "level")
     a.refused(lambda: _FIT.standard_errors(kind=odd), "kind")
-    a.refused(lambda: _FIT.bootstrap(3, kind=odd), "kind")
-    a.refused(lambda: _FIT.bootstrap(number), "n_boot")
-    a.refused(lambda: nb.goodness_of_fit(_FIT, number), "n_boot")
-    a.refused(lambda: _FIT.bootstrap(3, random_seed=seed), "random_seed")
-    a.refused(lambda: nb.bootstrap_lrt(_FIT.counts, number), "null")
+    a.refused(lambda: _FIT.bootstrap(n_boot=3, kind=odd), "kind")
+    a.refused(lambda: _FIT.bootstrap(n_boot=number), "n_boot")
+    a.refused(lambda: nb.goodness_of_fit(_FIT, n_boot=number), "n_boot")
+    a.refused(lambda: _FIT.bootstrap(n_boot=3, random_seed=seed), "random_seed")
+    a.refused(lambda: nb.bootstrap_lrt(_FIT.counts, null=number), "null")
     a.refused(lambda: nb.bootstrap_lrt(_FIT.counts, random_seed=seed), "random_seed")
     if number is not None:
-        a.refused(lambda: _FIT.bootstrap(3, n_jobs=number), "n_jobs")
+        a.refused(lambda: _FIT.bootstrap(n_boot=3, n_jobs=number), "n_jobs")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from tests.fuzz import arbitrary as a
 
 _COUNTS = nb.load_dataset("crab_satellites")
 _SPEC = nb.MixtureSpec(2)
-_not_spec = a.odd_scalars.filter(lambda value: not isinstance(value, nb.MixtureSpec))
 # zeros in two dimensions are a matrix of counts
 _not_matrix = a.not_numbers.filter(
     lambda value: not (isinstance(value, np.ndarray) and value.ndim == 2)
@@ -24,7 +23,7 @@ _CALLS = {
         {"counts": _COUNTS, "spec": _SPEC},
         {
             "counts": a.odd_scalars,
-            "spec": _not_spec,
+            "spec": a.not_specs,
             "draws": a.not_whole,
             "tune": a.not_whole.filter(lambda value: value is not None and not _is_zero(value)),
             "chains": a.not_whole,
@@ -37,14 +36,14 @@ _CALLS = {
         {"counts": _COUNTS, "spec": _SPEC},
         {
             "counts": a.odd_scalars,
-            "spec": _not_spec,
+            "spec": a.not_specs,
             "draws": a.not_whole,
             "random_seed": a.not_seeds,
         },
     ),
     nb.build_model: (
         {"counts": _COUNTS, "spec": _SPEC},
-        {"counts": a.odd_scalars, "spec": _not_spec, "likelihood": a.odd_scalars},
+        {"counts": a.odd_scalars, "spec": a.not_specs, "likelihood": a.odd_scalars},
     ),
     nb.start_points: (
         {"counts": _COUNTS, "spec": _SPEC},
@@ -60,7 +59,7 @@ _CALLS = {
         {
             "counts": a.odd_scalars,
             "max_components": a.not_whole,
-            "spec": _not_spec.filter(lambda value: value is not None),
+            "spec": a.not_specs.filter(lambda value: value is not None),
             "draws": a.not_whole,
             "chains": a.not_whole,
             "random_seed": a.not_seeds,
@@ -81,7 +80,7 @@ _CALLS = {
         {
             "matrix": _not_matrix,
             "columns": a.not_text,
-            "spec": _not_spec.filter(lambda value: value is not None),
+            "spec": a.not_specs.filter(lambda value: value is not None),
             "method": a.odd_scalars.filter(
                 lambda value: not (isinstance(value, str) and value in METHODS)
             ),

@@ -16,7 +16,7 @@ def fit():
 
 @pytest.mark.parametrize("kind", ["parametric", "nonparametric"])
 def test_both_kinds_agree_with_wald_where_components_are_separated(fit, kind):
-    replicates = fit.bootstrap(150, kind, random_seed=1, n_jobs=1)
+    replicates = fit.bootstrap(n_boot=150, kind=kind, random_seed=1, n_jobs=1)
     wald = fit.standard_errors()
     # 150 replicates know a standard deviation to 6 %; the sandwich is what row draws estimate
     np.testing.assert_allclose(replicates.table["se"] / wald["se"], 1.0, atol=0.3)
@@ -31,12 +31,12 @@ def test_replicates_are_matched_to_the_components_of_the_fit():
     truth = nb.MixtureParams([0.5, 0.5], [20.0, 20.0], [2.0, 0.0])
     fit = nb.fit_em(nb.Counts(truth.sample(3000, random_seed=1)[0]), 2, random_seed=0)
     wide = int(fit.params.dispersions.argmax())
-    dispersions = fit.bootstrap(40, random_seed=2, n_jobs=1).estimates[:, 2]
+    dispersions = fit.bootstrap(n_boot=40, random_seed=2, n_jobs=1).estimates[:, 2]
     assert (dispersions[:, wide] > 5 * dispersions[:, 1 - wide]).all()
 
 
 def test_the_edge_is_marked_inconsistent(crab):
-    table = nb.fit_em(crab, 2, random_seed=0).bootstrap(20, random_seed=1, n_jobs=1).table
+    table = nb.fit_em(crab, 2, random_seed=0).bootstrap(n_boot=20, random_seed=1, n_jobs=1).table
     assert "inconsistent" in table.loc["dispersions[0]", "flag"]
     assert "profile_intervals" in table.loc["dispersions[0]", "flag"]
 
@@ -46,16 +46,16 @@ def test_exposures_are_kept():
     exposure = np.exp(rng.normal(0, 1, 300))
     truth = nb.MixtureParams([1.0], [4.0], [0.5])
     fit = nb.fit_em(nb.Counts(truth.sample(300, rng, exposure)[0], exposure), 1)
-    table = fit.bootstrap(60, random_seed=0, n_jobs=1).table
+    table = fit.bootstrap(n_boot=60, random_seed=0, n_jobs=1).table
     wald = fit.standard_errors()
     assert table.loc["means[0]", "se"] == pytest.approx(wald.loc["means[0]", "se"], rel=0.4)
 
 
 @pytest.mark.exhaustive
 def test_results_do_not_depend_on_the_number_of_processes(fit):
-    one = fit.bootstrap(4, random_seed=5, n_jobs=1).estimates
-    np.testing.assert_array_equal(fit.bootstrap(4, random_seed=5, n_jobs=2).estimates, one)
-    assert not np.array_equal(fit.bootstrap(4, random_seed=6, n_jobs=1).estimates, one)
+    one = fit.bootstrap(n_boot=4, random_seed=5, n_jobs=1).estimates
+    np.testing.assert_array_equal(fit.bootstrap(n_boot=4, random_seed=5, n_jobs=2).estimates, one)
+    assert not np.array_equal(fit.bootstrap(n_boot=4, random_seed=6, n_jobs=1).estimates, one)
 
 
 def test_likelihood_ratio_rejects_one_component_for_two_and_not_two_for_three(fit):
@@ -63,7 +63,7 @@ def test_likelihood_ratio_rejects_one_component_for_two_and_not_two_for_three(fi
     assert first.p_value == 1 / 20
     assert first.statistic > 20 * first.null_statistics.max()
     second = nb.bootstrap_lrt(
-        fit.counts, 2, 3, n_boot=19, random_seed=1, n_jobs=1, progressbar=False
+        fit.counts, null=2, alternative=3, n_boot=19, random_seed=1, n_jobs=1, progressbar=False
     )
     exceeding = (second.null_statistics >= second.statistic).sum()
     assert second.p_value == (1 + exceeding) / 20
@@ -118,16 +118,16 @@ def test_an_interrupted_test_goes_on_from_what_is_done(crab, monkeypatch, caplog
 def test_bad_arguments_say_what_was_found(crab):
     fit = nb.fit_em(crab, 1)
     with pytest.raises(ValueError, match="alternative must be larger than null; got null=2"):
-        nb.bootstrap_lrt(crab, 2, 2)
+        nb.bootstrap_lrt(crab, null=2, alternative=2)
     for n_boot in (0, 1, 2.5, True, "9"):
         with pytest.raises((TypeError, ValueError), match="n_boot must be a whole number of 2"):
             nb.bootstrap_lrt(crab, n_boot=n_boot)
         with pytest.raises((TypeError, ValueError), match="n_boot must be a whole number of 2"):
-            fit.bootstrap(n_boot)
+            fit.bootstrap(n_boot=n_boot)
     with pytest.raises(ValueError, match='kind must be "parametric" or "nonparametric"'):
-        fit.bootstrap(9, "jackknife")
+        fit.bootstrap(n_boot=9, kind="jackknife")
     with pytest.raises(ValueError, match="its posterior does"):
-        nb.fit_map(crab, nb.MixtureSpec(1)).bootstrap(9)
+        nb.fit_map(crab, nb.MixtureSpec(1)).bootstrap(n_boot=9)
     with pytest.raises(TypeError, match="counts must be a Counts"):
         nb.bootstrap_lrt([1, 2, 3])
 
@@ -148,8 +148,8 @@ def test_ratios_that_differ_by_rounding_are_equal():
 def test_more_counts_than_can_be_drawn_are_refused():
     fit = nb.fit_em(nb.Counts([0, 1, 2, 5], frequency=[10**9, 10**8, 10**7, 10**6]), 1)
     with pytest.raises(ValueError, match="cannot be drawn again"):
-        fit.bootstrap(2, random_seed=0)
-    assert fit.bootstrap(2, "nonparametric", random_seed=0, n_jobs=1).complete
+        fit.bootstrap(n_boot=2, random_seed=0)
+    assert fit.bootstrap(n_boot=2, kind="nonparametric", random_seed=0, n_jobs=1).complete
 
 
 @pytest.mark.parametrize("n_jobs", [0, -1, 1.5, True])
@@ -216,3 +216,19 @@ def test_integers_of_numpy_are_written_too(tmp_path):
     whole = np.int64([1, 2, 4, 7])
     nb.BootstrapTest(*whole[:2], np.float64(3.0), np.array([0.5]), *whole[2:]).write(file)
     assert nb.BootstrapTest.read(file).entropy == 7
+
+
+def test_a_file_of_other_counts_is_refused_though_the_statistic_is_the_same(tmp_path):
+    # one component fits counts that hardly vary, so that the ratio is 0 but for rounding
+    options = {"n_boot": 2, "random_seed": 1, "n_jobs": 1, "progressbar": False}
+    one, other = nb.Counts([3, 3, 4, 4, 3]), nb.Counts([7, 7, 8, 8, 7])
+    file = tmp_path / "test.json"
+    first = nb.bootstrap_lrt(one, file=file, **options)
+    second = nb.bootstrap_lrt(other, **options)
+    assert [first.statistic, second.statistic] == pytest.approx([0.0, 0.0], abs=1e-9)
+    assert nb.BootstrapTest.read(file).digest_of_counts == one.digest
+    with pytest.raises(ValueError, match="is a test of other counts"):
+        nb.bootstrap_lrt(other, file=file, **options)
+    with pytest.raises(ValueError, match="resume is a test of other counts"):
+        nb.bootstrap_lrt(other, resume=first, **options)
+    assert nb.bootstrap_lrt(one, file=file, **options).p_value == first.p_value

@@ -28,14 +28,14 @@ def test_p_values_of_true_models_are_uniform_and_of_wrong_ones_small(crab, docto
     for seed in range(30):
         counts = nb.Counts(truth.sample(100, random_seed=seed)[0])
         fit = nb.fit_em(counts, 1, random_seed=0)
-        test = nb.goodness_of_fit(fit, 39, random_seed=seed, n_jobs=1, progressbar=False)
+        test = nb.goodness_of_fit(fit, n_boot=39, random_seed=seed, n_jobs=1, progressbar=False)
         p.append(test.p_value)
     assert 0.3 < np.mean(p) < 0.7
     assert np.mean(np.array(p) <= 0.1) < 0.3
     one = nb.fit_em(crab, 1, random_seed=0)
-    assert nb.goodness_of_fit(one, 39, random_seed=0, progressbar=False).p_value == 1 / 40
+    assert nb.goodness_of_fit(one, n_boot=39, random_seed=0, progressbar=False).p_value == 1 / 40
     two = nb.fit_em(crab, 2, random_seed=0)
-    assert nb.goodness_of_fit(two, 39, random_seed=0, progressbar=False).p_value > 0.02
+    assert nb.goodness_of_fit(two, n_boot=39, random_seed=0, progressbar=False).p_value > 0.02
 
 
 def test_equal_weights_stay_equal_in_replicates():
@@ -45,7 +45,7 @@ def test_equal_weights_stay_equal_in_replicates():
     nulls = {}
     for mixing in ("equal", "estimated"):
         fit = nb.fit_em(counts, 2, mixing=mixing, random_seed=0)
-        test = nb.goodness_of_fit(fit, 60, random_seed=1, n_jobs=1, progressbar=False)
+        test = nb.goodness_of_fit(fit, n_boot=60, random_seed=1, n_jobs=1, progressbar=False)
         nulls[mixing] = np.median(test.null_statistics)
     assert nulls["equal"] > 1.3 * nulls["estimated"]
 
@@ -56,4 +56,4 @@ def test_bad_requests(crab):
     with pytest.raises(TypeError, match="fit must be a PointFit"):
         nb.goodness_of_fit(crab)
     with pytest.raises(ValueError, match="n_boot"):
-        nb.goodness_of_fit(nb.fit_em(crab, 1), 1)
+        nb.goodness_of_fit(nb.fit_em(crab, 1), n_boot=1)

@@ -88,4 +88,4 @@ def test_a_concentration_below_one_has_no_maximum(crab):
 
 def test_bad_specification(crab):
     with pytest.raises(TypeError, match="MixtureSpec"):
-        nb.fit_map(crab, 2)
+        nb.fit_map(crab, "2")

@@ -111,7 +111,11 @@ BAD = {
     "unknown column": (ValueError, {"columns": [9]}, "no column 9 among the 4"),
     "one name": (TypeError, {"columns": "gene"}, "must be a list of names"),
     "no columns": (ValueError, {"columns": []}, "columns is empty"),
-    "spec": (TypeError, {"spec": 2}, "spec must be a MixtureSpec; got 2"),
+    "spec": (
+        TypeError,
+        {"spec": "2"},
+        "spec must be a MixtureSpec, or a number of components .*; got '2'",
+    ),
     "method": (ValueError, {"method": "vi"}, '"auto", "laplace" or "nuts"; got'),
     "few draws": (ValueError, {"draws": 10}, "draws must be a whole number of 100 or above"),
 }

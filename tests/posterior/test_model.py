@@ -98,7 +98,7 @@ def test_prior_draws_have_the_shapes_of_the_model():
     ("arguments", "error", "text"),
     [
         (([1, 2], nb.MixtureSpec(2)), TypeError, "list"),
-        ((PLAIN, 2), TypeError, "int"),
+        ((PLAIN, "2"), TypeError, "spec must be a MixtureSpec"),
         ((PLAIN, nb.MixtureSpec(2), "stan"), ValueError, '"pymc"'),
     ],
 )

@@ -198,7 +198,7 @@ def test_interrupt_writes_nothing(folder, monkeypatch):
     monkeypatch.setattr("pmnbmix.study.fit_all", interrupted)
     result = call("fit", "--dataset", "red_mites")
     assert result.exit_code == 130
-    assert "nothing written" in result.output
+    assert "nothing is written" in result.output
     assert sorted(os.listdir(folder)) == ["cells.csv"]
 
 
@@ -312,7 +312,7 @@ def test_simulated_counts_can_be_fitted(folder):
         (["simulate", "--weights", "0.5,0.6"], "sum"),
         (["simulate", "-n", 0], "-n must be a whole number of 1 or above"),
         (["simulate", "--exposure-spread", 50], "--exposure-spread must be 0 to 20"),
-        (["simulate", "--out", "none/a.csv"], "cannot be written"),
+        (["simulate", "--out", "none/a.csv"], "there is no such folder"),
         (["spec", "none.toml"], "no such file"),
         (["report", "nowhere"], "no such folder"),
     ],

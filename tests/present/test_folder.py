@@ -185,12 +185,13 @@ def test_a_record_that_never_ends_is_no_run(tmp_path):
 
 def test_the_first_free_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert free_folder("run").name == "run"
+    counts = nb.Counts([0, 1, 5])
+    assert free_folder("run", counts).name == "run"
     (tmp_path / "run").mkdir()
     (tmp_path / "run-2").mkdir()
-    assert free_folder("run").name == "run-3"
+    assert free_folder("run", counts).name == "run-3"
     (tmp_path / "run-3").symlink_to("nowhere")
-    assert free_folder("run").name == "run-4"
+    assert free_folder("run", counts).name == "run-4"
     (tmp_path / "run-2" / "study.json").write_text(STUDY)
     # what was not finished is gone on with
-    assert free_folder("run").name == "run-2"
+    assert free_folder("run", counts).name == "run-2"

@@ -51,7 +51,7 @@ def results(n_cores):
     }
     found = {name: of_fit(fit) for name, fit in fits.items()}
     em = fits["fit_em, exposures"]
-    found["bootstrap"] = digest(em.bootstrap(4, random_seed=4, n_jobs=n_cores).estimates)
+    found["bootstrap"] = digest(em.bootstrap(n_boot=4, random_seed=4, n_jobs=n_cores).estimates)
     test = nb.bootstrap_lrt(crab, n_boot=5, random_seed=4, n_jobs=n_cores, progressbar=False)
     found["bootstrap_lrt"] = digest(test.statistic, test.null_statistics)
 

@@ -98,7 +98,7 @@ def test_bad_requests(crab, max_components, error):
 def test_wrong_kinds_of_arguments(crab):
     with pytest.raises(TypeError, match="counts must be a Counts; got list"):
         nb.choose_components([1, 2, 3])
-    with pytest.raises(TypeError, match="spec must be a MixtureSpec; got int"):
+    with pytest.raises(TypeError, match=r"spec must be a MixtureSpec, .*; got \d.*max_components"):
         nb.choose_components(crab, spec=2)
     with pytest.raises(TypeError, match="counts must be a Counts; got list"):
         nb.MixtureSpec(2).resolve([1, 2])

@@ -277,3 +277,63 @@ def test_a_file_in_the_place_of_the_folder_is_refused(counts, tmp_path):
     with pytest.raises(TypeError, match="folder must be the name of a folder; got 7"):
         nb.choose_components(counts, 1, folder=7, **QUIET)
     assert (tmp_path / "file").read_text() == "years of work"
+
+
+@pytest.fixture(scope="module")
+def neighbour(study, counts, tmp_path_factory):
+    """A study of the same counts and priors, begun with another seed."""
+    choice, _ = study
+    folder = tmp_path_factory.mktemp("studies") / "neighbour"
+    nb.choose_components(counts, 1, random_seed=5, folder=folder, **QUIET)
+    storage.write_thorough(folder, choice.thorough)
+    return folder
+
+
+PARTS = ("em_K1.json", "map_K1.json", "posterior_K1.nc", "thorough.json")
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_files_of_another_study_of_the_same_counts_are_refused(counts, copied, neighbour, name):
+    shutil.copy(neighbour / name, copied / name)
+    with pytest.raises(ValueError, match=f"{name} belongs to another study, of other") as caught:
+        nb.choose_components(counts, 2, thorough=True, folder=copied, **QUIET)
+    assert str(copied / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_file_says_to_which_study_it_belongs(study, name):
+    _, folder = study
+    if name.endswith(".nc"):
+        found = nb.load(folder / name).attrs["digest_of_study"]
+    else:
+        found = json.loads((folder / name).read_text())["study"]
+    assert found == storage.study_digest(folder)
+
+
+def test_the_digest_of_a_study_is_that_of_its_settings(study, neighbour, copied):
+    _, folder = study
+    own = storage.study_digest(folder)
+    assert storage.study_digest(copied) == own
+    assert storage.study_digest(neighbour) != own
+    record = json.loads((copied / "study.json").read_text())
+    for name in ("counts", "spec", "draws", "chains", "entropy", "name"):
+        (copied / "study.json").write_text(json.dumps({**record, name: "other"}))
+        assert storage.study_digest(copied) != own
+    # the order of what is written is none of its settings
+    (copied / "study.json").write_text(json.dumps(dict(reversed(record.items()))))
+    assert storage.study_digest(copied) == own
+
+
+def test_a_folder_without_a_record_holds_fits_that_agree(study, neighbour, copied):
+    (copied / "study.json").unlink()
+    assert storage.read_fitted(copied, 1).n_components == 1
+    shutil.copy(neighbour / "map_K1.json", copied)
+    with pytest.raises(ValueError, match=r"map_K1\.json belongs to another study"):
+        storage.read_fitted(copied, 1)
+
+
+def test_a_fit_written_by_hand_is_taken_for_its_counts_and_priors(study, counts, copied):
+    nb.PointFit.read(copied / "em_K1.json").write(copied / "em_K1.json")
+    again = nb.choose_components(counts, 1, folder=copied, **QUIET)
+    assert again.fits[1].n_components == 1

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pmnbmix.files import write_whole
 from pmnbmix.present.cli import options
-from pmnbmix.present.cli.source import bad_input, read_spec
+from pmnbmix.present.cli.source import bad_input, read_spec, target_file
 
 if TYPE_CHECKING:
     from pmnbmix.mixture.params import MixtureParams
@@ -65,6 +66,7 @@ def simulate(
     from pmnbmix.data.checks import whole
 
     with bad_input():
+        file = None if out is None else target_file(out, force)
         params = _params(weights, means, dispersions)
         whole(n, "-n", 1)
         if not 0.0 <= exposure_spread <= 20.0:
@@ -77,7 +79,7 @@ def simulate(
     writer.writerow(["count", *(["size_factor"] if exposure is not None else []), "component"])
     sizes = [] if exposure is None else [exposure.tolist()]
     writer.writerows(zip(values.tolist(), *sizes, components.tolist(), strict=True))
-    _write(buffer.getvalue(), out, force)
+    _write(buffer.getvalue(), file)
 
 
 def spec(
@@ -93,8 +95,9 @@ def spec(
     Example: pmnbmix spec --out priors.toml, then change a number and pass --spec priors.toml
     """
     with bad_input():
+        target = None if out is None else target_file(out, force)
         priors = read_spec(file, components)
-    _write(priors.to_toml(), out, force)
+    _write(priors.to_toml(), target)
 
 
 def doctor(as_json: options.Json = False) -> None:
@@ -133,18 +136,12 @@ def _params(weights: str, means: str, dispersions: str) -> MixtureParams:
     return MixtureParams(*numbers)
 
 
-def _write(text: str, out: Path | None, force: bool) -> None:
-    if out is None:
+def _write(text: str, file: Path | None) -> None:
+    if file is None:
         typer.echo(text, nl=False)
         return
+    content = text.encode()
     with bad_input():
-        if out.exists() and not force:
-            raise ValueError(f"{out} exists. Name another file, or replace it with --force.")
-        content = text.encode("utf-8")
-        try:
-            out.write_bytes(gzip.compress(content) if out.suffix == ".gz" else content)
-        except OSError as error:
-            raise ValueError(
-                f"{out}: cannot be written ({error.strerror}). Check that the folder exists."
-            ) from None
-    typer.echo(f"Written to {out}", err=True)
+        # Without the time the same counts give the same file.
+        write_whole(file, gzip.compress(content, mtime=0) if file.suffix == ".gz" else content)
+    typer.echo(f"Written to {file}", err=True)

@@ -26,8 +26,8 @@ def columns(
     file: Annotated[
         Path,
         typer.Argument(
-            help="h5ad or zarr (an AnnData), csv or tsv (also .gz) with a column for each, or npz "
-            "(scipy sparse); observations in rows.",
+            help="h5ad or zarr (an AnnData), csv, tsv (also .gz), parquet, feather or xlsx with a "
+            "column for each, or npz (scipy sparse); observations in rows.",
             show_default=False,
         ),
     ],
@@ -44,6 +44,8 @@ def columns(
     layer: Annotated[
         str | None, typer.Option(help="Layer of an AnnData that holds the counts; X if absent.")
     ] = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -69,14 +71,15 @@ def columns(
     from pmnbmix.batch.files import open_matrix
     from pmnbmix.files import write_whole
 
-    with bad_input(), interruptible():
+    target = out or Path(f"{file.name.split('.')[0]}-columns.zarr")
+    replaced = force and target.exists()
+    with bad_input(), interruptible(lambda: _left(target, replaced)):
         wanted = _components(components)
-        target = out or Path(f"{file.name.split('.')[0]}-columns.zarr")
         table = _is_table(target)
         if os.path.exists(target) and os.path.exists(file) and target.samefile(file):
             raise ValueError(f"{target} is the file that is read. Name another --out.")
         place = target_file(target, force) if table else _target_folder(target, force)
-        matrix, exposures = open_matrix(file, exposure)
+        matrix, exposures = open_matrix(file, exposure, decimal=decimal, thousands=thousands)
         begun = time.perf_counter()
         with _replaced(place, force and not table):
             fits = fit_columns(
@@ -97,6 +100,15 @@ def columns(
         _print(fits, target, seconds)
     if not fits.attrs["finished"]:
         raise typer.Exit(130)
+
+
+def _left(target: Path, replaced: bool) -> str:
+    """What an interrupt has left of the fits."""
+    if replaced:
+        return f"{target} is as it was before."
+    if target.is_dir():
+        return f"{target} holds the columns that were finished, and the same command goes on."
+    return f"nothing is written to {target}."
 
 
 def _components(text: str) -> Any:

@@ -10,8 +10,8 @@ import typer
 File = Annotated[
     Path | None,
     typer.Argument(
-        help="csv, tsv (also .gz) or npz file with a column of counts; - reads a csv from standard "
-        "input.",
+        help="csv, tsv (also .gz), parquet, feather, xlsx or npz file with a column of counts; - "
+        "reads a csv from standard input.",
         show_default=False,
     ),
 ]
@@ -27,6 +27,21 @@ Exposure = Annotated[
 ]
 Frequency = Annotated[
     str | None, typer.Option(help="Column that says how often each row was seen.")
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(help="Decimal sign of the file, . or ,", metavar="SIGN", show_default=False),
+]
+Thousands = Annotated[
+    str | None,
+    typer.Option(
+        help="What divides thousands in the file: . , ' or a space.",
+        metavar="SIGN",
+        show_default=False,
+    ),
+]
+Missing = Annotated[
+    str, typer.Option(help="What becomes of rows with an empty cell: error or drop.")
 ]
 Spec = Annotated[
     Path | None,

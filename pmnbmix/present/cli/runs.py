@@ -50,6 +50,9 @@ def fit(
     column: options.Column = None,
     exposure: options.Exposure = None,
     frequency: options.Frequency = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    missing: options.Missing = "error",
     components: options.Components = None,
     spec: options.Spec = None,
     draws: options.Draws = 1000,
@@ -63,7 +66,9 @@ def fit(
 
     Example: pmnbmix fit cells.csv --column count --exposure size_factor --components 2
     """
-    source = Source(file, dataset, column, exposure, frequency)
+    source = Source.given(
+        *(file, dataset, (column, exposure, frequency), (decimal, thousands), missing)
+    )
     job = Job(
         *("fit", source, draws, chains, seed, out, force, as_json),
         spec=spec,
@@ -73,13 +78,13 @@ def fit(
         counts, priors, folder = prepare(job)
     from pmnbmix.posterior.checks import was_interrupted
     from pmnbmix.present import tables
-    from pmnbmix.present.folder import begun, write_fit_run
+    from pmnbmix.present.folder import begun, left_behind, write_fit_run
     from pmnbmix.study import fit_all
     from pmnbmix.study.storage import Kept, settings_of
 
     resolved, k = priors.resolve(counts), priors.n_components
     settings = settings_of(counts, resolved, draws, chains, n_components=k)
-    with bad_input(), interruptible(), watching() as watch, begun(folder):
+    with bad_input(), interruptible(left_behind(folder)), watching() as watch, begun(folder):
         kept = Kept.open(folder, settings, entropy_of(seed))
         fitted = kept.read(k, counts, resolved)
         if fitted is None:
@@ -105,6 +110,9 @@ def choose(
     column: options.Column = None,
     exposure: options.Exposure = None,
     frequency: options.Frequency = None,
+    decimal: options.Decimal = None,
+    thousands: options.Thousands = None,
+    missing: options.Missing = "error",
     max_components: options.MaxComponents = 4,
     thorough: options.Thorough = False,
     spec: options.Spec = None,
@@ -119,7 +127,9 @@ def choose(
 
     Example: pmnbmix choose cells.csv --column count --max-components 4
     """
-    source = Source(file, dataset, column, exposure, frequency)
+    source = Source.given(
+        *(file, dataset, (column, exposure, frequency), (decimal, thousands), missing)
+    )
     _choose(
         Job(
             *("choose", source, draws, chains, seed, out, force, as_json),
@@ -139,7 +149,7 @@ def report(
     """Read a run back, print its result, and write its report again.
 
     Without --out the report in the folder of the run is renewed.
-    Example: pmnbmix report pmnbmix-choose-cells
+    Example: pmnbmix report pmnbmix-choose-cells-count
     """
     with bad_input():
         file = None if out is None else target_file(out, force)
@@ -172,10 +182,10 @@ def _choose(job: Job) -> None:
         most = check_n_components(job.max_components, "--max-components")
         counts, priors, folder = prepare(job)
     from pmnbmix.present import tables
-    from pmnbmix.present.folder import begun, write_choice_run
+    from pmnbmix.present.folder import begun, left_behind, write_choice_run
     from pmnbmix.study import choose_components
 
-    with bad_input(), interruptible(), watching() as watch, begun(folder):
+    with bad_input(), interruptible(left_behind(folder)), watching() as watch, begun(folder):
         choice = choose_components(
             counts,
             most,

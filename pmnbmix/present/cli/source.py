@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _GZIP = b"\x1f\x8b"
 # Standard input may hold as many bytes as a file of counts.
 _LARGEST_INPUT = 2**31
+_OF_A_FILE = ("column", "exposure", "frequency", "decimal", "thousands", "missing")
 # All chains together need this many draws, because LOO fits the tail of the importance ratios.
 _FEWEST_DRAWS = 50
 
@@ -37,12 +38,12 @@ def bad_input() -> Iterator[None]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """End with a word and exit code 130 if an interrupt came before anything was finished."""
+def interruptible(left: Callable[[], str]) -> Iterator[None]:
+    """End an interrupted command with exit code 130 and a sentence on what it has left behind."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo("pmnbmix: interrupted before anything was finished; nothing written.", err=True)
+        typer.echo(f"pmnbmix: interrupted; {left()}", err=True)
         raise typer.Exit(130) from None
 
 
@@ -55,6 +56,35 @@ class Source:
     column: str | None = None
     exposure: str | None = None
     frequency: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    missing: str | None = None
+
+    @classmethod
+    def given(
+        cls,
+        file: Path | None,
+        dataset: str | None,
+        columns: tuple[str | None, str | None, str | None],
+        numerals: tuple[str | None, str | None],
+        missing: str,
+    ) -> Source:
+        """The options of a command; what is the default is left out."""
+        return cls(file, dataset, *columns, *numerals, None if missing == "error" else missing)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How to read the file, as `read_counts` takes it."""
+        given = {name: getattr(self, name) for name in _OF_A_FILE}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def stem(self) -> str:
+        """Name of the file without its suffixes; empty if there is none."""
+        if self.file is None or str(self.file) == "-":
+            return ""
+        stem = self.file.stem
+        return Path(stem).stem if self.file.suffix.lower() == ".gz" else stem
 
 
 @dataclass(frozen=True)
@@ -93,21 +123,19 @@ def read(source: Source) -> Counts:
     from pmnbmix.data.readers import read_counts
 
     if source.dataset is not None and source.file is None:
-        for name in ("column", "exposure", "frequency"):
-            if getattr(source, name) is not None:
-                raise ValueError(f"--{name} belongs to a file; --dataset has no columns.")
+        for name in source.how:
+            raise ValueError(f"--{name} belongs to a file; --dataset has no columns.")
         return load_dataset(source.dataset)
     if source.file is not None and source.dataset is None:
-        columns = (source.column, source.exposure, source.frequency)
         if str(source.file) == "-":
-            return _read_standard_input(columns)
-        return read_counts(source.file, *columns)
+            return _read_standard_input(source.how)
+        return read_counts(source.file, **source.how)
     raise ValueError(
         "name either a FILE or a --dataset. 'pmnbmix datasets' lists the built-in ones."
     )
 
 
-def _read_standard_input(columns: tuple[str | None, ...]) -> Counts:
+def _read_standard_input(how: dict[str, Any]) -> Counts:
     """Counts of a csv, gzipped or not, from standard input."""
     from pmnbmix.data.readers import read_counts
 
@@ -124,7 +152,7 @@ def _read_standard_input(columns: tuple[str | None, ...]) -> Counts:
         file = Path(folder) / f"standard-input{suffix}"
         file.write_bytes(content)
         try:
-            return read_counts(file, *columns)
+            return read_counts(file, **how)
         except (TypeError, ValueError) as error:
             raise ValueError(str(error).replace(str(file), "standard input")) from None
 
@@ -142,8 +170,9 @@ def prepare(job: Job) -> tuple[Counts, MixtureSpec, Path]:
     check_arguments(counts, priors)
     folder = job.out
     if folder is None:
-        plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in counts.name)
-        folder = free_folder(f"pmnbmix-{job.command}-{plain}")
+        named = "-".join(filter(None, (job.source.stem, counts.name)))
+        plain = "".join(c if c.isalnum() or c in "-_" else "_" for c in named)
+        folder = free_folder(f"pmnbmix-{job.command}-{plain}", counts)
     check_target(folder, job.force)
     return counts, priors, folder
 
