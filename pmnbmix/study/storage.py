@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.selection.compare import compare_readings
 from pmnbmix.selection.loo import loo_of_reading
+from pmnbmix.study.adequacy import Adequacy
 from pmnbmix.study.fitting import Fitted
 from pmnbmix.study.refits import Refits, replace_terms
 from pmnbmix.study.thorough import Thorough
@@ -30,6 +31,7 @@ from pmnbmix.tree.storage import load, save
 RECORD = "study.json"
 FORMAT = "pmnbmix study"
 _REFITS = "exact_loo"
+_TESTED = "goodness_of_fit"
 _POSTERIOR = re.compile(r"posterior_K(\d{1,3})\.nc")
 # Variables of the exact terms, one value per observation, and the attributes they come from.
 _TERMS = {"term": "elpd_i", "term_pareto_k": "pareto_k"}
@@ -163,6 +165,9 @@ def write_fitted(folder: Path, fitted: Fitted) -> None:
     if fitted.refits is not None and fitted.refits.method != "none":
         tree = tree.copy()
         tree[_REFITS] = xr.DataTree(_refits_to_dataset(fitted.refits))
+    if fitted.tested is not None:
+        tree = tree.copy()
+        tree[_TESTED] = xr.DataTree(xr.Dataset(asdict(fitted.tested)))
     # The posterior is written last, because its presence says that all files are there.
     save(tree, folder / f"posterior_K{k}.nc")
 
@@ -198,10 +203,11 @@ def read_fitted(
     em, map_ = (PointFit.read(folder / f"{name}_K{k}.json") for name in ("em", "map"))
     file = folder / f"posterior_K{k}.nc"
     tree = load(file)
-    exact = None
-    if _REFITS in tree.children:
-        exact = tree[_REFITS].to_dataset()
-        del tree[_REFITS]
+    exact, test = (
+        tree[name].to_dataset() if name in tree.children else None for name in (_REFITS, _TESTED)
+    )
+    for name in {_REFITS, _TESTED} & set(tree.children):
+        del tree[name]
     sizes = em.n_components, map_.n_components, tree["posterior"].sizes["mixture_component"]
     if sizes != (k, k, k):
         raise ValueError(f"{file} and its point fits have {sizes} components; expected {k}.")
@@ -218,9 +224,10 @@ def read_fitted(
                 refits = _refits_from_dataset(exact, elpd)
             elpd = refits.elpd
         estimates = compare_readings(em, map_, reading, diagnosis)
+        tested = None if test is None else Adequacy.of(test)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: this is no whole posterior ({error}).") from None
-    return Fitted(em, map_, tree, diagnosis, elpd, estimates, refits)
+    return Fitted(em, map_, tree, diagnosis, elpd, estimates, refits, tested)
 
 
 def _refuse_other_counts(

@@ -94,6 +94,7 @@ def fit(
         console = tables.output_console()
         tables.print_heading(console, counts)
         tables.print_fitted(console, fitted)
+        tables.print_answer(console, fitted)
         tables.print_folder(console, folder)
     if was_interrupted(fitted.tree):
         _say_interrupted(folder)
@@ -146,8 +147,7 @@ def report(
     from pmnbmix.present import tables
     from pmnbmix.present.folder import REPORT, read_run
     from pmnbmix.present.report import write_report
-    from pmnbmix.present.words import answer, shown
-    from pmnbmix.selection.adequacy import loo_pit
+    from pmnbmix.present.words import shown
     from pmnbmix.study import Choice
 
     with bad_input():
@@ -160,8 +160,7 @@ def report(
     fitted = shown(result) if isinstance(result, Choice) else result
     console = tables.output_console()
     tables.print_heading(console, fitted.em.counts)
-    for sentence in answer(result, loo_pit(fitted.tree)):
-        console.print(sentence, highlight=False, markup=False)
+    tables.print_answer(console, result)
     tables.print_folder(console, path)
 
 
