@@ -69,7 +69,9 @@ def print_choice(console: Console, choice: Choice) -> None:
     import pandas as pd
 
     def figures(name: str) -> pd.Series:
-        return choice.table[name].map(lambda number: f"{number:.1f}" if pd.notna(number) else "-")
+        return choice.table[name].map(
+            lambda number: f"{round(number, 1) + 0.0:.1f}" if pd.notna(number) else "-"
+        )
 
     shown = pd.DataFrame(
         {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,10 +83,12 @@ def figures_of(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iter
 
 def _plans(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator[_Plan]:
     tree, k = fitted.tree, components(fitted)
+    limit = None if math.isnan(fitted.adequacy.limit) else fitted.adequacy.limit
     yield _Plan(
         "fit.png",
         "The counts and what was fitted",
-        "The black line should run along the tops of the grey bars; coloured lines add up to it.",
+        "The black line should run along the tops of the grey bars; coloured lines add up to it. "
+        "Compare components by their percentages: scales are named on the axes.",
         f"Histogram of the counts with the fitted mixture of {k} and each component.",
         lambda: plots.plot_fit(tree).figure,
     )
@@ -100,9 +103,10 @@ def _plans(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator
     yield _Plan(
         "ranks.png",
         "Each observation, predicted from all others",
-        "The line stays within the band where the mixture describes the counts.",
+        "The line stays within the band in 95 of 100 samples that the mixture describes; fit p in "
+        "the answer also counts how long it stays near the edge.",
         "Distribution of leave-one-out ranks minus the uniform distribution.",
-        lambda: plots.plot_loo_pit(tree, pit=pit).figure,
+        lambda: plots.plot_loo_pit(tree, pit=pit, limit=limit).figure,
     )
     yield _Plan(
         "estimates.png",

@@ -238,18 +238,11 @@ def _tables(choice: Choice | None, fitted: Fitted) -> tuple[Table, ...]:
 
 
 def _evidence(choice: Choice) -> Table:
-    columns = {
-        "elpd": "elpd",
-        "elpd_se": "its se",
-        "elpd_diff": "difference to the best",
-        "diff_se": "its se",
-        "bic": "BIC",
-        "icl": "ICL",
-    }
+    columns = {"elpd": "elpd_se", "elpd_diff": "diff_se", "bic": None, "icl": None}
     rows = []
     for k, row in choice.table.iterrows():
         which = int(str(k))
-        figures = (f"{row[name]:,.1f}" if pd.notna(row[name]) else "not ranked" for name in columns)
+        figures = (_figure(row, name, error) for name, error in columns.items())
         p_value = row["goodness_of_fit"]
         fit = f"{p_value:.2f}" if pd.notna(p_value) else "none"
         gate = gates(choice.diagnoses[which])
@@ -259,10 +252,18 @@ def _evidence(choice: Choice) -> Table:
         "A number is ruled out where its elpd is worse than the best by more than 4 and by more "
         "than 2 standard errors; of the others the smallest is chosen. The words are explained "
         "below.",
-        ("components", "verdict", "gates", "fit p", *columns.values()),
+        ("components", "verdict", "gates", "fit p", "elpd (se)", "to the best (se)", "BIC", "ICL"),
         tuple(rows),
         next((i for i, row in enumerate(rows) if row[1].startswith("chosen")), None),
     )
+
+
+def _figure(row: pd.Series, name: str, error: str | None) -> str:
+    if pd.isna(row[name]):
+        return "not ranked"
+    # Adding 0 turns a negative zero into a plain one.
+    text = f"{round(row[name], 1) + 0.0:,.1f}"
+    return text if error is None else f"{text} ({row[error]:,.1f})"
 
 
 def _estimates(fitted: Fitted) -> Table:
