@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
+from pmnbmix.html import html_table
 from pmnbmix.labels.chains import chain_table, group_chains, switching, unmixed
 from pmnbmix.labels.components import (
     component_table,
@@ -121,6 +122,14 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return "\n".join(self.summary)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("density gate", "holds" if self.density_ok else "failed"),
+            ("components gate", "holds" if self.components_ok else "failed"),
+            ("findings", ", ".join(sorted(self.findings)) or "none"),
+        ]
+        return html_table("diagnosis of a posterior", rows, notes=self.summary)
 
 
 def diagnose(

@@ -67,6 +67,13 @@ class BootstrapTest:
     n_boot: int
     entropy: int
 
+    def __repr__(self) -> str:
+        return (
+            f"BootstrapTest(null={self.null}, alternative={self.alternative}, "
+            f"statistic={self.statistic:.4g}, p_value={self.p_value:.3g}, "
+            f"replicates={self.null_statistics.size})"
+        )
+
     @property
     def complete(self) -> bool:
         """Whether every replicate was run."""

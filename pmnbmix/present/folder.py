@@ -25,6 +25,7 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import difference
 from pmnbmix.files import LEFT_OVER, read_json, write_json, write_whole
 from pmnbmix.posterior.checks import was_interrupted
+from pmnbmix.present.assignments import are_assignable, assignments
 from pmnbmix.present.report.page import RECORD, check_record, render
 from pmnbmix.present.words import answer
 from pmnbmix.study import Choice, Fitted, make_choice
@@ -44,7 +45,7 @@ REPORT = "report.html"
 _FORMAT = "pmnbmix run"
 # A run gives its files these names; a run that was killed may leave one that begins with .saving-.
 _WRITTEN = re.compile(
-    r"(?:\.saving-[0-9a-f]{12}-)?(?:run\.json|study\.json|thorough\.json|choice\.csv|report\.html"
+    r"(?:\.saving-[0-9a-f]{12}-)?(?:run\.json|study\.json|thorough\.json|(choice|assignments)\.csv|report\.html"
     r"|(fit|rootogram|ranks|estimates|chains|elpd|criteria|labels)\.png"
     r"|posterior_K\d+\.nc|(em|map)_K\d+\.json|(estimates|optima|diagnosis)_K\d+\.csv)"
 )
@@ -163,23 +164,39 @@ def _write_tables(folder: Path, fitted: Fitted) -> set[str]:
     return {*tables, f"em_K{k}.json", f"map_K{k}.json", f"posterior_K{k}.nc"}
 
 
-def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> dict[str, Any]:
+def _write_assignments(folder: Path, fitted: Fitted, keep: dict[str, Any] | None) -> set[str]:
+    """Write which component each row belongs to, if that may be said; return the file names."""
+    if not are_assignable(fitted):
+        return set()
+    write_whole(folder / "assignments.csv", assignments(fitted, keep))
+    return {"assignments.csv"}
+
+
+def write_fit_run(
+    folder: Path, fitted: Fitted, settings: dict[str, Any], keep: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Write the files of a run of ``fit``; the record is among them if the run is finished.
+
+    ``keep`` are columns of identifiers for the assignments, as in `assignments`.
 
     Returns
     -------
     dict
         The record.
     """
-    names = _write_tables(folder, fitted)
+    names = _write_tables(folder, fitted) | _write_assignments(folder, fitted, keep)
     result = {"answer": _answer(fitted), "fit": _summary(fitted)}
     record = _record(fitted.em.counts, settings, result)
     _write_report(folder, fitted, record, names, complete=not was_interrupted(fitted.tree))
     return record
 
 
-def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> dict[str, Any]:
+def write_choice_run(
+    folder: Path, choice: Choice, settings: dict[str, Any], keep: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Write the files of a run of ``choose``; figures show the chosen number of components.
+
+    ``keep`` are columns of identifiers for the assignments, as in `assignments`.
 
     Returns
     -------
@@ -191,6 +208,8 @@ def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> 
         write_thorough(folder, choice.thorough)
         names.add("thorough.json")
     write_whole(folder / "choice.csv", choice.table.to_csv())
+    if choice.chosen is not None:
+        names |= _write_assignments(folder, choice.fits[choice.chosen], keep)
     result = {
         "answer": _answer(choice),
         "chosen": choice.chosen,

@@ -11,6 +11,7 @@ import numpy as np
 
 from pmnbmix.labels.diagnose import LOW_BFMI, MANY_PARAMETERS
 from pmnbmix.posterior.checks import was_interrupted
+from pmnbmix.present.assignments import turning_points
 from pmnbmix.tree.checks import group
 from pmnbmix.tree.reading import read
 
@@ -152,7 +153,9 @@ def what(fitted: Fitted) -> str:
     ]
     rest = f"; {k - _MOST_TOLD} more are in the table" if k > _MOST_TOLD else ""
     text = f"{'; '.join(parts)}{rest}{per}."
-    return f"{text[0].upper()}{text[1:]} Intervals hold 95 % of the posterior."
+    turns = turning_points(fitted)
+    turns = f" {turns}" if turns else ""
+    return f"{text[0].upper()}{text[1:]}{turns} Intervals hold 95 % of the posterior."
 
 
 def belief(fitted: Fitted) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.html import html_table
 from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.point.result import PointFit
 from pmnbmix.selection.influence import Influence, influence
@@ -94,6 +95,12 @@ class Choice:
             )
         draws = tuple(read(self.fits[int(k)].tree).draws for k in weights.index)
         return AveragedPrediction(weights / weights.sum(), draws, self.counts.has_exposure)
+
+    def _repr_html_(self) -> str:
+        columns = ("elpd", "elpd_diff", "diff_se", "bic", "stacking_weight", "goodness_of_fit")
+        rows = [(k, *(f"{row[name]:.5g}" for name in columns)) for k, row in self.table.iterrows()]
+        head = ("components", *(name.replace("_", " ") for name in columns))
+        return html_table(f"number of components of {self.counts.name}", rows, head, self.reasons)
 
     @property
     def complete(self) -> bool:

@@ -28,6 +28,10 @@ Exposure = Annotated[
 Frequency = Annotated[
     str | None, typer.Option(help="Column that says how often each row was seen.")
 ]
+Keep = Annotated[
+    str | None,
+    typer.Option(help="Column of identifiers that assignments.csv repeats, such as barcode."),
+]
 Spec = Annotated[
     Path | None,
     typer.Option(help="TOML file with priors; choose and demo ignore its n_components."),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pmnbmix.present.cli import options
+from pmnbmix.present.cli.kept import read_kept
 from pmnbmix.present.cli.source import (
     Job,
     Source,
@@ -19,6 +20,9 @@ from pmnbmix.present.cli.source import (
 )
 from pmnbmix.progress import watching
 from pmnbmix.seeds import entropy_of
+
+if TYPE_CHECKING:
+    from pmnbmix.mixture.spec import MixtureSpec
 
 
 def demo(
@@ -50,6 +54,7 @@ def fit(
     column: options.Column = None,
     exposure: options.Exposure = None,
     frequency: options.Frequency = None,
+    keep: options.Keep = None,
     components: options.Components = None,
     spec: options.Spec = None,
     draws: options.Draws = 1000,
@@ -71,6 +76,7 @@ def fit(
     )
     with bad_input():
         counts, priors, folder = prepare(job)
+        kept_column = read_kept(source, keep, counts)
     from pmnbmix.posterior.checks import was_interrupted
     from pmnbmix.present import tables
     from pmnbmix.present.folder import begun, write_fit_run
@@ -87,7 +93,7 @@ def fit(
                 counts, priors, draws=draws, chains=chains, random_seed=seed, watch=watch
             )
         watch("writing the folder", 0, 1)
-        record = write_fit_run(folder, fitted, job.recorded(priors))
+        record = write_fit_run(folder, fitted, _recorded(job, priors, keep), kept_column)
     if as_json:
         _print_json(record, folder)
     else:
@@ -106,6 +112,7 @@ def choose(
     column: options.Column = None,
     exposure: options.Exposure = None,
     frequency: options.Frequency = None,
+    keep: options.Keep = None,
     max_components: options.MaxComponents = 4,
     thorough: options.Thorough = False,
     spec: options.Spec = None,
@@ -127,7 +134,8 @@ def choose(
             spec=spec,
             max_components=max_components,
             thorough=thorough,
-        )
+        ),
+        keep,
     )
 
 
@@ -164,12 +172,18 @@ def report(
     tables.print_folder(console, path)
 
 
-def _choose(job: Job) -> None:
+def _recorded(job: Job, priors: MixtureSpec, keep: str | None) -> dict[str, Any]:
+    """The settings of the command for the record of the run."""
+    return job.recorded(priors) | ({} if keep is None else {"keep": keep})
+
+
+def _choose(job: Job, keep: str | None = None) -> None:
     from pmnbmix.mixture.spec import check_n_components
 
     with bad_input():
         most = check_n_components(job.max_components, "--max-components")
         counts, priors, folder = prepare(job)
+        kept_column = read_kept(job.source, keep, counts)
     from pmnbmix.present import tables
     from pmnbmix.present.folder import begun, write_choice_run
     from pmnbmix.study import choose_components
@@ -187,7 +201,7 @@ def _choose(job: Job) -> None:
             folder=folder,
         )
         watch("writing the folder", 0, 1)
-        record = write_choice_run(folder, choice, job.recorded(priors))
+        record = write_choice_run(folder, choice, _recorded(job, priors, keep), kept_column)
     if job.as_json:
         _print_json(record, folder)
     else:

@@ -200,7 +200,6 @@ def _files(folder: Path, result: Choice | Fitted) -> tuple[tuple[str, str], ...]
         *((f"estimates_K{k}.csv", f"EM, MAP and posterior of K = {k}") for k in fits),
         *((f"optima_K{k}.csv", f"optima that EM found with K = {k}") for k in fits),
         *((f"diagnosis_K{k}.csv", f"r-hat and ESS of K = {k}") for k in fits),
-        (RECORD, "settings, versions and results"),
     ]
     return tuple((name, text) for name, text in named if (folder / name).exists())
 
