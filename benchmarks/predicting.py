@@ -3,7 +3,8 @@
     python benchmarks/predicting.py OUT.csv [SETS_OF_EACH_KIND]
 
 Six kinds of counts, most of which are no mixture of a few negative binomials; rows are appended as
-they come, and what is there already is not made again. Loss is the log score of new counts behind
+they come, and what is there already is not made again. Posteriors are made the quick way, as in
+`choosing.py`. Loss is the log score of new counts behind
 the best number of components, in nats for as many new counts as were fitted.
 """
 
@@ -18,14 +19,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from choosing import exact_elpd, quick
 
 import pmnbmix as nb
+from pmnbmix.selection.rule import judge_components
+from pmnbmix.study.adequacy import judge_adequacy
 from pmnbmix.study.averaging import AveragedPrediction
 
 # The score of new counts is averaged over so many of them.
 _NEW = 20_000
 _MOST = 4
-_DRAWS = 500
 
 type Sampler = Callable[[int, np.random.Generator], tuple[np.ndarray, np.ndarray | None]]
 
@@ -70,37 +73,47 @@ KINDS: dict[str, tuple[int, Sampler]] = {
 
 def one(kind: str, index: int) -> dict[str, Any]:
     """Losses on one set of counts."""
+    import arviz as az
+
     n, draw = KINDS[kind]
     rng = np.random.default_rng([list(KINDS).index(kind), index])
     counts = nb.Counts(*draw(n, rng))
-    choice = nb.choose_components(
-        counts, _MOST, draws=_DRAWS, stop_early=False, random_seed=rng,
-        watch=lambda title, done, total: None,
-    )  # fmt: skip
+    resolved = nb.MixtureSpec().resolve(counts)
+    rows, posteriors, elpds = {}, {}, {}
+    for k in range(1, _MOST + 1):
+        posteriors[k] = quick(counts, resolved.with_components(k), rng)
+        elpds[k], _ = exact_elpd(counts, resolved.with_components(k), posteriors[k], rng)
+        rows[k] = {"density_ok": posteriors[k].density_ok, "p_loo": elpds[k].p}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    gated = [k for k in rows if posteriors[k].density_ok]
+    ranked = az.compare({str(k): elpds[k] for k in gated}, round_to="none")
+    for k in gated:
+        table.loc[k, ["elpd_diff", "diff_se", "stacking_weight"]] = [
+            ranked.loc[str(k), name] for name in ("elpd_diff", "dse", "weight")
+        ]
+    verdict = judge_components(table)
+    assert verdict.chosen is not None
+    assert verdict.best is not None
+    weights = table["stacking_weight"].dropna()
+    draws = tuple(posteriors[k].draws for k in gated)
+    everything = AveragedPrediction(weights / weights.sum(), draws, counts.has_exposure)
     values, exposure = draw(_NEW, rng)
-    everything = choice.averaged
-    scores = {
-        int(k): float(_alone(everything, int(k)).logpmf(values, exposure).mean())
-        for k in everything.weights.index
-    }
+    scores = {k: float(_alone(everything, k).logpmf(values, exposure).mean()) for k in gated}
     averaged = float(everything.logpmf(values, exposure).mean())
     top = max(scores, key=lambda k: scores[k])
-    assert choice.chosen is not None
-    assert choice.best is not None
+    adequacy = judge_adequacy(nb.fit_em(counts, verdict.chosen, random_seed=rng))
     return {
         "kind": kind,
         "n": n,
         "index": index,
-        "chosen": choice.chosen,
-        "best": choice.best,
+        "chosen": verdict.chosen,
+        "best": verdict.best,
         "top": top,
-        "top_is_plausible": top in choice.plausible,
-        "loss_chosen": n * (scores[top] - scores[choice.chosen]),
-        "loss_best": n * (scores[top] - scores[choice.best]),
+        "top_is_plausible": top in verdict.plausible,
+        "loss_chosen": n * (scores[top] - scores[verdict.chosen]),
+        "loss_best": n * (scores[top] - scores[verdict.best]),
         "loss_averaged": n * (scores[top] - averaged),
-        "fit_p_chosen": choice.table.loc[choice.chosen, "goodness_of_fit"],
-        "cautioned": "Caution" in choice.reasons[0],
-        "rests_on_few": choice.chosen in choice.influences,
+        "fit_p_chosen": adequacy.p_value,
     }
 
 
