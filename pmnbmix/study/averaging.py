@@ -44,7 +44,7 @@ class AveragedPrediction:
     >>> draws.shape, bool(abs(draws.mean() - counts.values.mean()) < 2)
     ((1000, 1), True)
     >>> averaged.logpmf([15, 40]).round(1)
-    array([-2.8, -5...])
+    array([-2.9, -6.1])
     """
 
     weights: pd.Series
