@@ -142,13 +142,14 @@ def exact_elpd(
 ) -> tuple[Any, int]:
     """LOO with refits of flagged rows, and how many observations these were."""
     table = counts.table
-    row = np.repeat(np.arange(counts.n_unique), table.frequency.astype(int))
+    row = counts.expanded_inverse()
     elpd = elpd_of(found.rows, row, found.reff, "count", not found.density_ok)
     bad = np.unique(row[elpd.pareto_k.values > elpd.good_k])
     for u in bad:
         frequency = table.frequency.astype(int)
         frequency[u] -= 1
-        rest = quick(nb.Counts(table.values.astype(int), frequency=frequency), spec, rng)
+        exposure = table.exposure if counts.has_exposure else None
+        rest = quick(nb.Counts(table.values.astype(int), exposure, frequency), spec, rng)
         own = table.taken(slice(u, u + 1), np.ones(1))
         density = rest.draws.log_density(own)
         elpd.elpd_i[row == u] = logsumexp(density) - np.log(density.size)

@@ -10,6 +10,8 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parent.parent
 _REFERENCES = re.compile(r"<p>(\.\. \[1\].*?)</p>", re.DOTALL)
+# The notebook pages would load MathJax from elsewhere, and hold no formula.
+_MATHJAX = re.compile(r"<script[^>]*data-mkdocs-jupyter-mathjax=.*?</script>", re.DOTALL)
 _PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
@@ -31,6 +33,11 @@ def on_files(files: Any, config: Any) -> Any:
 def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
     """Lay out numbered references, which are reStructuredText, as a list."""
     return _REFERENCES.sub(_list, html)
+
+
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """Leave out what would be fetched from elsewhere."""
+    return _MATHJAX.sub("", output)
 
 
 def _list(match: re.Match[str]) -> str:

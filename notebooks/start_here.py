@@ -70,10 +70,11 @@ print(choice.table[columns].round(1).to_string())
 # - `plausible` is what is not clearly worse than the best: behind by at most 4 elpd, or by at most
 #   2 standard errors.
 #
-# The smallest plausible number is chosen, and the reasons are given in words:
+# `chosen` is the smallest plausible number and `best` the one that predicts best; reasons are given
+# in words:
 
 # %%
-print("plausible:", sorted(choice.plausible), " chosen:", choice.chosen)
+print("plausible:", sorted(choice.plausible), " chosen:", choice.chosen, " best:", choice.best)
 for reason in choice.reasons:
     print("-", reason)
 

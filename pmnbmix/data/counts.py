@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmnbmix.data.checks import as_values, exposure_column, frequency_column, refuse_other_order
 from pmnbmix.data.table import CountTable, collapse
+from pmnbmix.html import html_table
 
 # Trees have dimensions and coordinates of these names, so a variable cannot have them.
 _RESERVED = frozenset(
@@ -147,6 +148,20 @@ class Counts:
     def __repr__(self) -> str:
         exposed = ", with exposure" if self.has_exposure else ""
         return f"Counts({self.name!r}, n={self.n}, n_unique={self.n_unique}{exposed})"
+
+    def _repr_html_(self) -> str:
+        table = self.table
+        rows = [
+            ("counts", f"{self.n:,}"),
+            ("distinct", f"{self.n_unique:,}"),
+            ("smallest, largest", f"{table.values.min():,.0f}, {table.values.max():,.0f}"),
+            ("mean", f"{table.frequency @ table.values / table.n:,.4g}"),
+            ("zeros", f"{table.frequency[table.values == 0.0].sum() / table.n:.1%}"),
+        ]
+        if self.has_exposure:
+            low, high = table.exposure.min(), table.exposure.max()
+            rows.append(("exposure", f"{low:,.4g} to {high:,.4g}"))
+        return html_table(self.name, rows)
 
 
 def variable_name(name: str) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import CountTable
+from pmnbmix.html import html_table
 from pmnbmix.labels.chains import chain_table, group_chains, switching, unmixed
 from pmnbmix.labels.components import (
     component_table,
@@ -48,9 +49,9 @@ _TOO_LOW = (
 _WORST_ROW = "log density of a row (worst)"
 # A chain explores the tails too slowly if its E-BFMI is below this (Betancourt 2016,
 # arXiv:1604.00695).
-_LOW_BFMI = 0.3
+LOW_BFMI = 0.3
 # The model is doubtful if it uses this many times as many effective parameters as it has.
-_MANY_PARAMETERS = 1.5
+MANY_PARAMETERS = 1.5
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,14 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return "\n".join(self.summary)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("density gate", "holds" if self.density_ok else "failed"),
+            ("components gate", "holds" if self.components_ok else "failed"),
+            ("findings", ", ".join(sorted(self.findings)) or "none"),
+        ]
+        return html_table("diagnosis of a posterior", rows, notes=self.summary)
 
 
 def diagnose(
@@ -353,18 +362,18 @@ def _attributes_hold(tree: xr.DataTree) -> bool:
 
 
 def _slow_tails(chains: pd.DataFrame) -> tuple[str, ...]:
-    slow = chains.index[chains["e_bfmi"] < _LOW_BFMI]
+    slow = chains.index[chains["e_bfmi"] < LOW_BFMI]
     if not len(slow):
         return ()
     return (
-        f"E-BFMI is below {_LOW_BFMI} in chain {', '.join(map(str, slow))} (lowest "
+        f"E-BFMI is below {LOW_BFMI} in chain {', '.join(map(str, slow))} (lowest "
         f"{chains['e_bfmi'].min():.2f}): tails are explored slowly. Sample more draws; a prior "
         "with lighter tails helps.",
     )
 
 
 def _many_parameters(effective: float, n_parameters: int, gates: Gates) -> tuple[str, ...]:
-    if not gates.density_ok or effective <= _MANY_PARAMETERS * n_parameters:
+    if not gates.density_ok or effective <= MANY_PARAMETERS * n_parameters:
         return ()
     return (
         f"The fit uses {effective:.1f} effective parameters, and the model has {n_parameters}: "

@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pmnbmix.data.checks import LARGEST_COUNT, as_array, as_exposure, as_size, as_values
 from pmnbmix.data.table import CountTable
+from pmnbmix.html import html_table
 from pmnbmix.mixture.density import component_cdf
 from pmnbmix.mixture.levels import (
     Levels,
@@ -412,6 +413,13 @@ class MixtureParams:
     def from_edger(cls, weights: ArrayLike, mu: ArrayLike, dispersion: ArrayLike) -> MixtureParams:
         """Parameters from the mean and dispersion of edgeR, DESeq2 and glmGamPoi."""
         return cls(weights, mu, dispersion)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (f"component {j}", *(f"{getattr(self, name)[j]:.4g}" for name in PARAMETERS))
+            for j in range(self.n_components)
+        ]
+        return html_table("mixture of negative binomials", rows, ("", *PARAMETERS))
 
     def __repr__(self) -> str:
         rows = [

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pmnbmix.data.checks import whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import as_file, write_whole
+from pmnbmix.html import html_table
 from pmnbmix.mixture.priors import DirichletPrior, NormalPrior
 
 Floats = NDArray[np.float64]
@@ -115,6 +116,16 @@ class MixtureSpec:
                 'loc = "auto" exists for log_means only; give log_dispersions a number, for '
                 "example 0 (a standard deviation of the rate equal to its mean)."
             )
+
+    def _repr_html_(self) -> str:
+        means, dispersions = self.log_means, self.log_dispersions
+        rows = [
+            ("weights", f"Dirichlet({self.weights.concentration:g})"),
+            ("log means", f"Normal({means.loc}, {means.scale:g})"),
+            ("log dispersions", f"Normal({dispersions.loc}, {dispersions.scale:g})"),
+        ]
+        title = f"mixture of {self.n_components} negative binomials, priors"
+        return html_table(title, rows)
 
     @property
     def is_resolved(self) -> bool:

@@ -70,6 +70,13 @@ class BootstrapTest:
     entropy: int
     digest_of_counts: str = field(default="", repr=False)
 
+    def __repr__(self) -> str:
+        return (
+            f"BootstrapTest(null={self.null}, alternative={self.alternative}, "
+            f"statistic={self.statistic:.4g}, p_value={self.p_value:.3g}, "
+            f"replicates={self.null_statistics.size})"
+        )
+
     @property
     def complete(self) -> bool:
         """Whether every replicate was run."""

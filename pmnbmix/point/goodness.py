@@ -46,6 +46,12 @@ class GoodnessOfFit:
     statistic: float
     null_statistics: Floats = field(repr=False)
 
+    def __repr__(self) -> str:
+        return (
+            f"GoodnessOfFit(statistic={self.statistic:.4g}, p_value={self.p_value:.3g}, "
+            f"replicates={self.null_statistics.size})"
+        )
+
     @property
     def p_value(self) -> float:
         """Share of distances at least as large, the observed one among them."""

@@ -19,6 +19,7 @@ from pmnbmix.point.as_json import read_fit, write_fit
 from pmnbmix.point.as_table import optima_table, parameter_table
 from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import Optimum, Status
+from pmnbmix.point.printed import Printed
 from pmnbmix.point.profile import Profile, profile
 from pmnbmix.point.search import Search, Squashing
 from pmnbmix.point.uncertainty import Wald, rivals_of, wald, with_doubts, with_rivals
@@ -33,7 +34,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class PointFit:
+class PointFit(Printed):
     """A point estimate and what was found on the way to it.
 
     Attributes

@@ -23,6 +23,11 @@ def component_colour(index: int) -> str:
     return COLOURS[index % len(COLOURS)]
 
 
+def component_dashes(index: int) -> str | tuple[int, tuple[int, ...]]:
+    """Style of a line, which tells components apart whose colours are the same."""
+    return ("--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)))[index // len(COLOURS) % 4]
+
+
 def log_axis(ax: Axes, which: str) -> None:
     """Make an axis logarithmic, with plain numbers at 1, 2 and 5 if it spans little."""
     from matplotlib.ticker import (

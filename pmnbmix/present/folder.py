@@ -12,15 +12,22 @@ import re
 import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.table import difference
 from pmnbmix.files import LEFT_OVER, read_json, write_json, write_whole
 from pmnbmix.posterior.checks import was_interrupted
-from pmnbmix.present.report.page import check_record, render
+from pmnbmix.present.assignments import are_assignable, assignments
+from pmnbmix.present.report.page import RECORD, check_record, render
+from pmnbmix.present.words import answer
 from pmnbmix.study import Choice, Fitted, make_choice
 from pmnbmix.study.storage import FORMAT as STUDY_FORMAT
 from pmnbmix.study.storage import RECORD as STUDY
@@ -35,12 +42,11 @@ from pmnbmix.study.storage import (
 
 _log = logging.getLogger(__name__)
 
-RECORD = "run.json"
 REPORT = "report.html"
 _FORMAT = "pmnbmix run"
 # A run gives its files these names; a run that was killed may leave one that begins with .saving-.
 _WRITTEN = re.compile(
-    r"(?:\.saving-[0-9a-f]{12}-)?(?:run\.json|study\.json|thorough\.json|choice\.csv|report\.html"
+    r"(?:\.saving-[0-9a-f]{12}-)?(?:run\.json|study\.json|thorough\.json|(choice|assignments)\.csv|report\.html"
     r"|(fit|rootogram|ranks|estimates|chains|elpd|criteria|labels)\.png"
     r"|posterior_K\d+\.nc|(em|map)_K\d+\.json|(estimates|optima|diagnosis)_K\d+\.csv)"
 )
@@ -190,22 +196,39 @@ def _write_tables(folder: Path, fitted: Fitted) -> set[str]:
     return {*tables, f"em_K{k}.json", f"map_K{k}.json", f"posterior_K{k}.nc"}
 
 
-def write_fit_run(folder: Path, fitted: Fitted, settings: dict[str, Any]) -> dict[str, Any]:
+def _write_assignments(folder: Path, fitted: Fitted, keep: dict[str, Any] | None) -> set[str]:
+    """Write which component each row belongs to, if that may be said; return the file names."""
+    if not are_assignable(fitted):
+        return set()
+    write_whole(folder / "assignments.csv", assignments(fitted, keep))
+    return {"assignments.csv"}
+
+
+def write_fit_run(
+    folder: Path, fitted: Fitted, settings: dict[str, Any], keep: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Write the files of a run of ``fit``; the record is among them if the run is finished.
+
+    ``keep`` are columns of identifiers for the assignments, as in `assignments`.
 
     Returns
     -------
     dict
         The record.
     """
-    names = _write_tables(folder, fitted)
-    record = _record(folder, fitted.em.counts, settings, {"fit": _summary(fitted)})
+    names = _write_tables(folder, fitted) | _write_assignments(folder, fitted, keep)
+    result = {"answer": _answer(fitted), "fit": _summary(fitted)}
+    record = _record(folder, fitted.em.counts, settings, result)
     _write_report(folder, fitted, record, names, complete=not was_interrupted(fitted.tree))
     return record
 
 
-def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> dict[str, Any]:
+def write_choice_run(
+    folder: Path, choice: Choice, settings: dict[str, Any], keep: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Write the files of a run of ``choose``; figures show the chosen number of components.
+
+    ``keep`` are columns of identifiers for the assignments, as in `assignments`.
 
     Returns
     -------
@@ -217,10 +240,15 @@ def write_choice_run(folder: Path, choice: Choice, settings: dict[str, Any]) -> 
         write_thorough(folder, choice.thorough)
         names.add("thorough.json")
     write_whole(folder / "choice.csv", choice.table.to_csv())
+    if choice.chosen is not None:
+        names |= _write_assignments(folder, choice.fits[choice.chosen], keep)
     result = {
+        "answer": _answer(choice),
         "chosen": choice.chosen,
+        "best": choice.best,
         "plausible": sorted(choice.plausible),
         "reasons": list(choice.reasons),
+        "stacking_weights": _numbers(choice.table["stacking_weight"]),
         "note": choice.note,
         "fits": {str(k): _summary(fitted) for k, fitted in choice.fits.items()},
     }
@@ -323,13 +351,34 @@ def _write_report(
     complete: bool,
 ) -> None:
     """Write the report; then, for a complete run, remove files of other work, write the record."""
-    page, figures = render(result, record)
+    page, figures = render(result, record, folder)
     for figure in figures:
-        write_whole(folder / figure.file, figure.png)
+        if figure.png:
+            write_whole(folder / figure.file, figure.png)
     write_whole(folder / REPORT, page)
     if complete:
-        _remove_run(folder, keep={*names, *(figure.file for figure in figures), REPORT, STUDY})
+        _remove_run(folder, keep={*names, *(one.file for one in figures if one.png), REPORT, STUDY})
         write_json(folder / RECORD, record)
+
+
+def _answer(result: Choice | Fitted) -> dict[str, Any]:
+    said = answer(result)
+    return {"level": said.level, "sentences": list(said.sentences)}
+
+
+def _numbers(series: pd.Series) -> dict[str, float | None]:
+    """Numbers by name; what is not finite is null, because JSON has no word for it."""
+    return {
+        str(name): float(value) if np.isfinite(value) else None for name, value in series.items()
+    }
+
+
+def _estimates(fitted: Fitted) -> dict[str, Any]:
+    numbers = fitted.estimates.drop(columns="flag")
+    return {
+        str(name): {**_numbers(numbers.loc[name]), "flag": str(fitted.estimates.loc[name, "flag"])}
+        for name in numbers.index
+    }
 
 
 def _summary(fitted: Fitted) -> dict[str, Any]:
@@ -341,6 +390,14 @@ def _summary(fitted: Fitted) -> dict[str, Any]:
         "components_ok": diagnosis.components_ok,
         "findings": sorted(diagnosis.findings),
         "summary": list(diagnosis.summary),
+        "adequacy": {
+            **_numbers(pd.Series(asdict(fitted.adequacy))),
+            "verdict": fitted.adequacy.verdict,
+            "sentence": fitted.adequacy.sentence,
+        },
+        "noticed": list(fitted.marks),
+        "elpd": {"estimate": float(fitted.elpd.elpd), "se": float(fitted.elpd.se)},
+        "estimates": _estimates(fitted),
         "sampling": {
             # The priors are left out here, because the settings have them as a table.
             name: _plain(value)
@@ -366,6 +423,7 @@ def _record(
     return {
         "format": _FORMAT,
         "study": study_digest(folder),
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "settings": settings,
         "counts": {
             "name": counts.name,

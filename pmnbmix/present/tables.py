@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pmnbmix.present.words import components, doubts, gates, standing
+from pmnbmix.present.words import answer, components, doubts, estimate_cells, gates, standing
 
-# A console of at least this many columns shows the whole table.
-_WIDE = 100
+# Consoles of at least so many columns show the whole table of estimates, and of all criteria.
+_WIDE, _VERY_WIDE = 100, 106
 _DROPPED = ("NUTS mean", "sd")
+_COLOURS = {"sound": "green", "doubtful": "yellow", "unsound": "red"}
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,12 +47,31 @@ def print_folder(console: Console, folder: Path) -> None:
         console.print(f"Open {report} in a browser.", markup=False, highlight=False)
 
 
+def print_answer(console: Console, result: Choice | Fitted) -> None:
+    """Print the answer in a frame whose title says how far it can be relied on."""
+    from rich.panel import Panel
+    from rich.text import Text
+
+    said = answer(result)
+    console.print()
+    console.print(
+        Panel(
+            Text("\n".join(said.sentences)),
+            title=Text(said.label, style="bold"),
+            title_align="left",
+            border_style=_COLOURS[said.level],
+        )
+    )
+
+
 def print_choice(console: Console, choice: Choice) -> None:
     """Print the evidence on each number of components, the reasons and the chosen fit."""
     import pandas as pd
 
     def figures(name: str) -> pd.Series:
-        return choice.table[name].map(lambda number: f"{number:.1f}" if pd.notna(number) else "-")
+        return choice.table[name].map(
+            lambda number: f"{round(number, 1) + 0.0:.1f}" if pd.notna(number) else "-"
+        )
 
     shown = pd.DataFrame(
         {
@@ -63,21 +83,23 @@ def print_choice(console: Console, choice: Choice) -> None:
             "high k": choice.table["high_k"],
             "BIC": figures("bic"),
             "ICL": figures("icl"),
+            "fit p": choice.table["goodness_of_fit"].map("{:.2f}".format),
             "gates": [gates(choice.fits[k].diagnosis) for k in choice.table.index],
             "verdict": [standing(choice, k) for k in choice.table.index],
         }
     )
     shown.index.name = "K"
-    if console.width < _WIDE:
-        shown = shown.drop(columns=["se", "p", "BIC", "ICL"])
+    if console.width < _VERY_WIDE:
+        shown = shown.drop(columns=["se", "p", "high k", "BIC", "ICL"])
     _print_table(console, shown, "How many components (K)", highlight=choice.chosen)
-    for reason in choice.reasons:
+    for reason in choice.reasons[1:]:
         console.print(f"- {reason}", highlight=False)
     for k, fitted in choice.fits.items():
         if k == choice.chosen or (choice.chosen is None and k == max(choice.fits)):
             print_fitted(console, fitted)
         else:
             _print_summary(console, fitted)
+    print_answer(console, choice)
 
 
 def print_fitted(console: Console, fitted: Fitted) -> None:
@@ -96,7 +118,7 @@ def print_fitted(console: Console, fitted: Fitted) -> None:
     if console.width < _WIDE:
         # If there is not room for all, median and interval say more than mean and sd.
         columns = {name: label for name, label in columns.items() if label not in _DROPPED}
-    shown = estimates[list(columns)].map(lambda number: f"{number:.3g}").rename(columns=columns)
+    shown = estimate_cells(estimates, columns).rename(columns=columns)
     _print_table(console, shown, f"\n{components(fitted)}: EM, MAP and posterior")
     console.print(f"EM: {fitted.em.status.sentence}", highlight=False)
     if not fitted.diagnosis.components_ok:

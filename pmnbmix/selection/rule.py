@@ -17,30 +17,42 @@ import pandas as pd
 # A number of components is worse only if it lies behind by both.
 ELPD_LIMIT = 4.0
 SE_LIMIT = 2.0
+# Numbers that lie this close together predict equally well: other draws would rank them otherwise.
+TIE = 0.5
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Numbers of components that are plausible, the one chosen, and why.
+    """Numbers of components that are plausible, the one chosen, the best, and why.
 
     Attributes
     ----------
     plausible : frozenset of int
     chosen : int or None
         The smallest plausible number; None if no posterior passed its gate.
+    best : int or None
+        The number of highest elpd, which is the one for prediction; of several within half a nat
+        the smallest.
     reasons : tuple of str
-        A sentence for each number, then one for each criterion that disagrees.
+        What is chosen and what predicts best, a sentence for each number, then one for each
+        criterion that disagrees.
     """
 
     plausible: frozenset[int]
     chosen: int | None
+    best: int | None
     reasons: tuple[str, ...]
+
+
+_NONE: Mapping[int, str] = MappingProxyType({})
 
 
 def judge_components(
     table: pd.DataFrame,
-    refusals: Mapping[int, str] = MappingProxyType({}),
-    repairs: Mapping[int, str] = MappingProxyType({}),
+    refusals: Mapping[int, str] = _NONE,
+    repairs: Mapping[int, str] = _NONE,
+    weaknesses: Mapping[int, str] = _NONE,
+    influences: Mapping[int, str] = _NONE,
 ) -> Verdict:
     """Apply the rule.
 
@@ -53,6 +65,10 @@ def judge_components(
         For numbers that failed the density gate, a sentence that says how.
     repairs : mapping of int to str
         For numbers whose LOO was repaired, what was done.
+    weaknesses : mapping of int to str
+        For numbers whose own fit is not to be recommended without a word, that word.
+    influences : mapping of int to str
+        For numbers whose difference to the best rests on one or two observations, a sentence.
 
     Returns
     -------
@@ -65,6 +81,7 @@ def judge_components(
     if gated.empty:
         return Verdict(
             frozenset(),
+            None,
             None,
             (
                 "No number of components can be chosen: every posterior failed the density gate "
@@ -80,19 +97,32 @@ def judge_components(
         )
     }
     plausible = frozenset(k for k, gap in gaps.items() if not gap.is_clear)
-    chosen, best = min(plausible), min(gaps, key=lambda k: gaps[k].elpd)
-    reasons = [_why(chosen, best, plausible, len(gaps), refused)]
+    tied = [k for k, gap in gaps.items() if gap.elpd < TIE]
+    chosen, best = min(plausible), min(tied)
+    headline = _why(chosen, tied, plausible, gaps, refused)
+    for k in dict.fromkeys((chosen, best)):
+        if k in weaknesses:
+            headline = f"{headline} Caution with {_components(k)}: {weaknesses[k]}."
+    reasons = [headline]
     for k, gap in gaps.items():
-        if k == chosen:
-            continue
-        if k not in plausible:
-            text = f"worse than {best} by {gap}; ruled out."
-        elif k == best:
-            ahead = gaps[chosen]
-            text = f"highest elpd, but ahead of {chosen} by {ahead}, {ahead.shortfall}; not needed."
+        if k == best:
+            if k != chosen:
+                reasons.append(f"{_components(k)}: highest elpd, the number for prediction.")
+        elif k not in plausible:
+            reasons.append(f"{_components(k)}: worse than {best} by {gap}; ruled out.")
+        elif k in tied:
+            text = f"as good as {best}, less than {TIE:g} elpd apart; plausible."
+            reasons.append(f"{_components(k)}: {text}")
         else:
-            text = f"behind {best} by {gap}, {gap.shortfall}; plausible, not needed."
-        reasons.append(f"{_components(k)}: {text}")
+            text = f"behind {best} by {gap}, {gap.shortfall}; plausible."
+            reasons.append(f"{_components(k)}: {text}")
+        if k in influences:
+            reasons.append(influences[k])
+    reasons.extend(
+        f"{_components(k)}: {weaknesses[k]}."
+        for k in gaps
+        if k in weaknesses and k not in (chosen, best)
+    )
     reasons.extend(_refusal(k, refusals) for k in refused)
     reasons.extend(_disagreements(gated, chosen))
     for k, number in zip(gaps, gated.get("high_k", [0] * len(gaps)), strict=True):
@@ -103,7 +133,7 @@ def judge_components(
                 f"The elpd of {_components(k)} is doubtful: {int(number)} observations have a "
                 "Pareto k above its limit, mostly because a component rests on them."
             )
-    return Verdict(plausible, chosen, tuple(reasons))
+    return Verdict(plausible, chosen, best, tuple(reasons))
 
 
 @dataclass(frozen=True)
@@ -127,34 +157,46 @@ class _Gap:
     def __str__(self) -> str:
         if not self.error > 0:
             return f"{self.elpd:.1f} elpd (no standard error to judge it by)"
-        return f"{self.elpd:.1f} elpd ({self.elpd / self.error:.1f} standard errors)"
+        return f"{self.elpd:.1f} elpd (standard error {self.error:.1f})"
 
 
 def _why(
-    chosen: int, best: int, plausible: frozenset[int], n_assessed: int, refused: list[int]
+    chosen: int,
+    tied: list[int],
+    plausible: frozenset[int],
+    gaps: Mapping[int, _Gap],
+    refused: list[int],
 ) -> str:
-    need = "component is" if chosen == 1 else "components are"
     limit = ""
     if any(k < chosen for k in refused):
         fewer = ", ".join(str(k) for k in refused if k < chosen)
         limit = f" Whether fewer ({fewer}) would do is not known: their posteriors are not usable."
-    if n_assessed == 1:
+    if len(gaps) == 1:
         return (
             f"{_components(chosen)}: the only number that could be assessed, so nothing was "
             f"compared.{limit}"
         )
     if plausible == {chosen}:
+        need = "is" if chosen == 1 else "are"
         return (
-            f"{chosen} {need} needed to predict these counts: every other number assessed predicts "
-            f"clearly worse.{limit}"
+            f"{_components(chosen)} {need} needed to predict these counts: every other number "
+            f"assessed predicts clearly worse.{limit}"
         )
-    others = ", ".join(str(k) for k in sorted(plausible))
-    lead = "has the highest elpd and" if chosen == best else "is not clearly worse than the best"
-    joint = "is" if chosen == best else "and is"
+    best = min(tied)
+    alike = ", ".join(str(k) for k in tied if k != best)
+    if chosen == best:
+        predict = "predicts" if chosen == 1 else "predict"
+        equally = f" ({alike} equally well)" if alike else ""
+        return (
+            f"{_components(chosen)} {predict} best{equally}, and no smaller number is plausible. "
+            f"That is what prediction needs, not a true number.{limit}"
+        )
+    equally = f" ({alike} the same)" if alike else ""
+    be = "is" if chosen == 1 else "are"
     return (
-        f"{chosen} {need} needed to predict these counts: among the plausible numbers ({others}), "
-        f"{chosen} {lead} {joint} the smallest. That is what prediction needs, not a true number."
-        f"{limit}"
+        f"{_components(chosen)} {be} the smallest number that is not clearly worse; for "
+        f"prediction, {_components(best)} have the highest elpd{equally}. Choosing {chosen} "
+        f"gives up {gaps[chosen]}. Neither is a true number.{limit}"
     )
 
 
@@ -169,14 +211,17 @@ def _components(k: int) -> str:
 
 def _disagreements(gated: pd.DataFrame, chosen: int) -> list[str]:
     sentences = []
-    for name, label, pick in (
-        ("aic", "AIC", "idxmin"),
-        ("bic", "BIC", "idxmin"),
-        ("icl", "ICL, which wants components well apart,", "idxmin"),
-        ("stacking_weight", "Stacking, which is for averaging and not for choosing,", "idxmax"),
+    for name, label in (
+        ("aic", "AIC"),
+        ("bic", "BIC"),
+        ("icl", "ICL, which wants components well apart,"),
     ):
         if name in gated and gated[name].notna().all():
-            preferred = int(getattr(gated[name], pick)())
+            preferred = int(str(gated[name].idxmin()))
             if preferred != chosen:
                 sentences.append(f"{label} prefers {preferred}.")
+    if "stacking_weight" in gated and len(gated) > 1:
+        weights = gated["stacking_weight"]
+        listed = ", ".join(f"{w:.2f} for {k}" for k, w in weights.items() if w >= 0.005)
+        sentences.append(f"To average predictions, stacking gives the weights {listed}.")
     return sentences

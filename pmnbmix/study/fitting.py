@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from pmnbmix.progress import Watch, stage
 from pmnbmix.seeds import as_rng
 from pmnbmix.selection.compare import compare_readings
 from pmnbmix.selection.loo import loo_of_reading, refuse_too_many
+from pmnbmix.selection.recording import recording_marks
+from pmnbmix.study.adequacy import Adequacy, judge_adequacy
 from pmnbmix.study.refits import Refits, refit_high_k
 from pmnbmix.tree.reading import read
 
@@ -44,6 +47,8 @@ class Fitted:
         EM, MAP and NUTS side by side, from `compare_estimates`.
     refits : Refits, optional
         What was done to make ``elpd`` exact; None if the density gate failed.
+    tested : Adequacy, optional
+        The verdict on whether the mixture describes the counts, if it has been made already.
     """
 
     em: PointFit
@@ -53,6 +58,17 @@ class Fitted:
     elpd: Any = field(repr=False)
     estimates: pd.DataFrame = field(repr=False)
     refits: Refits | None = field(default=None, repr=False)
+    tested: Adequacy | None = field(default=None, repr=False)
+
+    @cached_property
+    def adequacy(self) -> Adequacy:
+        """Verdict on whether the mixture describes the counts."""
+        return judge_adequacy(self.em) if self.tested is None else self.tested
+
+    @cached_property
+    def marks(self) -> tuple[str, ...]:
+        """What the counts have that the way of recording them may explain, in sentences."""
+        return recording_marks(self.tree)
 
     @property
     def n_components(self) -> int:
@@ -122,6 +138,7 @@ def fit_all(
         on_refit = stage(watch, f"{name}: exact refits") if _has_high_k(elpd) else None
         refits = refit_high_k(counts, spec, reading, elpd, random_seed=rng, on_refit=on_refit)
         elpd = refits.elpd
+    stage(watch, f"{name}: goodness of fit")
     return Fitted(
         em=em,
         map=map_,
@@ -130,6 +147,7 @@ def fit_all(
         elpd=elpd,
         estimates=compare_readings(em, map_, reading, diagnosis),
         refits=refits,
+        tested=judge_adequacy(em),
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.selection.compare import compare_readings
 from pmnbmix.selection.loo import loo_of_reading
+from pmnbmix.study.adequacy import Adequacy
 from pmnbmix.study.fitting import Fitted
 from pmnbmix.study.refits import Refits, replace_terms
 from pmnbmix.study.thorough import Thorough
@@ -35,6 +36,7 @@ FORMAT = "pmnbmix study"
 _REFITS = "exact_loo"
 # The attribute of a posterior that says to which study it belongs.
 _STUDY = "digest_of_study"
+_TESTED = "goodness_of_fit"
 _POSTERIOR = re.compile(r"posterior_K(\d{1,3})\.nc")
 # Variables of the exact terms, one value per observation, and the attributes they come from.
 _TERMS = {"term": "elpd_i", "term_pareto_k": "pareto_k"}
@@ -186,6 +188,9 @@ def write_fitted(folder: Path, fitted: Fitted) -> None:
         tree.attrs[_STUDY] = study
     if fitted.refits is not None and fitted.refits.method != "none":
         tree[_REFITS] = xr.DataTree(_refits_to_dataset(fitted.refits))
+    if fitted.tested is not None:
+        tree = tree.copy()
+        tree[_TESTED] = xr.DataTree(xr.Dataset(asdict(fitted.tested)))
     # The posterior is written last, because its presence says that all files are there.
     save(tree, folder / f"posterior_K{k}.nc")
 
@@ -221,10 +226,11 @@ def read_fitted(
     em, map_ = (PointFit.read(folder / f"{name}_K{k}.json") for name in ("em", "map"))
     file = folder / f"posterior_K{k}.nc"
     tree = load(file)
-    exact = None
-    if _REFITS in tree.children:
-        exact = tree[_REFITS].to_dataset()
-        del tree[_REFITS]
+    exact, test = (
+        tree[name].to_dataset() if name in tree.children else None for name in (_REFITS, _TESTED)
+    )
+    for name in {_REFITS, _TESTED} & set(tree.children):
+        del tree[name]
     sizes = em.n_components, map_.n_components, tree["posterior"].sizes["mixture_component"]
     if sizes != (k, k, k):
         raise ValueError(f"{file} and its point fits have {sizes} components; expected {k}.")
@@ -242,9 +248,10 @@ def read_fitted(
                 refits = _refits_from_dataset(exact, elpd)
             elpd = refits.elpd
         estimates = compare_readings(em, map_, reading, diagnosis)
+        tested = None if test is None else Adequacy.of(test)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: this is no whole posterior ({error}).") from None
-    return Fitted(em, map_, tree, diagnosis, elpd, estimates, refits)
+    return Fitted(em, map_, tree, diagnosis, elpd, estimates, refits, tested)
 
 
 def _refuse_other_counts(

@@ -49,7 +49,7 @@ _CALLS = {
         {"counts": _COUNTS, "spec": _SPEC},
         {
             "counts": a.odd_scalars,
-            "spec": _not_spec,
+            "spec": a.not_specs,
             "chains": a.not_whole,
             "random_seed": a.not_seeds,
         },

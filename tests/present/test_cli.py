@@ -143,7 +143,9 @@ def test_choose_prints_the_choice_with_its_reasons(folder):
     result = call("choose", "--dataset", "red_mites", "--max-components", 2, "--draws", 400)
     assert result.exit_code == 0, result.output
     text = " ".join(result.output.split())
-    assert "needed to predict these counts" in text
+    # the headline and whether the counts are described end it, in a frame
+    assert re.search(r"predicts? best|smallest number|needed to predict", text)
+    assert "describes the counts (goodness of fit p = " in text
     assert "labels and convergence" in text
     assert os.listdir(folder / "pmnbmix-choose-red_mites")
 
@@ -215,6 +217,12 @@ def test_a_run_is_read_back_and_reported(folder):
     assert fitted.exit_code == 0, fitted.output
     record = json.loads(fitted.output)
     assert record["folder"] == "run"
+    assert set(record["result"]["answer"]) == {"level", "sentences"}
+    estimate = record["result"]["fit"]["estimates"]["means[0]"]
+    assert estimate["nuts_lower"] < estimate["nuts_median"] < estimate["nuts_upper"]
+    assert (
+        record["result"]["fit"]["adequacy"]["sentence"] in record["result"]["answer"]["sentences"]
+    )
     assert record["result"]["fit"]["density_ok"] is True
     assert record["settings"]["draws"] == 250
     page = (folder / "run" / "report.html").read_text()

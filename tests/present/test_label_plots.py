@@ -143,3 +143,11 @@ def test_poisson_components_have_no_log_dispersion_to_draw(tree):
     collection = nb.plots.plot_relabelling(flat, "dispersions")
     ax = collection.get_target("dispersions", {"row": 0, "labels": "relabelled"})
     assert not np.any(ax.get_lines()[0].get_ydata())
+
+
+def test_overlap_takes_a_tree_or_says_what_it_takes(crab_choice):
+    tree = crab_choice.trees[2]
+    ax = nb.plots.plot_overlap(tree)
+    np.testing.assert_array_equal(ax.images[0].get_array(), nb.diagnose(tree).overlap)
+    with pytest.raises(TypeError, match=r"must be what diagnose.. returns, or a DataTree.*got int"):
+        nb.plots.plot_overlap(3)

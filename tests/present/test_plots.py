@@ -28,7 +28,7 @@ def test_fit_shows_observed_and_expected_frequencies(crab_choice, crab):
     np.testing.assert_array_equal(bars, np.bincount(crab.values))
     drawn = lines(ax)
     mixture = drawn["expected"].get_ydata()
-    parts = drawn["component 0"].get_ydata() + drawn["component 1"].get_ydata()
+    parts = sum(line.get_ydata() for label, line in drawn.items() if label.startswith("component"))
     np.testing.assert_allclose(mixture, parts)
     assert mixture.sum() == pytest.approx(173, abs=2)
     predicted = crab_choice.trees[2]["posterior_predictive"][crab.name].values
@@ -45,14 +45,57 @@ def test_fit_bins_large_counts_and_averages_exposures():
     assert ax.get_xscale() == "symlog"
     assert "averaged over exposures" in ax.get_title()
     steps = ax.patches[0].get_data()
-    # heights are per count, so areas are observations; all lie in the bins, and the expectation
+    # areas, as the axis shows them, are observations; all lie in the bins, and the expectation
     # nearly so
-    widths = np.diff(steps.edges)
+    places = np.column_stack([steps.edges, np.zeros(steps.edges.size)])
+    decade = np.diff(ax.transData.transform([[10.0, 0.0], [100.0, 0.0]])[:, 0])
+    widths = np.diff(ax.transData.transform(places)[:, 0]) / decade
+    assert ax.get_yscale() == "linear"
+    assert ax.get_xlabel().endswith("(logarithmic scale)")
+    assert ax.get_ylabel() == "observations per factor of 10"
     mixture = lines(ax)["expected"].get_ydata() * widths
     assert mixture.sum() == pytest.approx(900, rel=0.02)
     observed = steps.values * widths
     assert observed.sum() == pytest.approx(900)
     assert np.abs(mixture - observed).sum() < 0.35 * 900
+
+
+def test_heights_that_are_square_roots_say_so(crab_choice):
+    counts = nb.Counts([0, 1, 2, 3, 9], frequency=[900, 30, 20, 10, 8])
+    tree = assemble(counts, scattered([nb.MixtureParams([1.0], [0.3], [4.0])] * 2, n_draws=5), {})
+    assert nb.plots.plot_fit(tree).get_ylabel() == "observations (square root scale)"
+    assert nb.plots.plot_fit(crab_choice.trees[2]).get_ylabel() == "observations"
+
+
+def test_a_point_fit_is_drawn_as_it_is_without_a_band(crab):
+    em = nb.fit_em(crab, 2, random_seed=1)
+    drawn = lines(nb.plots.plot_fit(em))
+    exact = 173 * np.exp(em.logpmf(np.arange(16)))
+    np.testing.assert_allclose(drawn["expected"].get_ydata(), exact, rtol=1e-9)
+    assert "component 0 (39%)" in drawn
+    assert "its central 95 %" not in nb.plots.plot_fit(em).get_legend_handles_labels()[1]
+    assert len(nb.plots.plot_components(em).get_lines()) == 2
+    with pytest.raises(TypeError, match=r"a fit must be a DataTree.*or a PointFit.*got list"):
+        nb.plots.plot_fit([1, 2])
+
+
+def test_many_components_are_drawn_so_that_they_can_be_read():
+    """Twenty-one components ended in a limit of forty panels after the sampling was done."""
+    k = 21
+    params = nb.MixtureParams(np.full(k, 1 / k), np.arange(1.0, k + 1), np.full(k, 0.1))
+    counts = nb.Counts(params.sample(300, random_seed=0)[0])
+    tree = assemble(counts, scattered([params] * 2, n_draws=20), {})
+    tree = nb.relabel(tree, method="order", by="means")
+    styles = {
+        (line.get_color(), line.get_linestyle())
+        for label, line in lines(nb.plots.plot_fit(tree)).items()
+        if label.startswith("component")
+    }
+    assert len(styles) == k
+    axes = nb.plots.plot_chains(tree)
+    assert axes[2].images[0].get_array().shape == (k, 40)
+    figure = nb.plots.plot_relabelling(tree).viz["figure"].item()
+    assert len(figure.axes) == 2 * k
 
 
 def test_figures_are_drawn_where_one_asks(crab_choice):
@@ -94,13 +137,13 @@ def test_elpd_marks_chosen_and_refused(crab_choice):
     import dataclasses
 
     ax = nb.plots.plot_elpd(crab_choice)
-    assert "chosen: 2" in ax.get_legend_handles_labels()[1]
+    assert {"chosen: 2", "best: 2"} < set(ax.get_legend_handles_labels()[1])
     table = crab_choice.table.copy()
     table.loc[3, ["density_ok", "plausible"]] = False
     ax = nb.plots.plot_elpd(dataclasses.replace(crab_choice, table=table))
     assert "not assessed: density gate failed" in ax.get_legend_handles_labels()[1]
     table["density_ok"] = False
-    none = dataclasses.replace(crab_choice, table=table, chosen=None)
+    none = dataclasses.replace(crab_choice, table=table, chosen=None, best=None)
     assert len(nb.plots.plot_elpd(none).get_lines()) == 1
 
 

@@ -13,8 +13,7 @@ import pmnbmix as nb
 from pmnbmix.mixture.draws import Draws
 from pmnbmix.present.report import write_report
 from pmnbmix.present.report.page import render
-from pmnbmix.present.words import answer, belief, number, what
-from pmnbmix.selection.adequacy import loo_pit
+from pmnbmix.present.words import answer, belief, number, rounded, what
 from pmnbmix.study import Fitted, make_choice
 from pmnbmix.tree.writing import assemble
 
@@ -46,16 +45,21 @@ def stuck_fit(choice, counts):
 
 
 def test_it_opens_with_the_answer(report, crab_choice):
-    said = answer(crab_choice, loo_pit(crab_choice.trees[2]))
-    assert len(said) == 3
+    said = answer(crab_choice).sentences
+    assert len(said) == 4
     assert said[0] == crab_choice.reasons[0]
     assert re.match(r"Component 0 has \d+\.?\d* % \(.* %\) of the observations and mean", said[1])
     assert "component 1 has" in said[1]
-    assert "look like what the mixture predicts" in said[2]
+    # the answer holds what the doubts hold
+    assert "2 modes of the posterior matter" in said[2]
+    assert said[3].startswith("The mixture describes the counts (goodness of fit p = 0.")
     text = text_of(report)
+    assert answer(crab_choice).level == "doubtful"
+    assert "! Doubts matter" in text
     for sentence in (*said, *crab_choice.reasons, *crab_choice.diagnoses[2].summary):
         assert sentence in text
-    median = number(crab_choice.fits[2].estimates.loc["means[1]", "nuts_median"])
+    row = crab_choice.fits[2].estimates.loc["means[1]"]
+    median = rounded(row["nuts_median"], (row["nuts_upper"] - row["nuts_lower"]) / 3.92)
     assert text.count(median) >= 2
     for word in ("elpd", "ruled out", "choose_components", "pymc", "weights[0]"):
         assert word in text
@@ -66,7 +70,8 @@ def test_a_stuck_chain_is_its_first_sentence(crab_choice, crab, tmp_path):
     path = tmp_path / "stuck.html"
     write_report(stuck, path)
     page = path.read_text(encoding="utf-8")
-    first = re.search(r'class="answer bad".*?<p>(.*?)</p>', page, re.S)[1]
+    first = re.search(r'class="answer unsound".*?<p>(.*?)</p>', page, re.S)[1]
+    assert "\u2717 A check failed" in page
     assert html.unescape(first).startswith("This fit cannot be used: The density gate failed")
     # nothing is said of components that are not known
     assert "of the observations and mean" not in page
@@ -74,22 +79,24 @@ def test_a_stuck_chain_is_its_first_sentence(crab_choice, crab, tmp_path):
     write_report(choice, path)
     page = path.read_text(encoding="utf-8")
     assert "<p>No number of components can be chosen" in page
-    assert 'class="answer bad"' in page
+    assert 'class="answer unsound"' in page
 
 
 def test_counts_that_the_mixture_does_not_describe_are_said_so(crab_choice):
     fitted = crab_choice.fits[1]
-    said = answer(fitted, loo_pit(fitted.tree))
+    assert answer(fitted).level == "unsound"
+    said = answer(fitted).sentences
     assert said[0] == "1 component was fitted, as was asked."
     assert said[1].startswith("It is a negative binomial with mean 2.9")
-    assert "does not describe the counts" in said[2]
+    assert "does not describe the counts (goodness of fit p = 0.01" in said[3]
 
 
 def test_components_that_blur_are_not_said_to_be_told_apart(crab_choice):
     fitted = crab_choice.fits[3]
     assert "weak-labels" in fitted.diagnosis.findings
-    said = belief(fitted, loo_pit(fitted.tree))
+    said = belief(fitted)
     assert "told apart" not in said
+    assert answer(fitted).level != "sound"
     gate = fitted.diagnosis.components_ok
     assert ("cannot be told" if gate else "not on single components") in said
     assert "can hardly be told apart" in " ".join(fitted.diagnosis.summary)
@@ -103,7 +110,8 @@ def test_overlap_is_said_where_labels_are_found_all_the_same(doctor_tree, doctor
     assert "weak-labels" not in diagnosis.findings
     estimates = nb.compare_estimates(em=em, nuts=doctor_tree)
     fitted = Fitted(em, em, doctor_tree, diagnosis, nb.loo(doctor_tree), estimates)
-    assert "can hardly be assigned" in belief(fitted, loo_pit(doctor_tree))
+    assert "can hardly be assigned" in belief(fitted)
+    assert answer(fitted).level == "doubtful"
 
 
 def test_hostile_names_come_out_harmless(crab, tmp_path):
@@ -149,6 +157,52 @@ def test_numbers_as_text():
     assert [number(value) for value in values] == [
         *("0.0307", "12.3", "1,030", "4e+07", "0", "none", "none")
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (4.6931, 0.38, "4.69"),
+        (29.700123, 0.0005, "29.70012"),
+        (0.0328, 7.0, "0.033"),
+        (43.17, 60.0, "43"),
+        (12345.6, 250.0, "12,350"),
+        (0.0, 1.0, "0"),
+        (np.inf, 1.0, "none"),
+        (5.0, np.nan, "5.0"),
+    ],
+)
+def test_digits_follow_the_standard_error(value, error, text):
+    assert rounded(value, error) == text
+
+
+def test_it_says_priors_source_date_and_what_words_mean(crab_choice, tmp_path):
+    (tmp_path / "estimates_K2.csv").write_text("")
+    settings = {"command": "choose", "file": "my counts.csv", "column": "n"}
+    record = {"settings": settings, "date": "2026-01-02", "result": {}}
+    write_report(crab_choice, tmp_path / "report.html", record=record)
+    text = text_of(tmp_path / "report.html")
+    for words in (
+        "From my counts.csv, column n. Written on 2026-01-02.",
+        "weights ~ Dirichlet(2)",
+        "log mean ~ Normal(1.07, 2): means 0.0579 to 147 with probability 0.95",
+        "log dispersion ~ Normal(0, 2): dispersions 0.0198 to 50.4",
+        "Expected log predictive density",
+    ):
+        assert words in text
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    # what lies beside the report is linked to, and nothing else
+    assert re.findall(r'<a href="([^#"]+)"', page) == ["estimates_K2.csv"]
+
+
+def test_a_figure_that_fails_is_a_sentence_in_its_place(crab_choice, tmp_path, monkeypatch):
+    def fails(*arguments, **options):
+        raise RuntimeError("40 subplots\nare too many")
+
+    monkeypatch.setattr("pmnbmix.present.plots.plot_estimates", fails)
+    page, figures = render(crab_choice, {})
+    assert "This figure could not be drawn (40 subplots are too many)" in page
+    assert [figure.file for figure in figures if not figure.png] == ["estimates.png"]
 
 
 def test_where_it_cannot_be_written(crab_choice, tmp_path):

@@ -85,8 +85,39 @@ def test_criteria_that_disagree_are_named():
     assert "BIC prefers 1." in text
     assert "ICL, which wants components well apart, prefers 1." in text
     assert "AIC" not in text
-    assert "Stacking" not in text
+    assert "stacking gives the weights 0.20 for 1, 0.80 for 2." in text
     assert "elpd of 2 components is doubtful: 3 observations" in text
+
+
+def test_what_predicts_best_is_named_beside_what_is_chosen_with_what_choosing_costs():
+    verdict = judge_components(table([-14.0, 0.0, -1.0], [7.5, 0.0, 1.0]))
+    assert (verdict.chosen, verdict.best) == (1, 2)
+    assert verdict.reasons[0] == (
+        "1 component is the smallest number that is not clearly worse; for prediction, 2 "
+        "components have the highest elpd. Choosing 1 gives up 14.0 elpd (standard error 7.5). "
+        "Neither is a true number."
+    )
+    assert "needed" not in " ".join(verdict.reasons)
+
+
+def test_which_of_two_that_are_as_good_is_ahead_changes_nothing_that_is_said():
+    """Monte Carlo error of tenths of a nat decided between two reasons."""
+    one = judge_components(table([-13.0, 0.0, -0.1], [4.6, 0.0, 0.2]))
+    other = judge_components(table([-13.0, -0.1, 0.0], [4.6, 0.2, 0.0]))
+    assert one == other
+    assert one.best == one.chosen == 2
+    assert one.reasons[0].startswith("2 components predict best (3 equally well)")
+
+
+def test_a_number_that_does_not_describe_the_counts_is_not_recommended_without_that_word():
+    verdict = judge_components(
+        table([-5.0, 0.0, -9.0], [4.0, 0.0, 8.0]),
+        weaknesses={1: "it does not describe the counts", 3: "it is odd"},
+        influences={1: "One observation decides much between 1 and 2: 115."},
+    )
+    assert verdict.reasons[0].endswith("Caution with 1 component: it does not describe the counts.")
+    assert "One observation decides much between 1 and 2: 115." in verdict.reasons
+    assert "3 components: it is odd." in verdict.reasons
 
 
 def test_no_standard_error_to_judge_by():

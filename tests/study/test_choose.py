@@ -13,7 +13,8 @@ def test_two_components_are_chosen_for_the_crabs(crab_choice):
     assert list(crab_choice.table.index) == [1, 2, 3]
     assert crab_choice.table["density_ok"].all()
     assert not crab_choice.table.loc[1, "plausible"]
-    assert "2 components are needed to predict these counts" in crab_choice.reasons[0]
+    assert crab_choice.best == 2
+    assert crab_choice.reasons[0].startswith("2 components predict best")
     assert any("ICL" in reason for reason in crab_choice.reasons)
 
 
@@ -135,3 +136,64 @@ def test_observations_too_many_for_loo_are_refused_before_the_work(tmp_path):
     with pytest.raises(ValueError, match="at most 1 GB are made"):
         nb.choose_components(counts, 2, folder=tmp_path / "study")
     assert not (tmp_path / "study").exists()
+
+
+def test_predictions_are_averaged_by_the_stacking_weights(crab_choice):
+    averaged = crab_choice.averaged
+    weights = crab_choice.table["stacking_weight"]
+    np.testing.assert_allclose(averaged.weights, weights / weights.sum())
+    values = np.array([0, 3, 12])
+    single = [np.exp(nb_predictive(crab_choice.trees[k], values)) for k in (1, 2, 3)]
+    expected = np.log(averaged.weights.to_numpy() @ np.array(single))
+    np.testing.assert_allclose(averaged.logpmf(values), expected, rtol=1e-10)
+    # and drawn counts have these probabilities: 5 standard errors
+    drawn = averaged.sample(20_000, random_seed=1)
+    assert drawn.shape == (20_000, 1)
+    zero = np.exp(expected[0])
+    assert abs((drawn == 0).mean() - zero) < 5 * np.sqrt(zero * (1 - zero) / 20_000)
+    assert np.array_equal(drawn, averaged.sample(20_000, random_seed=1))
+
+
+def nb_predictive(tree, values):
+    """Log of the mean density over all draws, by the exact density of each."""
+    posterior = tree["posterior"]
+    arrays = [
+        posterior[name].values.reshape(-1, posterior.sizes["mixture_component"])
+        for name in ("weights", "means", "dispersions")
+    ]
+    densities = [
+        nb.MixtureParams(w / w.sum(), m, d).logpmf(values) for w, m, d in zip(*arrays, strict=True)
+    ]
+    return np.logaddexp.reduce(densities, axis=0) - np.log(len(densities))
+
+
+def test_averaging_needs_an_exposure_where_the_fits_had_one(crab_choice):
+    from dataclasses import replace
+
+    exposed = replace(crab_choice.averaged, _has_exposure=True)
+    with pytest.raises(ValueError, match="new counts need theirs"):
+        exposed.sample(10)
+    with pytest.raises(ValueError, match="new counts need theirs"):
+        exposed.logpmf([1, 2])
+    assert exposed.sample(10, exposure=[1.0, 2.0], random_seed=0).shape == (10, 2)
+
+
+def test_nothing_can_be_averaged_where_every_gate_failed(crab_choice):
+    from dataclasses import replace
+
+    table = crab_choice.table.assign(stacking_weight=np.nan)
+    with pytest.raises(ValueError, match="nothing to average"):
+        _ = replace(crab_choice, table=table).averaged
+
+
+def test_one_count_that_decides_is_named():
+    """150 counts of one negative binomial and one of 115: it alone makes the difference."""
+    values = np.append(nb.MixtureParams([1.0], [5.0], [0.2]).sample(150, random_seed=1)[0], 115)
+    choice = nb.choose_components(
+        nb.Counts(values), 2, random_seed=1, watch=lambda title, done, total: None
+    )
+    assert choice.influences[1].startswith("One observation decides much between 1 and 2: 115.")
+    assert choice.influences[1] in choice.reasons
+    assert choice.table.loc[1, "goodness_of_fit"] == 0.01
+    if choice.chosen == 1:
+        assert "Caution with 1 component" in choice.reasons[0]

@@ -43,6 +43,10 @@ Thousands = Annotated[
 Missing = Annotated[
     str, typer.Option(help="What becomes of rows with an empty cell: error or drop.")
 ]
+Keep = Annotated[
+    str | None,
+    typer.Option(help="Column of identifiers that assignments.csv repeats, such as barcode."),
+]
 Spec = Annotated[
     Path | None,
     typer.Option(help="TOML file with priors; choose and demo ignore its n_components."),

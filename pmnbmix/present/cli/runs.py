@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pmnbmix.present.cli import options
+from pmnbmix.present.cli.kept import read_kept
 from pmnbmix.present.cli.source import (
     Job,
     Source,
@@ -19,6 +20,9 @@ from pmnbmix.present.cli.source import (
 )
 from pmnbmix.progress import watching
 from pmnbmix.seeds import entropy_of
+
+if TYPE_CHECKING:
+    from pmnbmix.mixture.spec import MixtureSpec
 
 
 def demo(
@@ -53,6 +57,7 @@ def fit(
     decimal: options.Decimal = None,
     thousands: options.Thousands = None,
     missing: options.Missing = "error",
+    keep: options.Keep = None,
     components: options.Components = None,
     spec: options.Spec = None,
     draws: options.Draws = 1000,
@@ -76,6 +81,7 @@ def fit(
     )
     with bad_input():
         counts, priors, folder = prepare(job)
+        kept_column = read_kept(source, keep, counts)
     from pmnbmix.posterior.checks import was_interrupted
     from pmnbmix.present import tables
     from pmnbmix.present.folder import begun, left_behind, write_fit_run
@@ -92,13 +98,14 @@ def fit(
                 counts, priors, draws=draws, chains=chains, random_seed=seed, watch=watch
             )
         watch("writing the folder", 0, 1)
-        record = write_fit_run(folder, fitted, job.recorded(priors))
+        record = write_fit_run(folder, fitted, _recorded(job, priors, keep), kept_column)
     if as_json:
         _print_json(record, folder)
     else:
         console = tables.output_console()
         tables.print_heading(console, counts)
         tables.print_fitted(console, fitted)
+        tables.print_answer(console, fitted)
         tables.print_folder(console, folder)
     if was_interrupted(fitted.tree):
         _say_interrupted(folder)
@@ -113,6 +120,7 @@ def choose(
     decimal: options.Decimal = None,
     thousands: options.Thousands = None,
     missing: options.Missing = "error",
+    keep: options.Keep = None,
     max_components: options.MaxComponents = 4,
     thorough: options.Thorough = False,
     spec: options.Spec = None,
@@ -136,7 +144,8 @@ def choose(
             spec=spec,
             max_components=max_components,
             thorough=thorough,
-        )
+        ),
+        keep,
     )
 
 
@@ -156,8 +165,7 @@ def report(
     from pmnbmix.present import tables
     from pmnbmix.present.folder import REPORT, read_run
     from pmnbmix.present.report import write_report
-    from pmnbmix.present.words import answer, shown
-    from pmnbmix.selection.adequacy import loo_pit
+    from pmnbmix.present.words import shown
     from pmnbmix.study import Choice
 
     with bad_input():
@@ -170,17 +178,22 @@ def report(
     fitted = shown(result) if isinstance(result, Choice) else result
     console = tables.output_console()
     tables.print_heading(console, fitted.em.counts)
-    for sentence in answer(result, loo_pit(fitted.tree)):
-        console.print(sentence, highlight=False, markup=False)
+    tables.print_answer(console, result)
     tables.print_folder(console, path)
 
 
-def _choose(job: Job) -> None:
+def _recorded(job: Job, priors: MixtureSpec, keep: str | None) -> dict[str, Any]:
+    """The settings of the command for the record of the run."""
+    return job.recorded(priors) | ({} if keep is None else {"keep": keep})
+
+
+def _choose(job: Job, keep: str | None = None) -> None:
     from pmnbmix.mixture.spec import check_n_components
 
     with bad_input():
         most = check_n_components(job.max_components, "--max-components")
         counts, priors, folder = prepare(job)
+        kept_column = read_kept(job.source, keep, counts)
     from pmnbmix.present import tables
     from pmnbmix.present.folder import begun, left_behind, write_choice_run
     from pmnbmix.study import choose_components
@@ -198,7 +211,7 @@ def _choose(job: Job) -> None:
             folder=folder,
         )
         watch("writing the folder", 0, 1)
-        record = write_choice_run(folder, choice, job.recorded(priors))
+        record = write_choice_run(folder, choice, _recorded(job, priors, keep), kept_column)
     if job.as_json:
         _print_json(record, folder)
     else:

@@ -45,8 +45,8 @@ def plot_rootogram(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
         Heights are square roots of numbers of observations, so that rare counts are seen as well
         as frequent ones. The line is what the mixture expects; if a bar ends below 0 there are
         more observations than expected, above 0 fewer. Ends within the band are what the posterior
-        predicts in 95 % of new samples. Of many observations the differences alone are drawn, which
-        would be too small to be seen. Counts that spread over decades stand in bins.
+        predicts in 95 % of new samples. Of many observations, and of counts that spread over
+        decades and stand in bins, the differences alone are drawn.
 
     References
     ----------
@@ -78,7 +78,8 @@ def plot_rootogram(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     centres = bin_centres(edges, logarithmic)
     wide = 0.85 if single else np.diff(edges)
     left = centres - 0.425 if single else edges[:-1] - 0.5
-    suspended = expected.max() > _TALL
+    # Bins of a logarithmic axis differ in width, so that their frequencies would zigzag.
+    suspended = expected.max() > _TALL or logarithmic
     top = np.zeros_like(expected) if suspended else expected
     end = expected - np.sqrt(observed)
     ax.bar(
@@ -107,8 +108,8 @@ def plot_rootogram(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     if not suspended:
         marker = "o" if single else ""
         ax.plot(centres, expected, color=INK, marker=marker, ms=3.5, label="expected")
-    count_axis(ax, edges, logarithmic)
     ax.set_xlabel(plain(str(rows.attrs.get("name", "count"))))
+    count_axis(ax, edges, logarithmic)
     what = "difference of square roots" if suspended else "square root of observations"
     ax.set_ylabel(f"{what}{'' if single else ' per bin'}")
     ax.set_title(f"rootogram, n = {table.n:,.0f}", fontsize=11)
@@ -118,7 +119,11 @@ def plot_rootogram(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
 
 
 def plot_loo_pit(
-    tree: xr.DataTree, ax: Axes | None = None, *, pit: pd.DataFrame | None = None
+    tree: xr.DataTree,
+    ax: Axes | None = None,
+    *,
+    pit: pd.DataFrame | None = None,
+    limit: float | None = None,
 ) -> Axes:
     """Draw how far the ranks of observations in their predictions are from uniform.
 
@@ -130,6 +135,9 @@ def plot_loo_pit(
         Where to draw; a new figure if absent.
     pit : pandas.DataFrame, optional
         From `loo_pit` of the same tree, if it has been computed already.
+    limit : float, optional
+        Half the height of the band; by default what samples of the posterior reach without being
+        fitted again, which is a little wide.
 
     Returns
     -------
@@ -160,7 +168,8 @@ def plot_loo_pit(
         _, ax = plt.subplots(figsize=(7.5, 4.0), layout="constrained")
     places = np.linspace(0.0, 1.0, RANK_PLACES)
     n = pit["frequency"].sum()
-    difference, limit = rank_curve(pit, places), rank_limit(tree)
+    difference = rank_curve(pit, places)
+    limit = rank_limit(tree) if limit is None else limit
     ax.axhspan(-limit, limit, color=BAND, alpha=0.25, lw=0, label="95 % where the model is right")
     ax.axhline(0.0, color=GREY, lw=0.8)
     ax.plot(places, difference, color=INK, lw=1.4, label="observations")

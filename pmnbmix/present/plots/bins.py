@@ -34,7 +34,19 @@ def bin_centres(edges: NDArray[np.int64], logarithmic: bool) -> Floats:
 
 def root_axis(ax: Axes) -> None:
     """Show square roots of frequencies, as in a rootogram, so that rare counts can be seen."""
+    ax.set_ylabel(f"{ax.get_ylabel()} (square root scale)")
     ax.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0.0)), np.square))
+
+
+def axis_widths(edges: NDArray[np.int64]) -> Floats:
+    """Widths of bins on the logarithmic axis of `count_axis`, in factors of ten.
+
+    What is divided by these has areas, as they are seen, that are numbers of observations.
+    """
+    places = edges - 0.5
+    # The axis is linear up to 1; there matplotlib gives a unit the length of 10 / 9 of a decade.
+    linear = np.minimum(places, 1.0) * (10.0 / 9.0)
+    return np.asarray(np.diff(linear + np.log10(np.maximum(places, 1.0))))
 
 
 def count_axis(ax: Axes, edges: NDArray[np.int64], logarithmic: bool) -> None:
@@ -43,6 +55,7 @@ def count_axis(ax: Axes, edges: NDArray[np.int64], logarithmic: bool) -> None:
 
     if logarithmic:
         ax.set_xscale("symlog", linthresh=1.0)
+        ax.set_xlabel(f"{ax.get_xlabel()} (logarithmic scale)")
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -30,7 +30,8 @@ def plot_elpd(choice: Choice, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
         Bars are two standard errors of the difference. Filled points are plausible, the ringed one
-        is chosen; a cross marks a number whose posterior failed the density gate.
+        is chosen, the starred one predicts best; a cross marks a number whose posterior failed the
+        density gate.
 
     Examples
     --------
@@ -71,6 +72,16 @@ def plot_elpd(choice: Choice, ax: Axes | None = None) -> Axes:
             mec=COLOURS[1],
             mew=2,
             label=f"chosen: {choice.chosen}",
+        )
+    if choice.best is not None:
+        ax.plot(
+            choice.best,
+            float(gated["elpd_diff"][choice.best]),
+            "*",
+            ms=8,
+            color="white",
+            mec=COLOURS[0],
+            label=f"best: {choice.best}",
         )
     refused = table.index.difference(gated.index)
     if len(refused):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.checks import one_of
 from pmnbmix.labels.chains import chain_names
+from pmnbmix.labels.diagnose import Diagnosis, diagnose
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.present.axes import COLOURS, INK, tidy, titles_of
 from pmnbmix.tree.checks import group
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from pmnbmix.labels.coclustering import CoClustering
-    from pmnbmix.labels.diagnose import Diagnosis
 
 Floats = NDArray[np.float64]
 
 # This many permutations get a colour of their own; rarer ones share one.
 _COLOURED = 6
 _SEQUENTIAL = "Blues"
+# The rows of more components than this are lower.
+_TALL_ROWS = 6
 # Numbers are written into the cells if a side has at most this many.
 _WRITTEN = 10
 # At most this many draws of a chain are drawn, evenly spaced.
@@ -90,20 +92,23 @@ def plot_relabelling(
             "labels": columns,
         },
     )
-    collection = PlotCollection.grid(
-        dataset,
-        rows=["row"],
-        cols=["labels"],
-        aes={"color": ["chain"], "overlay": ["chain"]},
-        color=list(COLOURS),
-        backend="matplotlib",
-        figure_kwargs={
-            "figsize": (9.0, 1.0 + 1.6 * k),
-            "sharex": True,
-            "sharey": "row",
-            "layout": "constrained",
-        },
-    )
+    height = 1.6 if k <= _TALL_ROWS else 0.9
+    # ArviZ refuses more than forty panels unless it is told that they are meant.
+    with az.rc_context({"plot.max_subplots": len(columns) * k}):
+        collection = PlotCollection.grid(
+            dataset,
+            rows=["row"],
+            cols=["labels"],
+            aes={"color": ["chain"], "overlay": ["chain"]},
+            color=list(COLOURS),
+            backend="matplotlib",
+            figure_kwargs={
+                "figsize": (9.0, 1.0 + height * k),
+                "sharex": True,
+                "sharey": "row",
+                "layout": "constrained",
+            },
+        )
     draw = az.plot_trace if kind == "trace" else az.plot_rank
     draw(
         xr.DataTree.from_dict({"posterior": dataset}),
@@ -121,13 +126,14 @@ def plot_relabelling(
             if j == 0:
                 ax.set_title(column, fontsize=11)
             if i == 0:
-                ax.set_ylabel(f"component {j}")
+                ax.set_ylabel(f"component {j}" if k <= _TALL_ROWS else str(j))
             if j == k - 1:
                 ax.set_xlabel("draw" if kind == "trace" else f"rank of {what}")
             if kind == "trace":
                 tidy(ax)
     of = what if kind == "trace" else f"ranks of {what}, less what equal chains would have"
-    ax.figure.suptitle(f"{of}; each colour a chain", fontsize=10)
+    rows = "" if k <= _TALL_ROWS else "; each row a component"
+    ax.figure.suptitle(f"{of}; each colour a chain{rows}", fontsize=10)
     return collection
 
 
@@ -198,13 +204,13 @@ def plot_permutations(tree: xr.DataTree, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def plot_overlap(diagnosis: Diagnosis, ax: Axes | None = None) -> Axes:
+def plot_overlap(diagnosis: Diagnosis | xr.DataTree, ax: Axes | None = None) -> Axes:
     """Draw how components share observations.
 
     Parameters
     ----------
-    diagnosis : Diagnosis
-        From `diagnose`.
+    diagnosis : Diagnosis or xarray.DataTree
+        From `diagnose`; of a tree it is made here.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -212,6 +218,11 @@ def plot_overlap(diagnosis: Diagnosis, ax: Axes | None = None) -> Axes:
     matplotlib.axes.Axes
         Row j: of the observations of component j, the share that each component claims. A dark
         diagonal: components are told apart.
+
+    Raises
+    ------
+    TypeError
+        If ``diagnosis`` is neither.
 
     Examples
     --------
@@ -222,8 +233,15 @@ def plot_overlap(diagnosis: Diagnosis, ax: Axes | None = None) -> Axes:
     >>> ax.figure.savefig("overlap.png")
     """
     import matplotlib.pyplot as plt
+    import xarray as xr
 
-    overlap, k = diagnosis.overlap, len(diagnosis.overlap)
+    if not isinstance(diagnosis, Diagnosis | xr.DataTree):
+        raise TypeError(
+            f"diagnosis must be what diagnose() returns, or a DataTree, as sample() returns; got "
+            f"{type(diagnosis).__name__}."
+        )
+    judged = diagnosis if isinstance(diagnosis, Diagnosis) else diagnose(diagnosis)
+    overlap, k = judged.overlap, len(judged.overlap)
     if ax is None:
         size = 2.2 + 0.6 * k
         _, ax = plt.subplots(figsize=(size + 0.6, size), layout="constrained")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pmnbmix.study import Choice, Fitted
+
+_log = logging.getLogger(__name__)
 
 _DPI = 144
 
@@ -33,6 +37,9 @@ class Figure:
     file : str
         Name that the picture has as a file.
     png : bytes
+        Empty if it could not be drawn.
+    failure : str
+        Why it could not be drawn, as a sentence; empty if it was.
     """
 
     title: str
@@ -40,6 +47,7 @@ class Figure:
     text: str
     file: str
     png: bytes
+    failure: str = ""
 
     @property
     def source(self) -> str:
@@ -57,23 +65,30 @@ class _Plan:
 
 
 def figures_of(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator[Figure]:
-    """Draw the figures of a report one after another."""
-    import matplotlib.pyplot as plt
+    """Draw the figures of a report one after another.
 
+    A figure that cannot be drawn comes with the reason in its place: no picture is worth a
+    posterior that took hours.
+    """
     for plan in _plans(fitted, choice, pit):
-        figure = plan.draw()
+        png, failure = b"", ""
         try:
-            yield Figure(plan.title, plan.reading, plan.text, plan.file, _png(figure))
-        finally:
-            plt.close(figure)
+            png = _png(plan.draw)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            failure = f"This figure could not be drawn ({reason}). The results do not need it."
+            _log.warning("%s could not be drawn: %s", plan.file, reason)
+        yield Figure(plan.title, plan.reading, plan.text, plan.file, png, failure)
 
 
 def _plans(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator[_Plan]:
     tree, k = fitted.tree, components(fitted)
+    limit = None if math.isnan(fitted.adequacy.limit) else fitted.adequacy.limit
     yield _Plan(
         "fit.png",
         "The counts and what was fitted",
-        "The black line should run along the tops of the grey bars; coloured lines add up to it.",
+        "The black line should run along the tops of the grey bars; coloured lines add up to it. "
+        "Compare components by their percentages: scales are named on the axes.",
         f"Histogram of the counts with the fitted mixture of {k} and each component.",
         lambda: plots.plot_fit(tree).figure,
     )
@@ -88,9 +103,10 @@ def _plans(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator
     yield _Plan(
         "ranks.png",
         "Each observation, predicted from all others",
-        "The line stays within the band where the mixture describes the counts.",
+        "The line stays within the band in 95 of 100 samples that the mixture describes; fit p in "
+        "the answer also counts how long it stays near the edge.",
         "Distribution of leave-one-out ranks minus the uniform distribution.",
-        lambda: plots.plot_loo_pit(tree, pit=pit).figure,
+        lambda: plots.plot_loo_pit(tree, pit=pit, limit=limit).figure,
     )
     yield _Plan(
         "estimates.png",
@@ -104,8 +120,8 @@ def _plans(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator
         yield _Plan(
             "elpd.png",
             "How many components predict best",
-            "Higher is better. Numbers in the grey band, or whose bars reach it, cannot be told "
-            "from the best; the smallest of them is chosen.",
+            "Higher is better. Numbers in the grey band, or whose bars reach it, are not clearly "
+            "worse than the best; the ring marks the smallest of them, the star the best.",
             "Expected log predictive density of each number of components with standard errors.",
             lambda: plots.plot_elpd(choice).figure,
         )
@@ -135,7 +151,15 @@ def _plans(fitted: Fitted, choice: Choice | None, pit: pd.DataFrame) -> Iterator
         )
 
 
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI)
-    return buffer.getvalue()
+def _png(draw: Callable[[], Any]) -> bytes:
+    import matplotlib.pyplot as plt
+
+    open_before = plt.get_fignums()
+    try:
+        with io.BytesIO() as buffer:
+            draw().savefig(buffer, format="png", dpi=_DPI)
+            return buffer.getvalue()
+    finally:
+        # A figure whose drawing failed half way is open too.
+        for number in set(plt.get_fignums()) - set(open_before):
+            plt.close(number)

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import reprlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pmnbmix.files import as_file, write_whole
+from pmnbmix.mixture.priors import NormalPrior
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.present.report.figures import Figure, figures_of
-from pmnbmix.present.words import answer, components, doubts, gates, number, shown, standing
+from pmnbmix.present.words import (
+    answer,
+    components,
+    doubts,
+    estimate_cells,
+    gates,
+    number,
+    shown,
+    standing,
+)
 from pmnbmix.selection.adequacy import loo_pit
 from pmnbmix.study import Choice, Fitted
 
+RECORD = "run.json"
 _SHOWN_VERSIONS = ("pmnbmix", "pymc", "arviz", "nutpie", "numba", "numpy", "scipy", "xarray")
 
 
@@ -78,7 +92,7 @@ def write_report(
         check_record(record, "record")
     if file.is_dir():
         raise ValueError(f"{path} is a folder; name a file in it, such as report.html.")
-    write_whole(file, render(result, record or {})[0])
+    write_whole(file, render(result, record or {}, file.parent)[0])
 
 
 def check_record(record: Any, where: str) -> None:
@@ -114,8 +128,19 @@ def check_record(record: Any, where: str) -> None:
         )
 
 
-def render(result: Choice | Fitted, record: Mapping[str, Any]) -> tuple[str, tuple[Figure, ...]]:
-    """HTML of a report, and the figures in it."""
+def render(
+    result: Choice | Fitted, record: Mapping[str, Any], folder: Path | None = None
+) -> tuple[str, tuple[Figure, ...]]:
+    """HTML of a report, and the figures in it.
+
+    Parameters
+    ----------
+    result : Choice or Fitted
+    record : mapping
+        Of the run; empty if no command made it.
+    folder : Path, optional
+        Where the report will lie; the tables of a run that lie there are linked to.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     choice = result if isinstance(result, Choice) else None
@@ -137,8 +162,11 @@ def render(result: Choice | Fitted, record: Mapping[str, Any]) -> tuple[str, tup
         n=counts.n,
         n_unique=counts.n_unique,
         has_exposure=counts.has_exposure,
-        usable=_is_usable(choice, fitted),
-        answer=answer(result, pit),
+        source=_source(record),
+        date=record.get("date", "") or f"{datetime.now(UTC):%Y-%m-%d}",
+        files=() if folder is None or "result" not in record else _files(folder, result),
+        answer=answer(result),
+        priors=_priors(fitted),
         fitted=components(fitted),
         reasons=() if choice is None else choice.reasons,
         tables=_tables(choice, fitted),
@@ -154,10 +182,51 @@ def render(result: Choice | Fitted, record: Mapping[str, Any]) -> tuple[str, tup
     return page, figures
 
 
-def _is_usable(choice: Choice | None, fitted: Fitted) -> bool:
-    if choice is not None and choice.chosen is None:
-        return False
-    return fitted.diagnosis.density_ok
+def _source(record: Mapping[str, Any]) -> str:
+    """The file or data set that the counts came from; empty if that is not known."""
+    settings = record.get("settings", {})
+    if "file" in settings:
+        column = f", column {settings['column']}" if "column" in settings else ""
+        return f"{settings['file']}{column}"
+    return f"data set {settings['dataset']}" if "dataset" in settings else ""
+
+
+def _files(folder: Path, result: Choice | Fitted) -> tuple[tuple[str, str], ...]:
+    """Tables that lie beside the report, and what is in them."""
+    fits = result.fits if isinstance(result, Choice) else {result.n_components: result}
+    named = [
+        ("choice.csv", "every criterion by number of components"),
+        ("assignments.csv", "probability of each component for each row of the counts"),
+        *((f"estimates_K{k}.csv", f"EM, MAP and posterior of K = {k}") for k in fits),
+        *((f"optima_K{k}.csv", f"optima that EM found with K = {k}") for k in fits),
+        *((f"diagnosis_K{k}.csv", f"r-hat and ESS of K = {k}") for k in fits),
+    ]
+    return tuple((name, text) for name, text in named if (folder / name).exists())
+
+
+def _priors(fitted: Fitted) -> tuple[str, ...]:
+    """The priors with their numbers."""
+    spec = fitted.map.spec
+    if spec is None:
+        return ()
+    means, spreads = spec.log_means, spec.log_dispersions
+    per = " per unit of exposure" if fitted.em.counts.has_exposure else ""
+    lines = [
+        f"log mean{per} ~ Normal({float(means.loc):.3g}, {means.scale:.3g}): means "
+        f"{_range(means)} with probability 0.95",
+        f"log dispersion ~ Normal({float(spreads.loc):.3g}, {spreads.scale:.3g}): dispersions "
+        f"{_range(spreads)} with probability 0.95",
+    ]
+    if spec.n_components > 1:
+        lines.insert(0, f"weights ~ Dirichlet({spec.weights.concentration:g})")
+    return tuple(lines)
+
+
+def _range(prior: NormalPrior) -> str:
+    if prior.is_flat:
+        return "anywhere"
+    low, high = (math.exp(float(prior.loc) + z * prior.scale) for z in (-1.96, 1.96))
+    return f"{number(low)} to {number(high)}"
 
 
 def _tables(choice: Choice | None, fitted: Fitted) -> tuple[Table, ...]:
@@ -168,28 +237,32 @@ def _tables(choice: Choice | None, fitted: Fitted) -> tuple[Table, ...]:
 
 
 def _evidence(choice: Choice) -> Table:
-    columns = {
-        "elpd": "elpd",
-        "elpd_se": "its se",
-        "elpd_diff": "difference to the best",
-        "diff_se": "its se",
-        "bic": "BIC",
-        "icl": "ICL",
-    }
+    columns = {"elpd": "elpd_se", "elpd_diff": "diff_se", "bic": None, "icl": None}
     rows = []
     for k, row in choice.table.iterrows():
         which = int(str(k))
-        figures = (f"{row[name]:,.1f}" if pd.notna(row[name]) else "not ranked" for name in columns)
-        rows.append((str(which), standing(choice, which), gates(choice.diagnoses[which]), *figures))
+        figures = (_figure(row, name, error) for name, error in columns.items())
+        p_value = row["goodness_of_fit"]
+        fit = f"{p_value:.2f}" if pd.notna(p_value) else "none"
+        gate = gates(choice.diagnoses[which])
+        rows.append((str(which), standing(choice, which), gate, fit, *figures))
     return Table(
         "How many components",
-        "elpd is the expected log predictive density, in nats: higher predicts better. A number is "
-        "ruled out where it is worse than the best by more than 4 and by more than 2 standard "
-        "errors; of the others the smallest is chosen. BIC and ICL: smaller is better.",
-        ("components", "verdict", "gates", *columns.values()),
+        "A number is ruled out where its elpd is worse than the best by more than 4 and by more "
+        "than 2 standard errors; of the others the smallest is chosen. The words are explained "
+        "below.",
+        ("components", "verdict", "gates", "fit p", "elpd (se)", "to the best (se)", "BIC", "ICL"),
         tuple(rows),
-        next((i for i, row in enumerate(rows) if row[1] == "chosen"), None),
+        next((i for i, row in enumerate(rows) if row[1].startswith("chosen")), None),
     )
+
+
+def _figure(row: pd.Series, name: str, error: str | None) -> str:
+    if pd.isna(row[name]):
+        return "not ranked"
+    # Adding 0 turns a negative zero into a plain one.
+    text = f"{round(row[name], 1) + 0.0:,.1f}"
+    return text if error is None else f"{text} ({row[error]:,.1f})"
 
 
 def _estimates(fitted: Fitted) -> Table:
@@ -203,8 +276,8 @@ def _estimates(fitted: Fitted) -> Table:
         "em_difference": "EM off by (sd)",
     }
     rows = []
-    for name, row in fitted.estimates.iterrows():
-        rows.append((str(name), *(number(float(row[column])) for column in columns)))
+    for name, row in estimate_cells(fitted.estimates, columns).iterrows():
+        rows.append((str(name), *row))
     return Table(
         f"Estimates of {components(fitted)}",
         "EM is maximum likelihood, MAP adds the priors, the rest is the posterior. The variance of "
