@@ -27,8 +27,8 @@ from pmnbmix.point.starts import moments, normalised, rates
 Floats = NDArray[np.float64]
 
 # Moves are tried from the best optima: this many times the number of components, but from the best
-# alone of three components, which the pool seldom misses. On 41 sets of five to seven tight clusters
-# (K = 4 to 6) 11 of 1,476 runs missed the best optimum with 1 in place of 1.5.
+# alone of three components, which the pool seldom misses. Of 1,476 runs on 41 sets of five to seven
+# tight clusters (K = 4 to 6) 11 missed the best optimum with 1 in place of 1.5.
 _BEST = 1.5
 # Longer EM lets the moves run together again: of 72 runs that had missed the best optimum, 1 missed
 # it after 8 iterations and 24 after 30.

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 def start_points(
     counts: Counts,
-    spec: MixtureSpec,
+    spec: MixtureSpec | int,
     *,
     chains: int = 4,
     random_seed: int | np.random.Generator | None = None,
@@ -30,7 +30,7 @@ def start_points(
     Parameters
     ----------
     counts : Counts
-    spec : MixtureSpec
+    spec : MixtureSpec or int
         Resolved against the counts if it is not yet; its priors must be proper.
     chains : int
     random_seed : int or numpy.random.Generator, optional
