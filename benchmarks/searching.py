@@ -3,9 +3,9 @@
 Run ``python benchmarks/searching.py [FILE] [SETS]``. Each set has five to seven tight clusters,
 mostly more than the components that are fitted: log means 0.6 to 2 apart, dispersions 0.003 to 0.1,
 unequal sizes, 150 to 2,800 counts. Six seeds are run with K = 4, 5 and 6. The best known is the
-best of these and of random kicks from there, each climbed again, until sixty in a row bring nothing; a
-run misses if it ends more than 0.1 nats below. What is done goes into FILE, and the same command
-goes on from there.
+best of these and of random kicks from there, each climbed again, until sixty in a row bring
+nothing; a run misses if it ends more than 0.1 nats below. What is done goes into FILE, and the same
+command goes on from there.
 """
 
 from __future__ import annotations

@@ -18,6 +18,9 @@ TAKE_A_SPEC = {
     "laplace": lambda spec: nb.laplace(COUNTS, spec, draws=100, random_seed=1)["posterior"][
         "means"
     ],
+    "start_points": lambda spec: nb.start_points(COUNTS, spec, chains=1, random_seed=1)[0][
+        "log_means"
+    ],
     "sample": lambda spec: nb.sample(COUNTS, spec, draws=50, **QUIET)["posterior"]["means"],
     "sample_columns": lambda spec: nb.sample_columns(
         COUNTS.values[:, None], [0], spec, draws=100, **QUIET

@@ -190,7 +190,9 @@ def starts_of(start: object, n_components: int) -> list[MixtureParams]:
     """
     if start is None:
         return []
-    starts: list[Any] = list(start) if isinstance(start, Sequence) else [start]
+    starts: list[Any] = [start]
+    if isinstance(start, Sequence) and not isinstance(start, str | bytes):
+        starts = list(start)
     for one in starts:
         if not isinstance(one, MixtureParams):
             raise TypeError(f"start must be a MixtureParams, or several in a list; got {one!r}.")

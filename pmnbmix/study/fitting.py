@@ -179,11 +179,20 @@ def neighbours(
     if fewer is None:
         return []
     if n_components == LARGEST_N_COMPONENTS:
-        return [fewer.em.params]
+        return [_rounded(fewer.em.params)]
     more = fit_em(counts, n_components + 1, random_seed=random_seed)
     if Status.INTERRUPTED in more.statuses:
         raise KeyboardInterrupt
-    return [fewer.em.params, more.params]
+    return [_rounded(fewer.em.params), _rounded(more.params)]
+
+
+def _rounded(params: MixtureParams) -> MixtureParams:
+    """Parameters to seven digits: those read from a file may differ in the last one they have."""
+    weights, means, dispersions = (
+        np.array([float(f"{number:.6e}") for number in getattr(params, name)])
+        for name in PARAMETERS
+    )
+    return MixtureParams(weights / weights.sum(), means, dispersions)
 
 
 def _inside(fit: PointFit) -> list[MixtureParams]:

@@ -325,7 +325,7 @@ def test_interrupted_too_early_is_an_interrupt(crab):
     ("arguments", "error", "text"),
     [
         ({"counts": [1, 2]}, TypeError, "Counts"),
-        ({"spec": 2}, TypeError, "MixtureSpec"),
+        ({"spec": "2"}, TypeError, "MixtureSpec"),
         ({"draws": 0}, ValueError, "draws must be a whole number of 4"),
         ({"draws": 10.5}, TypeError, "draws must be a whole number"),
         ({"chains": 0}, ValueError, "chains"),

@@ -160,7 +160,8 @@ class TestSampledByPymc:
         found = az.loo(extended)
         taken = nb.from_datatree(extended, crab)
         assert found.elpd == pytest.approx(nb.loo(taken).elpd, abs=0.01)
-        assert found.elpd == pytest.approx(nb.loo(crab_choice.trees[2]).elpd, abs=0.3)
+        # two modes share these counts, so that chains differ in how long they stay in each
+        assert found.elpd == pytest.approx(nb.loo(crab_choice.trees[2]).elpd, abs=0.6)
 
     def test_predictions_have_the_mean_of_the_posterior(self, extended, crab):
         predicted = extended["posterior_predictive"][crab.variable]

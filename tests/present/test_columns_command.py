@@ -117,7 +117,7 @@ BAD = {
     "exposure": (["cells.csv", "--exposure", "depth"], "there is no column 'depth'"),
     "out": (["cells.csv", "--out", "fits.txt"], "must end in .zarr or .csv"),
     "folder": (["cells.csv", "--out", "no/fits.csv"], "there is no such folder"),
-    "text": (["text.csv"], "column 'b' of the DataFrame holds"),
+    "text": (["text.csv"], "column 'b' must hold numbers; data row 1 has 'x'"),
     "objects": (["objects.npz"], "cannot be read as .npz"),
 }
 
