@@ -239,6 +239,8 @@ def read_fitted(
     if spec is not None:
         _refuse_other_priors(folder, map_, reading, spec.with_components(k))
     _refuse_parts_of_another_study(folder, k, tree)
+    # The mark is of the file; the posterior is then as it was when it was sampled.
+    tree.attrs.pop(_STUDY, None)
     try:
         diagnosis = diagnose_reading(reading, optima=em)
         elpd, refits = loo_of_reading(reading, diagnosis.density_ok), None
