@@ -157,9 +157,19 @@ def exact_elpd(
     return elpd, int(np.isin(row, bad).sum())
 
 
+def rank(table: pd.DataFrame, elpds: dict[int, Any]) -> None:
+    """Add to a table, indexed by number of components, how these compare by LOO."""
+    import arviz as az
+
+    ranked = az.compare({str(k): elpd for k, elpd in elpds.items()}, round_to="none")
+    for k in elpds:
+        table.loc[k, ["elpd_diff", "diff_se", "stacking_weight"]] = [
+            ranked.loc[str(k), name] for name in ("elpd_diff", "dse", "weight")
+        ]
+
+
 def one(setting: Setting, index: int, bootstrapped: bool) -> dict[str, Any]:
     """Every criterion on one data set."""
-    import arviz as az
 
     rng = np.random.default_rng([SETTINGS.index(setting), index])
     values = setting.sample(setting.n, rng)
@@ -180,11 +190,7 @@ def one(setting: Setting, index: int, bootstrapped: bool) -> dict[str, Any]:
         }
     table = pd.DataFrame.from_dict(rows, orient="index")
     gated = [k for k in rows if posteriors[k].density_ok]
-    ranked = az.compare({str(k): elpds[k] for k in gated}, round_to="none")
-    for k in gated:
-        table.loc[k, ["elpd_diff", "diff_se", "stacking"]] = [
-            ranked.loc[str(k), name] for name in ("elpd_diff", "dse", "weight")
-        ]
+    rank(table, {k: elpds[k] for k in gated})
     verdict = judge_components(table)
     best = int(table["elpd"][gated].idxmax())
     fresh = setting.sample(20_000, rng)
@@ -197,7 +203,7 @@ def one(setting: Setting, index: int, bootstrapped: bool) -> dict[str, Any]:
         "chosen": verdict.chosen,
         "plausible": " ".join(map(str, sorted(verdict.plausible))),
         "loo": best,
-        "stacking": int(table["stacking"].idxmax()),
+        "stacking": int(table["stacking_weight"].idxmax()),
         "bic": int(table["bic"].idxmin()),
         "icl": int(table["icl"].idxmin()),
         "bootstrap": _sequential_test(counts, setting.most, rng) if bootstrapped else "",

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from choosing import exact_elpd, quick
+from choosing import exact_elpd, quick, rank
 
 import pmnbmix as nb
 from pmnbmix.selection.rule import judge_components
@@ -73,7 +73,6 @@ KINDS: dict[str, tuple[int, Sampler]] = {
 
 def one(kind: str, index: int) -> dict[str, Any]:
     """Losses on one set of counts."""
-    import arviz as az
 
     n, draw = KINDS[kind]
     rng = np.random.default_rng([list(KINDS).index(kind), index])
@@ -86,11 +85,7 @@ def one(kind: str, index: int) -> dict[str, Any]:
         rows[k] = {"density_ok": posteriors[k].density_ok, "p_loo": elpds[k].p}
     table = pd.DataFrame.from_dict(rows, orient="index")
     gated = [k for k in rows if posteriors[k].density_ok]
-    ranked = az.compare({str(k): elpds[k] for k in gated}, round_to="none")
-    for k in gated:
-        table.loc[k, ["elpd_diff", "diff_se", "stacking_weight"]] = [
-            ranked.loc[str(k), name] for name in ("elpd_diff", "dse", "weight")
-        ]
+    rank(table, {k: elpds[k] for k in gated})
     verdict = judge_components(table)
     assert verdict.chosen is not None
     assert verdict.best is not None

@@ -415,10 +415,8 @@ class MixtureParams:
         return cls(weights, mu, dispersion)
 
     def _repr_html_(self) -> str:
-        rows = [
-            (f"component {j}", *(f"{getattr(self, name)[j]:.4g}" for name in PARAMETERS))
-            for j in range(self.n_components)
-        ]
+        columns = [[f"{x:.4g}" for x in getattr(self, name)] for name in PARAMETERS]
+        rows = [(f"component {j}", *row) for j, row in enumerate(zip(*columns, strict=True))]
         return html_table("mixture of negative binomials", rows, ("", *PARAMETERS))
 
     def __repr__(self) -> str:
