@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,13 +74,24 @@ class CountTable:
 
 
 def collapse(
-    values: NDArray[np.int64], exposure: NDArray[np.float64], frequency: NDArray[np.int64]
+    values: NDArray[np.int64],
+    exposure: NDArray[np.float64],
+    frequency: NDArray[np.int64],
+    level: Whole | None = None,
 ) -> tuple[CountTable, NDArray[np.int64]]:
-    """Unique rows that were seen at all, and for each row which of them it is (-1: never seen)."""
+    """Unique rows that were seen at all, and for each row which of them it is (-1: never seen).
+
+    ``level`` is the pattern of covariates of each row; all are 0 if absent.
+    """
     seen = np.flatnonzero(frequency > 0)
-    order = seen[np.lexsort((exposure[seen], values[seen]))]
+    keys = (exposure[seen], values[seen])
+    if level is not None:
+        keys = (exposure[seen], level[seen], values[seen])
+    order = seen[np.lexsort(keys)]
     first = np.ones(order.size, dtype=bool)
     first[1:] = (np.diff(values[order]) != 0) | (np.diff(exposure[order]) != 0)
+    if level is not None:
+        first[1:] |= np.diff(level[order]) != 0
     row = np.cumsum(first) - 1
     inverse = np.full(values.size, -1, dtype=np.int64)
     inverse[order] = row
@@ -90,6 +101,8 @@ def collapse(
         exposure=exposure[kept].copy(),
         frequency=np.bincount(row, weights=frequency[order]).astype(np.float64),
     )
+    if level is not None:
+        table = replace(table, level=level[kept])
     for array in vars(table).values():
         array.flags.writeable = False
     return table, inverse

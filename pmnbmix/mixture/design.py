@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.mixture.levels import Terms
+from pmnbmix.mixture.permute import canonical_order
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.intp]
@@ -40,11 +41,25 @@ class Part:
         Centred and scaled; the first column is 1.
     shared : tuple of bool
         Which terms have one coefficient for all components.
+    centre, scale : ndarray, shape (n_terms,), optional
+        What was taken off the columns as the user gave them, and what they were then divided by;
+        0 and 1 for the intercept, and for all if absent.
     """
 
     terms: tuple[str, ...] = ("1",)
     matrix: Floats = field(default_factory=lambda: np.ones((1, 1)))
     shared: tuple[bool, ...] = (False,)
+    centre: Floats | None = None
+    scale: Floats | None = None
+
+    @property
+    def to_given(self) -> Floats:
+        """Coefficients on the scale of the user's covariates, of those in the design, (p, p)."""
+        change = np.eye(len(self.terms))
+        if self.centre is not None and self.scale is not None:
+            change /= self.scale[:, None]
+            change[0, 1:] = -self.centre[1:] / self.scale[1:]
+        return change
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +91,7 @@ class Design:
         weights: Part | None = None,
         means: Part | None = None,
         dispersions: Part | None = None,
-        poisson: tuple[int, ...] = (),
+        families: tuple[str, ...] = (),
     ) -> Design:
         """Lay out the terms; the plain model is that of no part.
 
@@ -85,16 +100,22 @@ class Design:
         n_components : int
         weights, means, dispersions : Part, optional
             The intercept alone if absent.
-        poisson : tuple of int
-            Components whose dispersion is pinned at 0, with all its terms.
+        families : tuple of str
+            "nb", "poisson" or "zero" for each component; "nb" for all if empty. A Poisson component
+            has its dispersion pinned at 0, a point mass at zero its mean besides.
         """
         parts = [Part() if part is None else part for part in (weights, means, dispersions)]
         shared = np.concatenate([part.shared for part in parts])
         n_terms = shared.size
         pinned = np.full((n_terms, n_components), np.nan)
-        first = n_terms - len(parts[2].terms)
-        for j in poisson:
-            pinned[first, j], pinned[first + 1 :, j] = -np.inf, 0.0
+        of_means = len(parts[0].terms)
+        of_dispersions = of_means + len(parts[1].terms)
+        for j, family in enumerate(families):
+            # What a pinned intercept leaves no meaning to is pinned too.
+            if family != "nb":
+                pinned[of_dispersions, j], pinned[of_dispersions + 1 :, j] = -np.inf, 0.0
+            if family == "zero":
+                pinned[of_means, j], pinned[of_means + 1 : of_dispersions, j] = -np.inf, 0.0
         # Entries that share a coefficient get one coordinate; numbers follow the order of rows.
         entry = np.arange(n_terms * n_components).reshape(n_terms, n_components)
         entry[shared] = entry[shared, :1]
@@ -107,6 +128,45 @@ class Design:
     def n_terms(self) -> int:
         """Number of terms of all parts."""
         return int(self.free.shape[0])
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing but an intercept in each part, and none is pinned."""
+        return self.n_terms == 3 and bool((self.free >= 0).all())
+
+    @property
+    def family(self) -> Whole:
+        """Number of the family of each component, (k,): components of one may trade places."""
+        _, means, dispersions = np.isneginf(self.at_centre(self.pinned))
+        return means.astype(np.intp) + dispersions
+
+    @property
+    def intercepts(self) -> tuple[int, int, int]:
+        """Rows of a point that are the intercepts of the weights, means and dispersions."""
+        return 0, len(self.weights.terms), self.n_terms - len(self.dispersions.terms)
+
+    def at_centre(self, points: Floats) -> Floats:
+        """Log weights, log means and log dispersions (..., 3, k) at the centre of covariates."""
+        return points if self.n_terms == 3 else points[..., self.intercepts, :]
+
+    def canonical_order(self, point: Floats) -> Whole:
+        """Order of the components by mean, then weight, at the centre; families keep their places.
+
+        Parameters
+        ----------
+        point : ndarray, shape (n_terms, k)
+
+        Returns
+        -------
+        ndarray of int, shape (k,)
+        """
+        order = np.arange(self.n_components)
+        weights, means, _ = np.exp(self.at_centre(point))
+        family = self.family
+        for kind in np.unique(family):
+            alike = np.flatnonzero(family == kind)
+            order[alike] = alike[canonical_order(weights[alike], means[alike])]
+        return order
 
     @property
     def size(self) -> int:

@@ -9,10 +9,13 @@ from functools import cached_property
 import numpy as np
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.data.table import CountTable
+from pmnbmix.data.covariates import distinct_rows
+from pmnbmix.data.table import CountTable, collapse
 from pmnbmix.mixture.design import Design
+from pmnbmix.mixture.formulas import Formula
 from pmnbmix.mixture.levels import Rows, rows_of
 from pmnbmix.mixture.priors import Prior
+from pmnbmix.mixture.regressors import Regressors
 from pmnbmix.mixture.spec import MixtureSpec
 
 
@@ -27,16 +30,53 @@ class Problem:
     table : CountTable
     design : Design
         Its centre, scale and levels stay what they are when the table is replaced.
+    regressors : Regressors or None
+        How covariates become the matrices of the design; None if nothing follows covariates.
     """
 
     spec: MixtureSpec
     table: CountTable
     design: Design
+    regressors: Regressors | None = None
 
     @classmethod
     def of(cls, counts: Counts, spec: MixtureSpec) -> Problem:
-        """Resolve the specification against the counts, and lay out its terms."""
-        return cls(spec.resolve(counts), counts.table, Design.of(spec.n_components))
+        """Resolve the specification against the counts, and lay out its terms.
+
+        Rows are collapsed by the covariates that its formulas use.
+
+        Raises
+        ------
+        ValueError
+            If a formula names a column that is not there, or its columns do not determine their
+            coefficients, and for subjects and counts that are not exact.
+        """
+        resolved = spec.resolve(counts)
+        refuse_observed(counts, "a mixture")
+        if spec.is_plain:
+            return cls(resolved, counts.table, Design.of(spec.n_components))
+        formulas = _formulas(spec)
+        names = list(
+            dict.fromkeys(n for stated in formulas.values() for f, _ in stated for n in f.names)
+        )
+        if not names:
+            design = Design.of(spec.n_components, families=spec.families)
+            return cls(resolved, counts.table, design)
+        rows, level = distinct_rows(
+            counts.covariates or {}, names, counts.values.size, counts.frequency > 0
+        )
+        table, _ = collapse(counts.values, counts.exposure, counts.frequency, level)
+        n_levels = int(level.max()) + 1
+        shares = np.bincount(table.level, table.frequency, n_levels) / table.n
+        regressors = Regressors.of(formulas, rows, n_levels, shares)
+        design = Design.of(
+            spec.n_components,
+            regressors.weights,
+            regressors.means,
+            regressors.dispersions,
+            spec.families,
+        )
+        return cls(resolved, table, design, regressors)
 
     def on(self, table: CountTable) -> Problem:
         """Return the same problem on other rows, for refits and squashed tables."""
@@ -51,23 +91,37 @@ class Problem:
         """Return the priors as compiled code reads them, with this exponent of the weights."""
         design = self.design
         parts = (design.weights, design.means, design.dispersions)
-        # Covariates are scaled to a spread of about 1, so a slope of 1, a factor of e, is large.
-        loc = np.zeros(design.free.shape)
-        precision = np.ones(design.free.shape)
-        precision[0] = 0.0
+        slopes = self.spec.slopes
+        loc = np.full(design.free.shape, float(slopes.loc))
+        precision = np.full(design.free.shape, slopes.scale**-2)
+        loc[0] = precision[0] = 0.0
         first = len(design.weights.terms)
         for part, stated in zip(
             parts[1:], (self.spec.log_means, self.spec.log_dispersions), strict=True
         ):
             loc[first], precision[first] = float(stated.loc), stated.scale**-2
             first += len(part.terms)
-        # A shared coefficient is counted in the column of every component, so its share is 1 / k.
+        # A shared coefficient is counted in the column of every component where it moves.
         shared = np.concatenate([part.shared for part in parts])
-        precision[shared] /= design.n_components
-        precision[~np.isnan(design.pinned)] = 0.0
+        moves = np.isnan(design.pinned)
+        precision[shared] /= np.maximum(moves[shared].sum(axis=1, keepdims=True), 1)
+        precision[~moves] = 0.0
         return Prior(float(exponent), loc, precision)
 
     def flat_prior(self) -> Prior:
         """Return no prior at all, for maximum likelihood."""
         shape = self.design.free.shape
         return Prior(0.0, np.zeros(shape), np.zeros(shape))
+
+
+def _formulas(spec: MixtureSpec) -> dict[str, tuple[tuple[Formula, bool], ...]]:
+    """Formulas of each part, and whether their coefficients are shared by the components."""
+    stated = {
+        "weights": (("weight_formula", False),),
+        "means": (("mean_formula", False), ("shared_formula", True)),
+        "dispersions": (("dispersion_formula", False),),
+    }
+    return {
+        part: tuple((Formula.parse(getattr(spec, name), name), shared) for name, shared in given)
+        for part, given in stated.items()
+    }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pmnbmix.mixture.design import Design
 from pmnbmix.mixture.params import PARAMETERS
 from pmnbmix.point.objective import unpack_point
 from pmnbmix.point.optima import Optimum
@@ -41,13 +42,13 @@ def parameter_table(
     return pd.DataFrame(columns, index=pd.Index(names, name="parameter"))
 
 
-def optima_table(optima: Sequence[Optimum]) -> pd.DataFrame:
+def optima_table(optima: Sequence[Optimum], design: Design) -> pd.DataFrame:
     """Tabulate optima in their order; see `PointFit.optima`."""
     import pandas as pd
 
     rows = []
     for optimum in optima:
-        params = unpack_point(optimum.point)
+        params = unpack_point(design.at_centre(optimum.point))
         rows.append(
             {
                 "log_likelihood": optimum.log_likelihood,

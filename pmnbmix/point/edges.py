@@ -30,6 +30,22 @@ def intercepts(terms: Terms) -> tuple[int, int, int]:
     return 0, of_means, of_means + terms.means.shape[1]
 
 
+@compiled
+def log_largest(rows: Rows, terms: Terms, point: np.ndarray, j: int) -> float:
+    """Logarithm of the largest count that a component expects of any row."""
+    _, mean, dispersion = intercepts(terms)
+    log_mean: float = point[mean, j]
+    if terms.means.shape[0] == 1 or not math.isfinite(log_mean):
+        return log_mean + math.log(rows.exposure.max())
+    largest = -math.inf
+    for u in range(rows.exposure.size):
+        total = log_mean
+        for row in range(mean + 1, dispersion):
+            total += terms.means[rows.level[u], row - mean] * point[row, j]
+        largest = max(largest, total + math.log(rows.exposure[u]))
+    return largest
+
+
 @merged
 def nearest_edge(
     rows: Rows,
@@ -43,7 +59,6 @@ def nearest_edge(
     """Point at an edge that is no lower, if the density rises towards that edge."""
     k = point.shape[1]
     weight, mean, dispersion = intercepts(terms)
-    largest = rows.exposure.max()
     n = rows.frequency.sum()
     # Beside a held weight, some component has to be left that takes the rest.
     emptiable = n_occupied(point) > (2 if held_weight(free) >= 0 else 1)
@@ -51,8 +66,8 @@ def nearest_edge(
         if not math.isfinite(point[weight, j]):
             continue
         share = n * math.exp(point[weight, j])
-        log_mean, log_dispersion = point[mean, j], point[dispersion, j]
-        near_poisson = log_mean + log_dispersion + math.log(largest) < math.log(0.3)
+        largest, log_dispersion = log_largest(rows, terms, point, j), point[dispersion, j]
+        near_poisson = largest + log_dispersion < math.log(0.3)
         for row in (dispersion, mean, weight):
             slope = gradient[row * k + j]
             if not math.isfinite(point[row, j]) or free[row, j] < 0 or slope > 0.0:
@@ -62,7 +77,7 @@ def nearest_edge(
             elif slope == 0.0:
                 tried = False
             elif row == mean:
-                expected = share * math.exp(log_mean) * largest
+                expected = share * math.exp(largest)
                 tried = prior.precision[row, j] == 0.0 and expected < 0.5
             else:
                 tried = emptiable and prior.exponent == 0.0 and share < 0.5
@@ -84,12 +99,12 @@ def nearly_poisson(rows: Rows, terms: Terms, prior: Prior, point: np.ndarray) ->
     """
     tiny = np.zeros(point.shape, dtype=np.bool_)
     _, mean, dispersion = intercepts(terms)
-    largest = math.log(rows.exposure.max())
     for j in range(point.shape[1]):
         log_mean, log_dispersion = point[mean, j], point[dispersion, j]
         if prior.precision[dispersion, j] == 0.0:
             finite = math.isfinite(log_dispersion) and math.isfinite(log_mean)
-            tiny[dispersion, j] = finite and log_mean + log_dispersion + largest < _TINY_EXCESS
+            largest = log_largest(rows, terms, point, j)
+            tiny[dispersion, j] = finite and largest + log_dispersion < _TINY_EXCESS
     return tiny
 
 

@@ -25,6 +25,7 @@ from pmnbmix.mixture.density import (
 from pmnbmix.mixture.levels import Rows, component_table, levels_of
 from pmnbmix.mixture.priors import Prior, log_prior, term_log_prior
 from pmnbmix.mixture.special import stirling_remainder
+from pmnbmix.point.level_em import iterate_levels
 from pmnbmix.point.objective import Objective, parted, weights_move
 
 Floats = NDArray[np.float64]
@@ -47,22 +48,27 @@ def run_em(
     Parameters
     ----------
     objective : Objective
-    start : ndarray, shape (3, k)
+    start : ndarray, shape (n_terms, k)
     max_iter : int
     tolerance : float
         Stop where one iteration gains less than this many nats.
 
     Returns
     -------
-    point : ndarray, shape (3, k)
+    point : ndarray, shape (n_terms, k)
     likelihood_path, density_path : ndarray, shape (n_iter + 1,)
         Log likelihood, and log likelihood plus log prior, before each iteration and at the end.
     """
-    table = objective.table
-    one_exposure = bool((table.exposure == table.exposure[0]).all())
-    point, likelihood_path, penalised_path = iterate(
-        objective.arrays, start, one_exposure, max_iter, tolerance
-    )
+    if objective.problem.design.is_plain:
+        exposure = objective.table.exposure
+        one_exposure = bool((exposure == exposure[0]).all())
+        point, likelihood_path, penalised_path = iterate(
+            objective.arrays, start, one_exposure, max_iter, tolerance
+        )
+    else:
+        point, likelihood_path, penalised_path = iterate_levels(
+            objective.arrays, start, max_iter, tolerance
+        )
     return point, likelihood_path, penalised_path + objective.constant
 
 

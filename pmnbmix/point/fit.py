@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 def fit_em(
     counts: Counts,
-    n_components: int = 2,
+    n_components: int | MixtureSpec = 2,
     *,
     mixing: Literal["estimated", "equal"] = "estimated",
     start: MixtureParams | Sequence[MixtureParams] | None = None,
@@ -41,8 +41,8 @@ def fit_em(
     Parameters
     ----------
     counts : Counts
-    n_components : int
-        1 or above.
+    n_components : int or MixtureSpec
+        1 or above; or a specification with formulas and families, whose priors are left out.
     mixing : {"estimated", "equal"}
         "equal" fixes the weights at 1 / n_components.
     start : MixtureParams or sequence of MixtureParams, optional
@@ -100,9 +100,12 @@ def fit_em(
     [[-368.2, 'poisson-limit'], [-368.7, 'converged']]
     """
     check_counts(counts)
-    n_components = check_n_components(n_components)
+    spec = n_components
+    if not isinstance(spec, MixtureSpec):
+        spec = MixtureSpec(check_n_components(n_components))
+    n_components = spec.n_components
     one_of(mixing, "mixing", ("estimated", "equal"))
-    objective = likelihood_objective(counts, n_components, mixing == "equal")
+    objective = likelihood_objective(counts, spec, mixing == "equal")
     starts = starts_of(start, n_components)
     for one in starts:
         if mixing == "equal" and np.ptp(one.weights) > 1e-9:
@@ -111,7 +114,8 @@ def fit_em(
                 f"{one.weights.tolist()}. Start from equal weights, or leave mixing out."
             )
     found = _search(objective, starts, max_iter, exact, random_seed, progressbar)
-    return as_fit("em", counts, None, mixing, objective, found)
+    stated = None if spec.is_plain else objective.problem.spec
+    return as_fit("em", counts, stated, mixing, objective, found)
 
 
 def fit_map(

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pmnbmix.mixture.permute import canonical_order
 from pmnbmix.point.em import run_em
 from pmnbmix.point.newton import Climb, climb, escape
 from pmnbmix.point.objective import Objective
@@ -18,6 +17,8 @@ Floats = NDArray[np.float64]
 
 EM_ITERATIONS = 15
 EM_TOLERANCE = 1e-8
+# Of many short runs, the best are finished.
+_SHORT, _FINISHED = 10, 24
 # Two points are one optimum if values and fitted log densities agree to this many nats.
 _SAME = 1e-3
 
@@ -85,7 +86,7 @@ class Found:
     ) -> None:
         """Add a point to those found, or count it if it is already there."""
         objective = self._objective
-        order = canonical_order(np.exp(arrived.point[0]), np.exp(arrived.point[1]))
+        order = objective.problem.design.canonical_order(arrived.point)
         # numpy orders a permuted point by columns, for which all would be compiled a second time.
         point = np.ascontiguousarray(arrived.point[:, order])
         place = len(self._optima)
@@ -146,6 +147,25 @@ def run_starts(
         found.climb_on(*reached, family, len(alike), saddles=True)
         done += len(alike)
         yield done, len(starts)
+
+
+def run_shortly(
+    objective: Objective, starts: list[tuple[str, Floats]], found: Found
+) -> Iterator[tuple[int, int]]:
+    """Run a few EM iterations from every start, and climb on from the best of them.
+
+    Yields as `run_starts`.
+    """
+    paths = []
+    for done, (family, start) in enumerate(starts):
+        paths.append((family, run_em(objective, start, _SHORT, EM_TOLERANCE)))
+        yield done, len(starts)
+    # A start that is impossible has a density of minus infinity, or none.
+    possible = [one for one in paths if np.isfinite(one[1][2][-1])]
+    possible.sort(key=lambda one: -one[1][2][-1])
+    for family, path in possible[:_FINISHED]:
+        found.climb_on(*path, family, saddles=True)
+    yield len(starts), len(starts)
 
 
 def finish_optima(objective: Objective, optima: list[Optimum], max_iter: int) -> list[Optimum]:

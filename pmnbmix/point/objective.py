@@ -24,7 +24,7 @@ from pmnbmix.mixture.levels import Rows, Terms, log_densities, responsibilities_
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.priors import Prior, log_prior
 from pmnbmix.mixture.problem import Problem
-from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.mixture.spec import MixtureSpec, as_spec
 from pmnbmix.mixture.sums import derivatives, log_likelihood
 
 Floats = NDArray[np.float64]
@@ -167,9 +167,13 @@ class Objective:
         return replace(self, problem=self.problem.on(table))
 
     def holding(self, row: int, component: int) -> Objective:
-        """Return the same objective with one more entry of the point that stays where it is."""
+        """Return the same objective with one more entry of the point that stays where it is.
+
+        Entries that share its coefficient stay too.
+        """
         free = self.free.copy()
-        free[row, component] = HELD
+        if free[row, component] >= 0:
+            free[free == free[row, component]] = HELD
         return replace(self, free=free)
 
     def log_densities(self, point: Floats) -> Floats:
@@ -198,9 +202,11 @@ class Objective:
         return gradient, hessian
 
 
-def likelihood_objective(counts: Counts, n_components: int, equal_weights: bool) -> Objective:
+def likelihood_objective(
+    counts: Counts, spec: MixtureSpec | int, equal_weights: bool
+) -> Objective:
     """Objective of maximum likelihood."""
-    problem = Problem.of(counts, MixtureSpec(n_components))
+    problem = Problem.of(counts, as_spec(spec))
     free = problem.design.free.copy()
     if equal_weights:
         free[: len(problem.design.weights.terms)] = HELD
@@ -214,13 +220,19 @@ def prior_objective(counts: Counts, spec: MixtureSpec, sampling_density: bool) -
     dispersions), the coordinates of NUTS; its mode is another point than the MAP.
     """
     problem = Problem.of(counts, spec)
-    spec, k = problem.spec, spec.n_components
+    spec, k, design = problem.spec, spec.n_components, problem.design
     concentration = spec.weights.concentration
     # At the centre of every prior only the constants are left.
     centre = np.full(k, 1.0 / k)
     constant = float(spec.weights.log_density(centre)) + (concentration - 1.0) * k * math.log(k)
-    for prior in (spec.log_means, spec.log_dispersions):
-        constant += k * float(prior.log_density(np.array(float(prior.loc))))
+    _, mean, dispersion = design.intercepts
+    for row, prior in ((mean, spec.log_means), (dispersion, spec.log_dispersions)):
+        moving = int((design.free[row] >= 0).sum())
+        constant += moving * float(prior.log_density(np.array(float(prior.loc))))
+    # All other coordinates but the ratios of the weights at the centre are slopes.
+    intercepts = design.free[[mean, dispersion]]
+    n_slopes = design.size - (k - 1) - int((intercepts >= 0).sum())
+    constant += n_slopes * float(spec.slopes.log_density(np.array(float(spec.slopes.loc))))
     exponent = concentration if sampling_density else concentration - 1.0
     return Objective(problem, problem.prior(exponent), constant, problem.design.free)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.point.newton import Climb
 from pmnbmix.point.objective import Objective
+from pmnbmix.point.slopes import doubtful_slopes, same_slopes
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +33,8 @@ class Status(StrEnum):
     POISSON_LIMIT = "poisson-limit"
     POINT_MASS = "point-mass"
     FEW_OBSERVATIONS = "few-observations"
+    NOT_IDENTIFIED = "not-identified"
+    SEPARATION = "separation"
     DUPLICATE_COMPONENTS = "duplicate-components"
     POOLED = "pooled"
     EMPTY_COMPONENT = "empty-component"
@@ -54,6 +57,15 @@ _SENTENCES = {
     Status.POINT_MASS: "At least one component has mean 0: it produces zeros and nothing else.",
     Status.FEW_OBSERVATIONS: (
         "At least one component holds fewer than three observations; it may describe an accident."
+    ),
+    Status.NOT_IDENTIFIED: (
+        "The likelihood is flat in some direction: other coefficients fit as well. There may be "
+        "too few distinct patterns of the covariates for so many components."
+    ),
+    Status.SEPARATION: (
+        "A coefficient runs to infinity and the likelihood keeps rising: a covariate separates the "
+        "counts of one component. The table of standard errors names it; look at the other optima "
+        "too, for a prior, as of fit_map, removes this one."
     ),
     Status.DUPLICATE_COMPONENTS: (
         "Two components are the same distribution; fewer components fit as well, and the weights "
@@ -116,15 +128,40 @@ def judge(objective: Objective, point: Floats, arrived: Climb) -> tuple[Status, 
     table = objective.table
     held = objective.responsibilities(point)
     mass = table.frequency @ held
+    design = objective.problem.design
     holds = judge_points(
-        point[None],
+        design.at_centre(point)[None],
         mass[None],
         table.n,
         np.array([arrived.converged]),
         np.array([arrived.uphill is not None]),
     )[0]
+    if not design.is_plain:
+        holds = judge_slopes(objective, point, holds)
     held_ones = tuple(status for status, true in zip(Status, holds, strict=True) if true)
     return held_ones or (Status.CONVERGED,)
+
+
+def judge_slopes(
+    objective: Objective, point: Floats, holds: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Statuses (n_statuses,) of a regression, from those that its centre has."""
+    held = dict(zip(Status, holds, strict=True))
+    if not same_slopes(objective.problem.design, point):
+        held[Status.DUPLICATE_COMPONENTS] = held[Status.POOLED] = False
+    separated, flat = doubtful_slopes(objective, point)
+    held[Status.SEPARATION] = bool(separated.any())
+    # An empty component, or one of two that are the same, leaves other coefficients open too.
+    known = held[Status.EMPTY_COMPONENT] or held[Status.DUPLICATE_COMPONENTS]
+    held[Status.NOT_IDENTIFIED] = bool(flat.any()) and not known
+    # A family that was asked for is no news.
+    families = objective.problem.design.family
+    for status, family, row in ((Status.POINT_MASS, 2, 1), (Status.POISSON_LIMIT, 1, 2)):
+        others = objective.problem.design.at_centre(point)[:, families < family]
+        if status is Status.POISSON_LIMIT:
+            others = others[:, np.isfinite(others[1])]
+        held[status] = bool((np.isfinite(others[0]) & np.isneginf(others[row])).any())
+    return np.array(list(held.values()))
 
 
 def judge_points(

@@ -96,7 +96,7 @@ def profile(
                 continue
             width = float(spread[row, j])
             step = _FIRST * min(max(width, 0.05), 4.0) if math.isfinite(width) else 1.0
-            paths = [_Held(objective, start, row, j) for start in followed]
+            paths = [Held(objective, start, row, j) for start in followed]
             lower[row, j] = min(path.end(target, -step) for path in paths)
             upper[row, j] = max(path.end(target, step) for path in paths)
             if max(path.highest for path in paths) > value + _HIGHER:
@@ -107,11 +107,14 @@ def profile(
     return Profile(lower, upper, flag)
 
 
-class _Held:
-    """The profile of one parameter, followed from an optimum outwards."""
+class Held:
+    """The profile of one entry of a point, followed from an optimum outwards."""
 
     def __init__(self, objective: Objective, point: Floats, row: int, j: int):
         self.objective, self.point, self.row, self.j = objective, point, row, j
+        free = objective.free
+        # Other entries that have the same coefficient move with it.
+        self.alike = free[row] == free[row, j] if free[row, j] >= 0 else np.arange(free.shape[1]) == j
         self.holding = objective.holding(row, j)
         self.highest = objective.value(point)
         # Points at which the profile is known, by their coordinate.
@@ -153,8 +156,8 @@ class _Held:
 
     def _free(self) -> bool:
         """Whether the parameter has no effect: an empty component, the dispersion of a mean 0."""
-        without = np.isneginf(self.point[: self.row, self.j])
-        return bool(without.any())
+        before = [at for at in self.objective.problem.design.intercepts if at < self.row]
+        return bool(np.isneginf(self.point[before, self.j]).any())
 
     def _crossing(self, target: float, inside: float, outside: float) -> float:
         def drop(t: float) -> float:
@@ -181,7 +184,7 @@ class _Held:
         """The point with the parameter held at a coordinate."""
         start = point.copy()
         if self.row > 0:
-            start[self.row, self.j] = t
+            start[self.row, self.alike] = t
             return start
         start[0, self.j] = -math.inf
         rest = special.logsumexp(start[0])
@@ -209,7 +212,9 @@ class _Held:
         if self.row == 0:
             away = math.log(self.objective.table.n) + 3.0
             return math.copysign(away, self._coordinate(self.point))
-        if self.row == 1:
+        _, of_means, _ = self.objective.problem.design.intercepts
+        if self.row == of_means:
             return math.log(0.1) - math.log(float(self.objective.table.exposure.sum()))
-        mean = float(np.exp(self.point[1, self.j])) * float(self.objective.table.exposure.max())
+        mean = float(np.exp(self.point[of_means, self.j]))
+        mean *= float(self.objective.table.exposure.max())
         return math.log(1e-3) - math.log(mean)

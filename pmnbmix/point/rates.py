@@ -17,7 +17,7 @@ from scipy.optimize import elementwise
 from pmnbmix.data.checks import as_array
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.density import conditional_rates
-from pmnbmix.mixture.levels import responsibilities_table, rows_at
+from pmnbmix.mixture.levels import Levels, Rows, responsibilities_table, rows_at
 from pmnbmix.mixture.params import MixtureParams
 
 if TYPE_CHECKING:
@@ -45,19 +45,33 @@ def rate_table(params: MixtureParams, counts: Counts, quantiles: tuple[float, ..
     pandas.DataFrame
         (n_rows, 2 + number of quantiles)
     """
-    import pandas as pd
-
-    names = _quantile_names(quantiles)
     table = counts.table
-    mean, sd, held, means, shapes = rate_moments(params, table.values, table.exposure)
-    columns = {"mean": mean, "sd": sd}
-    for name, probability in names.items():
-        columns[name] = rate_quantiles(held, means, shapes, probability)
+    moments = rate_moments(params, table.values, table.exposure)
     rows = counts.inverse
-    frame = pd.DataFrame({name: column[rows] for name, column in columns.items()})
+    frame = _tabulated(moments, quantiles).take(rows).reset_index(drop=True)
     # A row of frequency 0 has a count, but no row in the table of those that were seen.
     frame[rows < 0] = np.nan
     return frame
+
+
+def rate_table_at(rows: Rows, levels: Levels, quantiles: tuple[float, ...]) -> pd.DataFrame:
+    """Tabulate the posterior of the rate of rows whose parameters follow covariates."""
+    held = responsibilities_table(rows, levels)
+    means, inv_disps = (
+        array[rows.level] if len(array) > 1 else array for array in (levels.means, levels.inv_disps)
+    )
+    return _tabulated(_moments(rows.values, rows.exposure, held, means, 1.0 / inv_disps, inv_disps), quantiles)
+
+
+def _tabulated(moments: tuple[Floats, ...], quantiles: tuple[float, ...]) -> pd.DataFrame:
+    import pandas as pd
+
+    names = _quantile_names(quantiles)
+    mean, sd, held, means, shapes = moments
+    columns = {"mean": mean, "sd": sd}
+    for name, probability in names.items():
+        columns[name] = rate_quantiles(held, means, shapes, probability)
+    return pd.DataFrame(columns)
 
 
 def rate_moments(
@@ -77,10 +91,21 @@ def rate_moments(
     held, means, shapes : ndarray, shape (n, k)
         Responsibilities, and mean and shape of the gamma distribution under each component.
     """
-    inv_disps = params.inv_disps
     held = responsibilities_table(rows_at(values, exposure), params.levels)
+    return _moments(values, exposure, held, params.means, params.dispersions, params.inv_disps)
+
+
+def _moments(
+    values: Floats,
+    exposure: Floats,
+    held: Floats,
+    of_components: Floats,
+    dispersions: Floats,
+    inv_disps: Floats,
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """`rate_moments` from responsibilities and parameters (k,) or (n, k)."""
     means, within = conditional_rates(
-        params.means, params.dispersions, values[:, None], exposure[:, None]
+        of_components, dispersions, values[:, None], exposure[:, None]
     )
     shapes = inv_disps + values[:, None]
     mean = (held * means).sum(axis=1)

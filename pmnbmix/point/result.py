@@ -8,15 +8,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import special
 
-from pmnbmix.data.checks import as_array, as_exposure, fraction, one_of
+from pmnbmix.data.checks import fraction, one_of
 from pmnbmix.data.counts import Counts
+from pmnbmix.mixture.coefficients import Coefficients
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.point.answers import Answers
 from pmnbmix.point.as_json import read_fit, write_fit
 from pmnbmix.point.as_table import optima_table, parameter_table
+from pmnbmix.point.coefficient_errors import coefficient_table
+from pmnbmix.point.coefficient_profile import profile_table
 from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.printed import Printed
@@ -34,17 +38,18 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class PointFit(Printed):
+class PointFit(Answers, Printed):
     """A point estimate and what was found on the way to it.
 
     Attributes
     ----------
     method : {"em", "map"}
     params : MixtureParams
-        Components sorted by mean, then weight.
+        Components sorted by mean, then weight; in a mixture of regressions at the centre of the
+        covariates, their mean over the observations.
     counts : Counts
     spec : MixtureSpec or None
-        Resolved priors of a MAP; None for maximum likelihood.
+        What was fitted, its priors resolved; None for maximum likelihood of the plain model.
     mixing : {"estimated", "equal"}
         "equal": weights fixed at 1 / n_components.
     log_likelihood : float
@@ -107,8 +112,18 @@ class PointFit(Printed):
     @property
     def n_parameters(self) -> int:
         """Number of free parameters, on an edge or not."""
-        k = self.n_components
-        return 2 * k if self.mixing == "equal" else 3 * k - 1
+        design = self._objective.problem.design
+        of_weights = len(design.weights.terms) * (self.n_components - 1)
+        return design.size - (of_weights if self.mixing == "equal" else 0)
+
+    @property
+    def _is_plain(self) -> bool:
+        return self._objective.problem.design.is_plain
+
+    @property
+    def _coefficients(self) -> Coefficients:
+        problem = self._objective.problem
+        return Coefficients(problem.design, problem.regressors, self._optima[0].point)
 
     @property
     def optima(self) -> pd.DataFrame:
@@ -121,13 +136,15 @@ class PointFit(Printed):
             status (the most serious), statuses (all, divided by commas), and weights, means,
             dispersions as tuples.
         """
-        return optima_table(self._optima)
+        return optima_table(self._optima, self._objective.problem.design)
 
     @property
     def entropy(self) -> float:
         """Entropy of the responsibilities in nats, summed over the observations; 0 is certain."""
-        table = self.counts.table
-        held = self.params.responsibilities(table.values, table.exposure)
+        table = self._objective.table
+        held = self._objective.responsibilities(self._optima[0].point)
+        if self._is_plain:
+            held = self.params.responsibilities(table.values, table.exposure)
         return float(table.frequency @ special.entr(held).sum(axis=1))
 
     @property
@@ -165,7 +182,8 @@ class PointFit(Printed):
         Returns
         -------
         pandas.DataFrame
-            Indexed by parameter ("weights[0]", ...): estimate, se, lower, upper, flag. ``flag``
+            Indexed by parameter ("weights[0]", ...): estimate, se, lower, upper, flag. In a mixture
+            of regressions the rows are those of ``coefficients``, with these columns. ``flag``
             says why a row is not to be used and what to use instead: where the data do not
             determine the parameter, where the interval differs from the profile interval, where
             another optimum is close. It is empty where Wald holds.
@@ -181,6 +199,10 @@ class PointFit(Printed):
             raise ValueError(
                 "the sandwich is for maximum likelihood: under a prior the scores of the rows are "
                 'not all there is. Use kind="information", or sample().'
+            )
+        if not self._is_plain:
+            return coefficient_table(
+                self._objective, self._coefficients, self._optima, level, kind == "sandwich"
             )
         errors = self._wald(level, kind == "sandwich")
         point = self._optima[0].point
@@ -208,6 +230,10 @@ class PointFit(Printed):
            https://doi.org/10.2307/2347496
         """
         fraction(level, "level")
+        if not self._is_plain:
+            points = [optimum.point for optimum in rivals_of(self._optima)]
+            se = self.standard_errors()["se"].to_numpy()
+            return profile_table(self._objective, self._coefficients, points, se, level)
         found = self._profile(level)
         flag = [list(row) for row in found.flag]
         flag = with_rivals(flag, len(rivals_of(self._optima)) - 1, found)
@@ -262,7 +288,12 @@ class PointFit(Printed):
            https://doi.org/10.1201/9780429246593
         """
         from pmnbmix.point.replicates import check_n_boot, check_n_jobs
-        from pmnbmix.point.resample import Bootstrap, bootstrap_estimates, edge_flags
+        from pmnbmix.point.resample import (
+            Bootstrap,
+            bootstrap_estimates,
+            edge_flags,
+            replicate_table,
+        )
 
         fraction(level, "level")
         check_n_boot(n_boot)
@@ -274,95 +305,19 @@ class PointFit(Printed):
             )
         check_n_jobs(n_jobs)
         points = [optimum.point for optimum in rivals_of(self._optima)]
-        estimates, complete = bootstrap_estimates(
+        replicates, complete = bootstrap_estimates(
             self._objective, points, self.counts, kind, n_boot, random_seed, n_jobs, progressbar
         )
-        point = points[0]
         tail = 0.5 * (1.0 - level)
+        if not self._is_plain:
+            estimates = self._coefficients.estimates_at(replicates)
+            table = replicate_table(self._coefficients, estimates, tail)
+            return Bootstrap(kind, table, estimates, complete)
+        point, estimates = points[0], np.exp(replicates)
         lower, upper = np.quantile(estimates, [tail, 1.0 - tail], axis=0)
         flag = edge_flags(np.exp(point), estimates)
         table = parameter_table(point, lower, upper, flag, estimates.std(axis=0, ddof=1))
         return Bootstrap(kind, table, estimates, complete)
-
-    def responsibilities(
-        self, values: ArrayLike | None = None, exposure: ArrayLike | None = None
-    ) -> Floats:
-        """Probability of each component given the count, (n, n_components).
-
-        Without arguments for the rows the fit was made on. Raises as `MixtureParams`, and where
-        the fit had exposures but new values come without.
-        """
-        if values is None:
-            if exposure is not None:
-                raise ValueError("an exposure was given without values; pass both, or neither.")
-            return self.params.responsibilities(self.counts.values, self.counts.exposure)
-        return self.params.responsibilities(values, self._needed(exposure))
-
-    def predict(
-        self, values: ArrayLike | None = None, exposure: ArrayLike | None = None
-    ) -> NDArray[np.intp]:
-        """Most probable component of each count, (n,); arguments as in `responsibilities`."""
-        return np.argmax(self.responsibilities(values, exposure), axis=1)
-
-    def logpmf(self, values: ArrayLike, exposure: ArrayLike | None = None) -> Floats:
-        """Log density of new counts, (n,) in nats; raises as `responsibilities`."""
-        return self.params.logpmf(values, self._needed(exposure))
-
-    def quantile(
-        self, probability: ArrayLike, exposure: ArrayLike | None = None
-    ) -> NDArray[np.int64]:
-        """Smallest new count with at least this probability at or below it, (n,).
-
-        Raises as `MixtureParams.quantile`, and where the fit had exposures but none is given.
-        """
-        return self.params.quantile(probability, self._needed(exposure))
-
-    def sample(
-        self,
-        n: int,
-        random_seed: int | np.random.Generator | None = None,
-        exposure: ArrayLike | None = None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw new counts and their components, (n,) each; raises as `MixtureParams.sample`."""
-        return self.params.sample(n, random_seed, self._needed(exposure))
-
-    def rates(
-        self,
-        values: ArrayLike | None = None,
-        exposure: ArrayLike | None = None,
-        quantiles: tuple[float, ...] = (0.05, 0.5, 0.95),
-    ) -> pd.DataFrame:
-        """Posterior of the rate behind each count, under the estimate: the denoised count.
-
-        Parameters
-        ----------
-        values, exposure : array_like, shape (n,), optional
-            As in `responsibilities`.
-        quantiles : tuple of float
-            Probabilities, between 0 and 1.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A row for each count, in counts per unit of exposure: mean, sd, and a column for each
-            quantile ("5%", ...). The uncertainty of the estimate itself is not in it; NaN for a
-            row that was never seen (frequency 0).
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `responsibilities`, and for quantiles that are no different numbers between 0 and 1.
-        """
-        from pmnbmix.point.rates import rate_table
-
-        if values is None:
-            if exposure is not None:
-                raise ValueError("an exposure was given without values; pass both, or neither.")
-            counts = self.counts
-        else:
-            rows = as_array(values, "values").size
-            counts = Counts(values, as_exposure(self._needed(exposure), rows))
-        return rate_table(self.params, counts, quantiles)
 
     def to_datatree(self) -> xr.DataTree:
         """Lay the estimate out as ``pm.find_MAP(return_inferencedata=True)`` does.
@@ -408,15 +363,6 @@ class PointFit(Printed):
         points = [optimum.point for optimum in rivals_of(self._optima)]
         return profile(self._quick, points, wald(self._objective, points[0]).spread, level)
 
-    def _needed(self, exposure: ArrayLike | None) -> ArrayLike | None:
-        """The exposure of new counts, which a fit with exposures cannot do without."""
-        if self.counts.has_exposure and exposure is None:
-            raise ValueError(
-                "the fit was made with exposures, so new values need theirs: pass exposure=..., or "
-                "exposure=1 for counts at unit exposure."
-            )
-        return exposure
-
 
 def as_fit(
     method: Literal["em", "map"],
@@ -432,7 +378,7 @@ def as_fit(
     statuses = best.statuses if found.complete else (*best.statuses, Status.INTERRUPTED)
     return PointFit(
         method=method,
-        params=unpack_point(best.point),
+        params=unpack_point(objective.problem.design.at_centre(best.point)),
         counts=counts,
         spec=spec,
         mixing=mixing,

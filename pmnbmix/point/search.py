@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.squash import squash
-from pmnbmix.point.found import Found, finish_optima, run_starts
+from pmnbmix.point.found import Found, finish_optima, run_shortly, run_starts
+from pmnbmix.point.kicks import kick_on
 from pmnbmix.point.local_search import from_fewer, from_more, search_on
 from pmnbmix.point.newton import information_spectrum, move, moving, spread_out
 from pmnbmix.point.objective import Objective
 from pmnbmix.point.optima import Optimum
+from pmnbmix.point.regression_starts import Ground, regression_pool
 from pmnbmix.point.starts import start_pool
 from pmnbmix.progress import progress_bar
 
@@ -115,7 +117,9 @@ def search(
     """
     stages = [] if exact else list(_STAGES)
     quick, stage = squashed(objective, stages)
-    starts = start_pool(quick.table, quick.n_components, rng)
+    plain = objective.problem.design.is_plain
+    ground = None if plain else Ground(quick)
+    starts = start_pool(quick.table, quick.n_components, rng) if ground is None else regression_pool(quick, rng, ground)
     for start in own_starts:
         starts += _own(quick, start)
     if objective.equal_weights:
@@ -125,7 +129,8 @@ def search(
     complete = True
     try:
         with progress_bar("starts", progressbar) as advance:
-            for done, total in _steps(quick, starts, found):
+            steps = _steps(quick, starts, found) if ground is None else _regression_steps(ground, starts, found, rng)
+            for done, total in steps:
                 advance(done, total)
     except KeyboardInterrupt:
         if not keep_partial or not found.optima():
@@ -199,6 +204,15 @@ def _steps(
     yield from run_starts(objective, starts, found)
     for done, tried in search_on(objective, found):
         yield len(starts) + done, len(starts) + tried
+
+
+def _regression_steps(
+    ground: Ground, starts: list[tuple[str, Floats]], found: Found, rng: np.random.Generator
+) -> Iterator[tuple[int, int]]:
+    """Run the pool, finish the best of it, then kick on from the best optima."""
+    yield from run_shortly(ground.objective, starts, found)
+    for done, total in kick_on(ground, found, rng):
+        yield len(starts) + done, len(starts) + total
 
 
 def _error(objective: Objective, quick: Objective, point: Floats) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.table import CountTable
+from pmnbmix.mixture.design import Design
 
 Floats = NDArray[np.float64]
 
@@ -94,10 +95,14 @@ def normalised(point: Floats) -> Floats:
     return point
 
 
-def off_edges(point: Floats, table: CountTable) -> Floats:
+def off_edges(point: Floats, table: CountTable, design: Design) -> Floats:
     """Return a start with room to move: EM and Newton leave no edge under another objective."""
-    floor = np.log([0.5 / table.n, 0.3 / float(table.frequency @ table.exposure), 0.1])
-    return normalised(np.where(np.isneginf(point), floor[:, None], point))
+    floor = np.full(point.shape, -np.inf)
+    lowest = np.log([0.5 / table.n, 0.3 / float(table.frequency @ table.exposure), 0.1])
+    floor[design.intercepts, :] = lowest[:, None]
+    # What is pinned stays where it is.
+    free = np.isnan(design.pinned)
+    return normalised(np.where(np.isneginf(point) & free, floor, point))
 
 
 def rates(table: CountTable) -> Floats:

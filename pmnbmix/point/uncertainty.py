@@ -76,25 +76,8 @@ def wald(
     Wald
     """
     k = objective.n_components
-    _, hessian = objective.derivatives(point)
-    numbers = moving(objective.terms, objective.free, point)
-    free = numbers >= 0
-    covariance = np.zeros((3 * k, 3 * k))
-    undetermined = ~free
-    saddle = False
-    if free.any():
-        scale, eigenvalues, vectors = information_spectrum(
-            hessian, numbers, objective.terms, point[0], objective.worth
-        )
-        flat = np.abs(eigenvalues) < FLAT
-        saddle = bool((eigenvalues[~flat] < 0).any())
-        inverse = (vectors[:, ~flat] / np.abs(eigenvalues[~flat])) @ vectors[:, ~flat].T
-        inverse *= np.outer(scale, scale)
-        if sandwich:
-            inverse = inverse @ _score_scatter(objective, point)[np.ix_(free, free)] @ inverse
-        covariance[np.ix_(free, free)] = inverse[np.ix_(numbers[free], numbers[free])]
-        redundant = redundant_directions(numbers, objective.terms, scale, k)
-        undetermined[free] = _loads_on(vectors[:, flat], redundant)[numbers[free]]
+    known = entry_covariance(objective, point, sandwich)
+    covariance, undetermined, saddle = known.entries, known.undetermined, known.saddle
 
     estimate = np.exp(point)
     jacobian = np.diag(estimate.ravel())
@@ -126,6 +109,53 @@ def wald(
     return Wald(estimate, se, lower, upper, flag, natural, spread)
 
 
+@dataclass(frozen=True, eq=False)
+class EntryCovariance:
+    """What the information at a point says of its entries.
+
+    Attributes
+    ----------
+    entries : ndarray, shape (n_terms k, n_terms k)
+        Covariance of the entries of the point, row after row; 0 for those that do not move.
+    undetermined : ndarray of bool, shape (n_terms k,)
+        Entries that the data do not determine, or that do not move.
+    saddle : bool
+        Whether some direction goes up.
+    """
+
+    entries: Floats
+    undetermined: NDArray[np.bool_]
+    saddle: bool
+
+
+def entry_covariance(objective: Objective, point: Floats, sandwich: bool) -> EntryCovariance:
+    """Invert the observed information at a point (n_terms, k); arguments as in `wald`."""
+    k = objective.n_components
+    _, hessian = objective.derivatives(point)
+    numbers = moving(objective.terms, objective.free, point)
+    free = numbers >= 0
+    covariance = np.zeros((point.size, point.size))
+    undetermined = ~free
+    if not free.any():
+        return EntryCovariance(covariance, undetermined, False)
+    scale, eigenvalues, vectors = information_spectrum(
+        hessian, numbers, objective.terms, point[0], objective.worth
+    )
+    flat = np.abs(eigenvalues) < FLAT
+    saddle = bool((eigenvalues[~flat] < 0).any())
+    inverse = (vectors[:, ~flat] / np.abs(eigenvalues[~flat])) @ vectors[:, ~flat].T
+    inverse *= np.outer(scale, scale)
+    if sandwich:
+        scatter = np.zeros_like(inverse)
+        of_entries = _score_scatter(objective, point)[np.ix_(free, free)]
+        np.add.at(scatter, np.ix_(numbers[free], numbers[free]), of_entries)
+        inverse = inverse @ scatter @ inverse
+    covariance[np.ix_(free, free)] = inverse[np.ix_(numbers[free], numbers[free])]
+    redundant = redundant_directions(numbers, objective.terms, scale, k)
+    undetermined[free] = _loads_on(vectors[:, flat], redundant)[numbers[free]]
+    return EntryCovariance(covariance, undetermined, saddle)
+
+
 def _loads_on(flat: Floats, redundant: Floats) -> NDArray[np.bool_]:
     """Coordinates that move along a flat direction, besides the redundant ones of the logits."""
     for unit in redundant:
@@ -134,7 +164,7 @@ def _loads_on(flat: Floats, redundant: Floats) -> NDArray[np.bool_]:
 
 
 def _score_scatter(objective: Objective, point: Floats) -> Floats:
-    """Sum over the observations of the outer square of their scores, (3k, 3k)."""
+    """Sum over the observations of the outer square of their scores, (n_terms k, n_terms k)."""
     scores = row_scores(objective.rows, objective.terms, point)
     return np.asarray((scores.T * objective.table.frequency) @ scores)
 

@@ -13,6 +13,7 @@ import xarray as xr
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import Diagnosis, diagnose_reading
+from pmnbmix.mixture.design import Design
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import LARGEST_N_COMPONENTS, MixtureSpec
 from pmnbmix.point.fit import fit_em, fit_map
@@ -199,7 +200,7 @@ def _inside(fit: PointFit) -> list[MixtureParams]:
     """Optima of a point fit as starts under a prior, which may have no density at an edge."""
     table = fit.counts.table
     found = [MixtureParams(*row[list(PARAMETERS)]) for _, row in fit.optima.iterrows()]
-    return [unpack_point(off_edges(pack_point(params), table)) for params in found]
+    return [unpack_point(off_edges(pack_point(params), table, Design.of(params.n_components))) for params in found]
 
 
 def _has_high_k(elpd: Any) -> bool:

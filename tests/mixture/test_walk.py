@@ -24,7 +24,7 @@ OWN_AND_SHARED = Part(
 ON_FIRST = Part(("1", "first"), np.column_stack([ONES, FIRST]), (False, False))
 
 
-def problem_of(dispersions=None, poisson=(1,), levels=N):
+def problem_of(dispersions=None, families=("nb", "poisson"), levels=N):
     """Each row is a level of its own, or a few hundred rows share a few levels."""
     rng = np.random.default_rng(1)
     level = np.arange(N) % levels
@@ -36,14 +36,14 @@ def problem_of(dispersions=None, poisson=(1,), levels=N):
         Part(part.terms, part.matrix[:levels], part.shared) if part else None
         for part in (ON_FIRST, OWN_AND_SHARED, dispersions)
     ]
-    design = Design.of(K, *parts, poisson=poisson)
+    design = Design.of(K, *parts, families=families)
     return Problem(nb.MixtureSpec(K, log_means=nb.NormalPrior(0.7, 1.5)), table, design)
 
 
 def cases():
     return [
         pytest.param(problem_of(), id="one component Poisson"),
-        pytest.param(problem_of(poisson=()), id="both negative binomial"),
+        pytest.param(problem_of(families=()), id="both negative binomial"),
         pytest.param(problem_of(ON_FIRST, ()), id="dispersions with a covariate"),
         pytest.param(problem_of(levels=7), id="seven levels"),
     ]
