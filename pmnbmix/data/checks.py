@@ -154,6 +154,62 @@ def exposure_column(exposure: ArrayLike, rows: int) -> NDArray[np.float64]:
     return checked
 
 
+def as_upper(upper: ArrayLike, values: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Check the largest counts that records may stand for: whole numbers, or inf for no limit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Besides the reasons of `as_values`, if one is below the count of its row.
+    """
+    limits = np.array(_one_dimensional(upper, "upper"), dtype=np.float64)
+    _same_length(limits, values.size, "upper")
+    why = "It is the largest count that the record may stand for"
+    _refuse(
+        np.isnan(limits),
+        limits,
+        "upper",
+        "present",
+        f"{why}: write the count itself where that is exact, inf for a count or more.",
+    )
+    open_ended = np.isposinf(limits)
+    _integers(np.where(open_ended, 0.0, limits), "upper", "limit", why)
+    below = np.flatnonzero(limits < values)
+    if below.size:
+        row = below[0]
+        raise ValueError(
+            f"upper must be the count or above; it is {limits[row]:.0f} at index {row}, where the "
+            f"count is {values[row]}. {why}, and values holds the smallest."
+        )
+    return limits
+
+
+def as_above(above: ArrayLike, values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Check up to which counts nothing could be recorded: whole numbers from -1 up, or one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Besides the reasons of `as_values`, if a count was recorded that could not be.
+    """
+    single = isinstance(above, int | float | np.number) and not isinstance(above, bool)
+    column = np.full(values.size, above) if single else _one_dimensional(above, "above")
+    _same_length(column, values.size, "above")
+    why = "Counts up to it could not be recorded; -1 says that all could"
+    # An unsigned 0 would wrap around, and -1 is the one negative number that means something.
+    shifted = np.where(column == -1, 0, column)
+    cut = np.where(column == -1, -1, _integers(shifted, "above", "limit", why))
+    recorded = np.flatnonzero(values <= cut)
+    if recorded.size:
+        row = recorded[0]
+        raise ValueError(
+            f"above must be below every count; a count of {values[row]} was recorded at index "
+            f"{row}, though above={cut[row]} says that counts up to {cut[row]} could not be. Drop "
+            "that row, or lower above."
+        )
+    return cut.astype(np.int64)
+
+
 def _sparse_column(data: Any, argument: str) -> Any:
     """A sparse column or row of scipy as an array, as a slice of an AnnData is one; else ``data``.
 

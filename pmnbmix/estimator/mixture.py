@@ -144,7 +144,7 @@ class NegativeBinomialMixture(Protocol):
         if exposure is not None:
             scale = _exposure(exposure, values.size, f"X has {values.size} rows")
         name = _column_name(X)
-        counts = Counts(values, scale, times, name or "count")
+        counts = Counts(values, scale, times, name=name or "count")
         found = fit_em(
             counts,
             self.n_components,

@@ -1,4 +1,4 @@
-"""What is fitted: the number of components and the priors, and their form in TOML.
+"""What is fitted: components, formulas, families and priors, and their form in TOML.
 
 To change a default prior, change it here; the compiled density, the pm.Model and the TOML files
 all read it. What a prior is stands in `pmnbmix.mixture.priors`.
@@ -10,6 +10,7 @@ import dataclasses
 import math
 import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ from pmnbmix.data.checks import whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.files import as_file, write_whole
 from pmnbmix.html import html_table
+from pmnbmix.mixture.families import as_families, for_components
+from pmnbmix.mixture.formula_terms import term_label
+from pmnbmix.mixture.formulas import Formula
 from pmnbmix.mixture.priors import DirichletPrior, NormalPrior
 
 Floats = NDArray[np.float64]
@@ -28,6 +32,7 @@ Floats = NDArray[np.float64]
 WEIGHTS = DirichletPrior(2.0)
 LOG_MEANS = NormalPrior("auto", 2.0)
 LOG_DISPERSIONS = NormalPrior(0.0, 2.0)
+SLOPES = NormalPrior(0.0, 1.0)
 
 # Counts cannot tell more components apart, and the work grows with the square of their number.
 LARGEST_N_COMPONENTS = 100
@@ -48,7 +53,19 @@ def _check_keys(data: dict[str, Any], allowed: tuple[str, ...], where: str) -> N
 
 @dataclass(frozen=True)
 class MixtureSpec:
-    """Number of components and priors of a mixture of negative binomials.
+    """What is fitted: how many components, what their parameters depend on, and the priors.
+
+    A formula says what depends on covariates; "1" is a constant. Each has an intercept. The
+    coefficients of a term belong to each component, but those of ``shared_formula`` to all.
+
+    ====================== ============ ============ ============== ==================
+    here                   flexmix      Stata fmm    brms           Latent GOLD
+    ====================== ============ ============ ============== ==================
+    ``mean_formula``       model        the equation ``mu1``, ...   predictors
+    ``shared_formula``     fixed        lcinvariant  one ``mu``     class independent
+    ``weight_formula``     concomitant  lcprob       ``theta1``     covariates
+    ``dispersion_formula`` none         none         ``shape1``     none
+    ====================== ============ ============ ============== ==================
 
     Parameters
     ----------
@@ -60,14 +77,26 @@ class MixtureSpec:
         On the log of the mean per unit of exposure; default Normal("auto", 2).
     log_dispersions : NormalPrior
         On the log of the dispersion; default Normal(0, 2).
+    slopes : NormalPrior
+        On every coefficient but the intercepts, where numeric covariates have standard deviation 1;
+        default Normal(0, 1). The other priors are those of the centre of the covariates.
+    mean_formula, shared_formula, weight_formula, dispersion_formula : str
+        Terms of the log means (own, and shared by all components), of the logits of the weights
+        and of the log dispersions, such as "age + C(sex)"; default "1". They may use columns, the
+        operators ``+ - : * / ** ( )``, and the functions ``C I log log1p log2 log10 exp sqrt center
+        scale poly bs cr cs cc``. The intercept is implied.
+    families : str or sequence of str
+        "nb", "poisson" or "zero" (a count of 0 only), one for each component or one for all; kept
+        as a tuple.
 
     Raises
     ------
     TypeError
-        If ``n_components`` is not an integer or a prior is of another class.
+        If ``n_components`` is not an integer, a prior is of another class, or a formula is no text.
     ValueError
-        If ``n_components`` is below 1, a number of a prior is out of range, or "auto" is used
-        for the dispersions.
+        If ``n_components`` is below 1, a number of a prior is out of range, "auto" is used for
+        anything but the means, a formula has what none may have, a term is both own and shared, or
+        families are unknown, of another number than components, or cannot make a count above 0.
 
     Examples
     --------
@@ -95,12 +124,31 @@ class MixtureSpec:
     1.07
     >>> resolved.with_components(3).n_components
     3
+
+    A regression in two components, one of which makes zeros only:
+
+    >>> print(nb.MixtureSpec(mean_formula="age", families=("nb", "zero")).to_toml())
+    n_components = 2
+    families = [
+        "nb",
+        "zero",
+    ]
+    <BLANKLINE>
+    [formula]
+    means = "age"
+    ...
     """
 
     n_components: int = 2
     weights: DirichletPrior = WEIGHTS
     log_means: NormalPrior = LOG_MEANS
     log_dispersions: NormalPrior = LOG_DISPERSIONS
+    slopes: NormalPrior = SLOPES
+    mean_formula: str = "1"
+    shared_formula: str = "1"
+    weight_formula: str = "1"
+    dispersion_formula: str = "1"
+    families: Sequence[str] = "nb"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "n_components", check_n_components(self.n_components))
@@ -108,6 +156,7 @@ class MixtureSpec:
             ("weights", DirichletPrior),
             ("log_means", NormalPrior),
             ("log_dispersions", NormalPrior),
+            ("slopes", NormalPrior),
         ):
             if not isinstance(getattr(self, name), family):
                 raise TypeError(f"{name} must be a {family.__name__}; got {getattr(self, name)!r}.")
@@ -116,6 +165,27 @@ class MixtureSpec:
                 'loc = "auto" exists for log_means only; give log_dispersions a number, for '
                 "example 0 (a standard deviation of the rate equal to its mean)."
             )
+        if self.slopes.loc == "auto":
+            raise ValueError('loc = "auto" exists for log_means only; give slopes a number, 0.')
+        formulas = {name: Formula.parse(getattr(self, name), name) for name in _FORMULAS.values()}
+        _refuse_both(formulas["mean_formula"], formulas["shared_formula"])
+        for name, formula in formulas.items():
+            object.__setattr__(self, name, formula.text)
+        object.__setattr__(self, "families", as_families(self.families, self.n_components))
+
+    def __repr__(self) -> str:
+        # What regressions have besides is told where it is not the default.
+        told = (
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if field.name in _ALWAYS or not self._is_default(field.name)
+        )
+        return f"MixtureSpec({', '.join(told)})"
+
+    def _is_default(self, name: str) -> bool:
+        if name == "families":
+            return set(self.families) == {"nb"}
+        return bool(getattr(self, name) == getattr(type(self), name))
 
     def _repr_html_(self) -> str:
         means, dispersions = self.log_means, self.log_dispersions
@@ -124,7 +194,16 @@ class MixtureSpec:
             ("log means", f"Normal({means.loc}, {means.scale:g})"),
             ("log dispersions", f"Normal({dispersions.loc}, {dispersions.scale:g})"),
         ]
-        title = f"mixture of {self.n_components} negative binomials, priors"
+        if not self.is_plain:
+            rows.append(("slopes", f"Normal({self.slopes.loc}, {self.slopes.scale:g})"))
+            rows += [
+                (name.replace("_", " "), getattr(self, name))
+                for name in _FORMULAS.values()
+                if getattr(self, name) != "1"
+            ]
+            rows.append(("families", ", ".join(self.families)))
+        what = "negative binomials" if self._is_default("families") else "components"
+        title = f"mixture of {self.n_components} {what}, priors"
         return html_table(title, rows)
 
     @property
@@ -135,7 +214,17 @@ class MixtureSpec:
     @property
     def is_proper(self) -> bool:
         """Whether every prior can be sampled from."""
-        return not (self.log_means.is_flat or self.log_dispersions.is_flat)
+        flat_slopes = self.slopes.is_flat and self._has_slopes
+        return not (self.log_means.is_flat or self.log_dispersions.is_flat or flat_slopes)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing depends on covariates, and every component is negative binomial."""
+        return not self._has_slopes and self._is_default("families")
+
+    @property
+    def _has_slopes(self) -> bool:
+        return any(getattr(self, name) != "1" for name in _FORMULAS.values())
 
     def resolve(self, counts: Counts) -> MixtureSpec:
         """Replace "auto" by the log of the overall rate, sum of values over sum of exposure.
@@ -161,18 +250,31 @@ class MixtureSpec:
         return dataclasses.replace(self, log_means=dataclasses.replace(self.log_means, loc=loc))
 
     def with_components(self, n_components: int) -> MixtureSpec:
-        """Return the same priors for another number of components."""
-        return dataclasses.replace(self, n_components=n_components)
+        """Return the same formulas and priors for another number of components.
+
+        Raises
+        ------
+        ValueError
+            If components are of several families, since another number leaves open which.
+        """
+        families = for_components(self.families, n_components)
+        return dataclasses.replace(self, n_components=n_components, families=families)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as plain numbers and strings, as in the TOML file."""
-        return {
-            "n_components": self.n_components,
-            "prior": {
-                name: {"family": _PRIORS[name][0], **dataclasses.asdict(getattr(self, name))}
-                for name in _PRIORS
-            },
+        plain: dict[str, Any] = {"n_components": self.n_components}
+        # The files of plain mixtures stay what they were, and so do digests of them.
+        if not self._is_default("families"):
+            plain["families"] = list(self.families)
+        formulas = {key: getattr(self, name) for key, name in _FORMULAS.items()}
+        if stated := {key: text for key, text in formulas.items() if text != "1"}:
+            plain["formula"] = stated
+        plain["prior"] = {
+            name: {"family": _PRIORS[name][0], **dataclasses.asdict(getattr(self, name))}
+            for name in _PRIORS
+            if name in _ALWAYS or not self._is_default(name)
         }
+        return plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], where: str = "specification") -> MixtureSpec:
@@ -185,10 +287,13 @@ class MixtureSpec:
         """
         if not isinstance(data, dict):
             raise TypeError(f"{where} must be a table; got {data!r}.")
-        _check_keys(data, ("n_components", "prior"), where)
-        arguments: dict[str, Any] = {}
-        if "n_components" in data:
-            arguments["n_components"] = data["n_components"]
+        _check_keys(data, ("n_components", "prior", "formula", "families"), where)
+        arguments = {key: data[key] for key in ("n_components", "families") if key in data}
+        formulas = data.get("formula", {})
+        if not isinstance(formulas, dict):
+            raise TypeError(f"{where}: formula must be a table; got {formulas!r}.")
+        _check_keys(formulas, tuple(_FORMULAS), f"{where}, [formula]")
+        arguments |= {_FORMULAS[key]: text for key, text in formulas.items()}
         prior = data.get("prior", {})
         if not isinstance(prior, dict):
             raise TypeError(f"{where}: prior must be a table; got {prior!r}.")
@@ -277,8 +382,28 @@ def as_spec(spec: object) -> MixtureSpec:
     return MixtureSpec(check_n_components(spec, "spec"))
 
 
+def _refuse_both(own: Formula, shared: Formula) -> None:
+    """Refuse a term that is in both formulas of the means."""
+    terms = {frozenset(term) for term in own.terms}
+    both = [term_label(term) for term in shared.terms if frozenset(term) in terms]
+    if both:
+        raise ValueError(
+            f"{both[0]!r} is a term of mean_formula and of shared_formula, so that its "
+            "coefficients could be split between them in any way. Leave it in one."
+        )
+
+
+# The formulas as files call them, by the part of the model.
+_FORMULAS = {
+    "means": "mean_formula",
+    "shared": "shared_formula",
+    "weights": "weight_formula",
+    "dispersions": "dispersion_formula",
+}
+_ALWAYS = ("n_components", "weights", "log_means", "log_dispersions")
 _PRIORS: dict[str, tuple[str, type]] = {
     "weights": ("dirichlet", DirichletPrior),
     "log_means": ("normal", NormalPrior),
     "log_dispersions": ("normal", NormalPrior),
+    "slopes": ("normal", NormalPrior),
 }

@@ -11,7 +11,7 @@ import pmnbmix as nb
 def fits():
     rng = np.random.default_rng(1)
     exposure = np.exp(rng.normal(0, 0.5, 60))
-    counts = nb.Counts(rng.poisson(5 * exposure), exposure, rng.integers(0, 3, 60), "reads")
+    counts = nb.Counts(rng.poisson(5 * exposure), exposure, rng.integers(0, 3, 60), name="reads")
     crab = nb.load_dataset("crab_satellites")
     return {
         "em": nb.fit_em(crab, 2, random_seed=0),
