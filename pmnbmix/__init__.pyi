@@ -18,6 +18,7 @@ from .mixture.priors import NormalPrior as NormalPrior
 from .mixture.spec import MixtureSpec as MixtureSpec
 from .point.bootstrap import BootstrapTest as BootstrapTest
 from .point.bootstrap import bootstrap_lrt as bootstrap_lrt
+from .point.effects import effects as effects
 from .point.fit import fit_em as fit_em
 from .point.fit import fit_map as fit_map
 from .point.goodness import GoodnessOfFit as GoodnessOfFit
@@ -78,6 +79,7 @@ __all__ = [
     "co_cluster",
     "compare_estimates",
     "diagnose",
+    "effects",
     "fit_columns",
     "fit_em",
     "fit_map",

@@ -1,8 +1,8 @@
 """What a change of a covariate does to expected counts, on average over the observations.
 
 The expected counts are taken at every observed pattern of covariates, once as it is and once with
-one covariate changed, all others as they are, and averaged (average partial effects; J. M. Wooldridge
-2010, Econometric Analysis of Cross Section and Panel Data, section 2.2).
+one covariate changed, all others as they are, and averaged (average partial effects; J. M.
+Wooldridge 2010, Econometric Analysis of Cross Section and Panel Data, section 2.2).
 """
 
 from __future__ import annotations
@@ -50,7 +50,13 @@ def changes_of(regressors: Regressors, rows: Mapping[str, Any], n_rows: int) -> 
             names = list(column.categories)
             pairs = [(f"{names[0]} to {other}", 0, i) for i, other in enumerate(names) if i]
             made = [
-                (what, *(pd.Categorical.from_codes(np.full(n_rows, c), dtype=column.dtype) for c in pair))
+                (
+                    what,
+                    *(
+                        pd.Categorical.from_codes(np.full(n_rows, c), dtype=column.dtype)
+                        for c in pair
+                    ),
+                )
                 for what, *pair in pairs
             ]
         elif column.dtype == bool:
@@ -58,9 +64,7 @@ def changes_of(regressors: Regressors, rows: Mapping[str, Any], n_rows: int) -> 
         else:
             made = [("+1", column, column + 1.0)]
         for what, before, after in made:
-            sides = [
-                regressors.terms_at({**rows, name: side}, n_rows) for side in (before, after)
-            ]
+            sides = [regressors.terms_at({**rows, name: side}, n_rows) for side in (before, after)]
             found.append(Change(name, what, *sides))
     return found
 

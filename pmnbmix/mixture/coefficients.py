@@ -120,9 +120,7 @@ def estimates_of(change: Floats, point: Floats) -> Floats:
 
 def params_of(levels: Levels, level: int) -> MixtureParams:
     """Mixture at one level."""
-    log_weights, means, inv_disps = (
-        array[level if len(array) > 1 else 0] for array in levels
-    )
+    log_weights, means, inv_disps = (array[level if len(array) > 1 else 0] for array in levels)
     weights = np.exp(log_weights)
     return MixtureParams(weights / weights.sum(), means, 1.0 / inv_disps)
 
@@ -159,13 +157,10 @@ def _term(part: Part, t: int) -> str:
     return INTERCEPT if t == 0 else part.terms[t]
 
 
-def _change(
-    design: Design, part: Part, first: int, t: int, j: int, sum_to_zero: bool
-) -> Floats:
+def _change(design: Design, part: Part, first: int, t: int, j: int, sum_to_zero: bool) -> Floats:
     change = np.zeros((design.n_terms, design.n_components))
     change[first : first + len(part.terms), j] = part.to_given[t]
     if sum_to_zero:
         rows = slice(first, first + len(part.terms))
         change[rows] -= part.to_given[t][:, None] / design.n_components
     return change.ravel()
-

@@ -189,8 +189,13 @@ def _factors(formula: Formula) -> list[Factor]:
     return list(dict.fromkeys(factor for term in formula.terms for factor in term))
 
 
-def _columns(formula: Formula, rows: Mapping[str, Any], n_rows: int, where: str) -> dict[str, Any]:
-    """Columns that a formula uses, checked."""
+def refuse_unknown(formula: Formula, rows: Mapping[str, Any], where: str) -> None:
+    """Refuse a formula with a column that is not there; the text names those near it.
+
+    Raises
+    ------
+    ValueError
+    """
     names = list(rows)
     for name in formula.names:
         if name in names:
@@ -203,6 +208,11 @@ def _columns(formula: Formula, rows: Mapping[str, Any], n_rows: int, where: str)
             f"{where}: there is no column {name!r}.{hint} {there}. Pass it with the covariates, or "
             "write another formula."
         )
+
+
+def _columns(formula: Formula, rows: Mapping[str, Any], n_rows: int, where: str) -> dict[str, Any]:
+    """Columns that a formula uses, checked."""
+    refuse_unknown(formula, rows, where)
     return {name: as_column(rows[name], f"covariate {name!r}", n_rows) for name in formula.names}
 
 

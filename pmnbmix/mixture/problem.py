@@ -12,10 +12,10 @@ from pmnbmix.data.counts import Counts
 from pmnbmix.data.covariates import distinct_rows
 from pmnbmix.data.table import CountTable, collapse
 from pmnbmix.mixture.design import Design
-from pmnbmix.mixture.formulas import Formula
+from pmnbmix.mixture.formulas import Formula, refuse_unknown
 from pmnbmix.mixture.levels import Rows, rows_of
 from pmnbmix.mixture.priors import Prior
-from pmnbmix.mixture.regressors import Regressors
+from pmnbmix.mixture.regressors import Regressors, formula_name
 from pmnbmix.mixture.spec import MixtureSpec
 
 
@@ -52,19 +52,20 @@ class Problem:
             coefficients, and for subjects and counts that are not exact.
         """
         resolved = spec.resolve(counts)
-        refuse_observed(counts, "a mixture")
+        counts.refuse_observed("a mixture")
         if spec.is_plain:
             return cls(resolved, counts.table, Design.of(spec.n_components))
-        formulas = _formulas(spec)
+        formulas, covariates = _formulas(spec), counts.covariates or {}
+        for part, stated in formulas.items():
+            for formula, shared in stated:
+                refuse_unknown(formula, covariates, formula_name(part, shared))
         names = list(
             dict.fromkeys(n for stated in formulas.values() for f, _ in stated for n in f.names)
         )
         if not names:
             design = Design.of(spec.n_components, families=spec.families)
             return cls(resolved, counts.table, design)
-        rows, level = distinct_rows(
-            counts.covariates or {}, names, counts.values.size, counts.frequency > 0
-        )
+        rows, level = distinct_rows(covariates, names, counts.values.size, counts.frequency > 0)
         table, _ = collapse(counts.values, counts.exposure, counts.frequency, level)
         n_levels = int(level.max()) + 1
         shares = np.bincount(table.level, table.frequency, n_levels) / table.n
@@ -116,12 +117,12 @@ class Problem:
 
 def _formulas(spec: MixtureSpec) -> dict[str, tuple[tuple[Formula, bool], ...]]:
     """Formulas of each part, and whether their coefficients are shared by the components."""
-    stated = {
-        "weights": (("weight_formula", False),),
-        "means": (("mean_formula", False), ("shared_formula", True)),
-        "dispersions": (("dispersion_formula", False),),
-    }
+    parts = {"weights": (False,), "means": (False, True), "dispersions": (False,)}
     return {
-        part: tuple((Formula.parse(getattr(spec, name), name), shared) for name, shared in given)
-        for part, given in stated.items()
+        part: tuple(
+            (Formula.parse(getattr(spec, name), name), shared)
+            for shared in kinds
+            for name in (formula_name(part, shared),)
+        )
+        for part, kinds in parts.items()
     }

@@ -72,7 +72,7 @@ class Regressors:
         parts, codings = {}, []
         for part, stated in formulas.items():
             made = [
-                (formula, shared, *code(formula, rows, _where(part, shared)))
+                (formula, shared, *code(formula, rows, formula_name(part, shared)))
                 for formula, shared in stated
                 if not formula.is_constant
             ]
@@ -111,7 +111,8 @@ class Regressors:
         return Terms(*matrices)
 
 
-def _where(part: str, shared: bool) -> str:
+def formula_name(part: str, shared: bool) -> str:
+    """Name of the formula of a part, as `MixtureSpec` has it."""
     return "shared_formula" if shared else f"{part[:-1]}_formula"
 
 
@@ -138,7 +139,7 @@ def _part(
     centre = shares @ given
     centre[0] = 0.0
     spread = np.sqrt(shares @ (given - centre) ** 2)
-    where = " and ".join(dict.fromkeys(_where(part, is_shared) for is_shared, _, _ in made))
+    where = " and ".join(dict.fromkeys(formula_name(part, is_shared) for is_shared, _, _ in made))
     _refuse_constant(terms, given, spread, where)
     scale = np.where(numeric, spread, 1.0)
     scale[0] = 1.0

@@ -1,4 +1,4 @@
-"""What a fit says of counts: their components, densities, rates, and what it expects of new rows."""
+"""What a fit says of counts: components, densities and rates, and what it expects of new rows."""
 
 from __future__ import annotations
 
@@ -101,7 +101,11 @@ class Answers:
         index = getattr(covariates, "index", None)
         n = None
         if covariates is None:
-            n, covariates, exposure = self.counts.values.size, self.counts.covariates, self.counts.exposure
+            n, covariates, exposure = (
+                self.counts.values.size,
+                self.counts.covariates,
+                self.counts.exposure,
+            )
         _, levels, level, scale = self._at(covariates, exposure, n)
         means = scale[:, None] * _taken(levels.means, level)
         weights = np.exp(_taken(levels.log_weights, level))

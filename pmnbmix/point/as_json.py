@@ -8,10 +8,12 @@ import os
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
 from pmnbmix.data.squash import squash
 from pmnbmix.files import as_file, read_json, write_whole
+from pmnbmix.mixture.design import Design
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.objective import (
@@ -22,6 +24,8 @@ from pmnbmix.point.objective import (
 )
 from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.search import Search, Squashing
+
+Floats = NDArray[np.float64]
 
 _FORMAT = "pmnbmix point fit"
 _VERSION = 1
@@ -61,10 +65,13 @@ def write_fit(
             "values": counts.values.tolist(),
             "exposure": counts.exposure.tolist() if counts.has_exposure else None,
             "frequency": counts.frequency.tolist() if (counts.frequency != 1).any() else None,
+            **({} if counts.covariates is None else {"covariates": _columns(counts.covariates)}),
         },
         "complete": found.complete,
         "squashing": None if found.squashing is None else vars(found.squashing),
-        "optima": [_optimum_to_dict(optimum) for optimum in found.optima],
+        "optima": [
+            _optimum_to_dict(optimum, found.quick.problem.design) for optimum in found.optima
+        ],
     }
     write_whole(path, json.dumps(data, allow_nan=False))
 
@@ -93,9 +100,37 @@ def study_of(path: str | os.PathLike[str]) -> Any:
     return read_json(as_file(path), _FORMAT, _VERSION, _LARGEST_FILE).get(_STUDY)
 
 
-def _optimum_to_dict(optimum: Optimum) -> dict[str, Any]:
+def _columns(covariates: Any) -> dict[str, Any]:
+    """Covariates as lists; categories as their names and the number of each row's."""
     return {
-        **{name: np.exp(optimum.point[row]).tolist() for row, name in enumerate(PARAMETERS)},
+        name: column.tolist()
+        if isinstance(column, np.ndarray)
+        else {"categories": list(column.categories), "codes": column.codes.tolist()}
+        for name, column in covariates.items()
+    }
+
+
+def _covariates(columns: Any) -> dict[str, Any]:
+    import pandas as pd
+
+    return {
+        name: pd.Categorical.from_codes(column["codes"], categories=column["categories"])
+        if isinstance(column, dict)
+        else column
+        for name, column in columns.items()
+    }
+
+
+def _optimum_to_dict(optimum: Optimum, design: Design) -> dict[str, Any]:
+    centre = np.exp(design.at_centre(optimum.point))
+    coefficients = {}
+    if not design.is_plain:
+        # JSON has no infinity, which is where a coefficient at an edge lies.
+        cells = [[x if math.isfinite(x) else None for x in row] for row in optimum.point.tolist()]
+        coefficients = {"point": cells}
+    return {
+        **{name: centre[row].tolist() for row, name in enumerate(PARAMETERS)},
+        **coefficients,
         "log_likelihood": optimum.log_likelihood,
         "log_density": optimum.log_density,
         "times_reached": optimum.times_reached,
@@ -107,23 +142,28 @@ def _optimum_to_dict(optimum: Optimum) -> dict[str, Any]:
 
 
 def _stored_from_dict(data: dict[str, Any]) -> Stored:
-    counts = Counts(**data["counts"])
+    given = dict(data["counts"])
+    if "covariates" in given:
+        given["covariates"] = _covariates(given["covariates"])
+    counts = Counts(**given)
     method, mixing = data["method"], data["mixing"]
     if (method, mixing) not in (("em", "estimated"), ("em", "equal"), ("map", "estimated")):
         raise ValueError(f"method {method!r} with mixing {mixing!r} is not known")
-    if (method == "em") != (data["spec"] is None):
-        raise ValueError("a MAP has priors, a fit by EM has none")
+    if method == "map" and data["spec"] is None:
+        raise ValueError("a MAP has priors")
     if not isinstance(data["complete"], bool):
         raise ValueError(f"complete is {data['complete']!r}, not true or false")
     if not data["optima"]:
         raise ValueError("there is no optimum in it")
     k = len(data["optima"][0]["weights"])
-    spec = None
+    spec = None if data["spec"] is None else MixtureSpec.from_dict(data["spec"])
+    if method == "em" and spec is not None and spec.is_plain:
+        raise ValueError("a fit by EM has no priors")
     if method == "map":
-        spec = MixtureSpec.from_dict(data["spec"])
+        assert spec is not None
         objective = prior_objective(counts, spec.resolve(counts), sampling_density=False)
     else:
-        objective = likelihood_objective(counts, k, mixing == "equal")
+        objective = likelihood_objective(counts, spec or k, mixing == "equal")
     optima = [_optimum_from_dict(entry, objective) for entry in data["optima"]]
     if any(other.log_density > optima[0].log_density for other in optima):
         raise ValueError("the first optimum is not the best")
@@ -144,6 +184,14 @@ def _params(entry: dict[str, Any]) -> MixtureParams:
     return MixtureParams(weights, entry["means"], entry["dispersions"])
 
 
+def _point(cells: Any, objective: Objective) -> Floats:
+    point = np.array([[-math.inf if x is None else x for x in row] for row in cells], np.float64)
+    pinned = objective.problem.design.pinned
+    if point.shape != pinned.shape or not (np.isnan(pinned) | (point == pinned)).all():
+        raise ValueError("an optimum has not the coefficients of its formulas and families")
+    return point
+
+
 def _squashing_from_dict(entry: dict[str, Any]) -> Squashing:
     found = Squashing(
         n_rows=int(entry["n_rows"]),
@@ -162,7 +210,9 @@ def _optimum_from_dict(entry: dict[str, Any], objective: Objective) -> Optimum:
     params = _params(entry)
     if params.n_components != objective.n_components:
         raise ValueError("the optima have different numbers of components")
-    point = pack_point(params)
+    point = _point(entry["point"], objective) if "point" in entry else pack_point(params)
+    if point.shape != objective.free.shape:
+        raise ValueError("an optimum has not the coefficients of its formulas")
     found = {"log_likelihood": objective.log_likelihood(point), "log_density": 0.0}
     found["log_density"] = found["log_likelihood"] + objective.log_prior(point)
     paths = {name: np.asarray(entry[name], np.float64) for name in _PATHS}

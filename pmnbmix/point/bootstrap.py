@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.counts import Counts
+from pmnbmix.data.table import CountTable
 from pmnbmix.files import as_file, read_json, write_json
 from pmnbmix.mixture.params import MixtureParams
-from pmnbmix.mixture.spec import check_n_components
+from pmnbmix.mixture.spec import MixtureSpec, check_n_components
 from pmnbmix.point.fit import check_counts, fit_em
+from pmnbmix.point.objective import likelihood_objective
 from pmnbmix.point.optima import Status
+from pmnbmix.point.regression_starts import with_a_copy
 from pmnbmix.point.replicates import check_n_boot, check_n_jobs, collect, draw_again
+from pmnbmix.point.resample import redraw_rows
 from pmnbmix.point.result import PointFit
+from pmnbmix.point.search import search
 from pmnbmix.seeds import entropy_of, stream
 
 Floats = NDArray[np.float64]
@@ -27,6 +34,7 @@ _FORMAT = "pmnbmix bootstrap test"
 _WHOLE = ("null", "alternative", "n_boot", "entropy")
 # Likelihood ratios count as equal if they differ by no more than this share, or this many nats.
 _ROUNDING = 1e-6
+_MAX_ITER = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +153,7 @@ def bootstrap_lrt(
     *,
     null: int = 1,
     alternative: int = 2,
+    spec: MixtureSpec | None = None,
     n_boot: int = 199,
     resume: BootstrapTest | None = None,
     file: str | os.PathLike[str] | None = None,
@@ -163,6 +172,8 @@ def bootstrap_lrt(
     counts : Counts
     null, alternative : int
         Numbers of components, the alternative larger.
+    spec : MixtureSpec, optional
+        Formulas and family of both; the plain model if absent.
     n_boot : int
         Number of replicates.
     resume : BootstrapTest, optional
@@ -222,8 +233,13 @@ def bootstrap_lrt(
     if file is not None and Path(file).exists():
         resume, where = BootstrapTest.read(file), str(file)
     entropy = entropy_of(random_seed) if resume is None else resume.entropy
-    fits = _both(counts, null, alternative, stream(entropy, -1))
-    statistic = _ratio(fits)
+    if spec is None or spec.is_plain:
+        fits = _both(counts, null, alternative, stream(entropy, -1))
+        statistic = _ratio(fits)
+        params = fits[0].params
+        ratio_of = partial(_plain_ratio, counts, params, null, alternative)
+    else:
+        statistic, ratio_of = _of_regressions(counts, spec, null, alternative, stream(entropy, -1))
     kept: list[float] = []
     if resume is not None:
         same = (resume.null, resume.alternative) == (null, alternative)
@@ -240,11 +256,9 @@ def bootstrap_lrt(
                 "result for these counts, or none."
             )
         kept = resume.null_statistics.tolist()[:n_boot]
-    params = fits[0].params
 
     def replicate(index: int) -> float:
-        rng = stream(entropy, index)
-        return _ratio(_both(draw_again(counts, params, rng), null, alternative, rng))
+        return ratio_of(stream(entropy, index))
 
     def test_of(done: list[float]) -> BootstrapTest:
         statistics = np.array(kept + done)
@@ -262,6 +276,37 @@ def bootstrap_lrt(
     missing = range(len(kept), n_boot)
     title = "bootstrap likelihood ratio"
     return test_of(collect(replicate, missing, n_jobs, progressbar, title, keep))
+
+
+def _plain_ratio(
+    counts: Counts, params: MixtureParams, null: int, alternative: int, rng: np.random.Generator
+) -> float:
+    return _ratio(_both(draw_again(counts, params, rng), null, alternative, rng))
+
+
+def _of_regressions(
+    counts: Counts, spec: MixtureSpec, null: int, alternative: int, rng: np.random.Generator
+) -> tuple[float, Callable[[np.random.Generator], float]]:
+    """The ratio of the data, and a function that gives that of a replicate."""
+    objectives = [
+        likelihood_objective(counts, spec.with_components(k), False) for k in (null, alternative)
+    ]
+
+    def ratio(table: CountTable, rng: np.random.Generator) -> tuple[float, Floats]:
+        smaller = search(objectives[0].on(table), rng, _MAX_ITER).optima[0]
+        start = smaller.point
+        for _ in range(alternative - null):
+            start = with_a_copy(start)
+        larger = search(objectives[1].on(table), rng, _MAX_ITER, own_starts=[start]).optima[0]
+        gain = 2.0 * (larger.log_likelihood - smaller.log_likelihood)
+        return max(0.0, gain), smaller.point
+
+    statistic, point = ratio(objectives[0].table, rng)
+
+    def replicate(rng: np.random.Generator) -> float:
+        return ratio(redraw_rows(objectives[0], point, rng), rng)[0]
+
+    return statistic, replicate
 
 
 def _both(

@@ -93,7 +93,7 @@ def _held(
 ) -> tuple[list[Held], float] | None:
     """Profiles of a coefficient from each optimum, and the scale of its covariate."""
     design = objective.problem.design
-    of_weights, of_means, of_dispersions = design.intercepts
+    _, of_means, of_dispersions = design.intercepts
     if row.part == "weights":
         if len(design.weights.terms) > 1 or design.n_components != 2:
             return None

@@ -94,7 +94,9 @@ def effects(fit: PointFit, covariates: Any = None, *, level: float = 0.95) -> pd
         found = average_effect(change, point, shares)
         gradient = _gradient(change, fit, point, shares)
         se = np.sqrt(np.einsum("...i,ij,...j->...", gradient, covariance.entries, gradient))
-        se[(np.abs(gradient[..., _unknown(fit, covariance.undetermined)]) > 0).any(axis=-1)] = np.inf
+        se[(np.abs(gradient[..., _unknown(fit, covariance.undetermined)]) > 0).any(axis=-1)] = (
+            np.inf
+        )
         k = point.shape[1]
         half = quantile * se
         tables.append(
@@ -118,7 +120,11 @@ def effects(fit: PointFit, covariates: Any = None, *, level: float = 0.95) -> pd
 
 def _unknown(fit: PointFit, undetermined: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Entries that move in the design but that the data do not determine."""
-    return undetermined & (fit._objective.free.ravel() >= 0) & np.isfinite(fit._optima[0].point.ravel())
+    return (
+        undetermined
+        & (fit._objective.free.ravel() >= 0)
+        & np.isfinite(fit._optima[0].point.ravel())
+    )
 
 
 def _gradient(change: Change, fit: PointFit, point: Floats, shares: Floats) -> Floats:

@@ -229,7 +229,14 @@ def _search(
 
 def packed_start(objective: Objective, start: MixtureParams) -> Floats:
     """Point of a start; one with as many components as are fitted must be possible."""
-    point = pack_point(start)
+    point, design = pack_point(start), objective.problem.design
+    if not design.is_plain:
+        # The start is of the centre of the covariates; nothing follows them yet.
+        centre = point
+        point = np.zeros((design.n_terms, start.n_components))
+        point[design.intercepts, :] = centre
+        if start.n_components == objective.n_components:
+            point = np.where(np.isnan(design.pinned), point, design.pinned)
     if start.n_components == objective.n_components and not np.isfinite(objective.value(point)):
         raise ValueError(
             f"start {start!r} gives some count probability 0, or lies where the prior has no "

@@ -12,6 +12,7 @@ from pmnbmix.point.em import run_em
 from pmnbmix.point.newton import Climb, climb, escape
 from pmnbmix.point.objective import Objective
 from pmnbmix.point.optima import Optimum, judge
+from pmnbmix.point.threads import in_order
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ class Found:
     """
 
     def __init__(self, objective: Objective, max_iter: int):
-        self._objective, self._max_iter = objective, max_iter
+        self._objective, self.max_iter = objective, max_iter
         self._optima: list[Optimum] = []
 
     def optima(self) -> list[Optimum]:
@@ -69,7 +70,20 @@ class Found:
         saddles : bool
             Where the climb ends at a saddle, climb on from there too.
         """
-        arrived = climb(self._objective, point, self._max_iter)
+        arrived = climb(self._objective, point, self.max_iter)
+        self.add_climb(arrived, likelihood_path, density_path, family, times, saddles=saddles)
+
+    def add_climb(
+        self,
+        arrived: Climb,
+        likelihood_path: Floats,
+        density_path: Floats,
+        family: str,
+        times: int = 1,
+        *,
+        saddles: bool = False,
+    ) -> None:
+        """Add where a climb ended; arguments as in `climb_on`."""
         paths = _extend(likelihood_path, density_path, arrived)
         self._add(arrived, *paths, family, times)
         above = escape(self._objective, arrived) if saddles else None
@@ -156,15 +170,19 @@ def run_shortly(
 
     Yields as `run_starts`.
     """
+    rows = objective.table.values.size
     paths = []
-    for done, (family, start) in enumerate(starts):
-        paths.append((family, run_em(objective, start, _SHORT, EM_TOLERANCE)))
+    short = in_order(lambda one: run_em(objective, one[1], _SHORT, EM_TOLERANCE), starts, rows)
+    for done, ((family, _), path) in enumerate(zip(starts, short, strict=True)):
+        paths.append((family, path))
         yield done, len(starts)
     # A start that is impossible has a density of minus infinity, or none.
     possible = [one for one in paths if np.isfinite(one[1][2][-1])]
     possible.sort(key=lambda one: -one[1][2][-1])
-    for family, path in possible[:_FINISHED]:
-        found.climb_on(*path, family, saddles=True)
+    best = possible[:_FINISHED]
+    climbs = in_order(lambda one: climb(objective, one[1][0], found.max_iter), best, rows)
+    for (family, path), arrived in zip(best, climbs, strict=True):
+        found.add_climb(arrived, *path[1:], family, saddles=True)
     yield len(starts), len(starts)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.table import CountTable
+from pmnbmix.mixture.density import component_cdf
+from pmnbmix.mixture.levels import levels_of
 from pmnbmix.mixture.params import MixtureParams, cdf_jump
 from pmnbmix.point.fit import fit_em
 from pmnbmix.point.optima import Status
 from pmnbmix.point.replicates import check_n_boot, check_n_jobs, collect, draw_again
+from pmnbmix.point.resample import redraw_rows, refit
 from pmnbmix.point.result import PointFit
+from pmnbmix.point.uncertainty import rivals_of
 from pmnbmix.seeds import entropy_of, stream
 
 Floats = NDArray[np.float64]
@@ -121,6 +126,16 @@ def goodness_of_fit(
     check_n_jobs(n_jobs)
     entropy, counts, k = entropy_of(random_seed), fit.counts, fit.n_components
     params = fit.params
+    if not fit.is_plain:
+        statistic, replicate_at = _of_regression(fit)
+        done = collect(
+            lambda index: replicate_at(stream(entropy, index)),
+            range(n_boot),
+            n_jobs,
+            progressbar,
+            "goodness of fit",
+        )
+        return _result(statistic, done)
 
     def replicate(index: int) -> float:
         rng = stream(entropy, index)
@@ -132,9 +147,37 @@ def goodness_of_fit(
 
     statistic = distance_from_uniform(params, counts.table)
     done = collect(replicate, range(n_boot), n_jobs, progressbar, "goodness of fit")
+    return _result(statistic, done)
+
+
+def _result(statistic: float, done: list[float]) -> GoodnessOfFit:
     if len(done) < 2:
         raise KeyboardInterrupt
     return GoodnessOfFit(statistic, np.array(done))
+
+
+def _of_regression(fit: PointFit) -> tuple[float, Callable[[np.random.Generator], float]]:
+    """The distance of a mixture of regressions, and a function that gives that of a replicate."""
+    objective, points = fit._objective, [one.point for one in rivals_of(fit._optima)]
+
+    def distance(table: CountTable, point: Floats) -> float:
+        levels = levels_of(objective.terms, point)
+        means, inv_disps, log_weights = (
+            array[table.level] if len(array) > 1 else array
+            for array in (levels.means, levels.inv_disps, levels.log_weights)
+        )
+        rate = table.exposure[:, None] * means
+        lower, upper = (
+            (component_cdf(values[:, None], rate, inv_disps) * np.exp(log_weights)).sum(axis=1)
+            for values in (table.values - 1.0, table.values)
+        )
+        return _from_jumps(lower, upper, table)
+
+    def replicate(rng: np.random.Generator) -> float:
+        table = redraw_rows(objective, points[0], rng)
+        return distance(table, refit(objective, points, table))
+
+    return distance(objective.table, points[0]), replicate
 
 
 def distance_from_uniform(params: MixtureParams, table: CountTable) -> float:
@@ -143,7 +186,10 @@ def distance_from_uniform(params: MixtureParams, table: CountTable) -> float:
     The transform of a count spreads evenly over the jump of the distribution function at it, so
     that nothing is drawn at random.
     """
-    lower, upper = cdf_jump(params, table)
+    return _from_jumps(*cdf_jump(params, table), table)
+
+
+def _from_jumps(lower: Floats, upper: Floats, table: CountTable) -> float:
     grid = (np.arange(_GRID) + 0.5) / _GRID
     width = np.maximum(upper - lower, np.finfo(np.float64).tiny)
     share = np.clip((grid[:, None] - lower) / width, 0.0, 1.0) @ table.frequency / table.n

@@ -16,14 +16,18 @@ from numpy.typing import NDArray
 
 from pmnbmix.point.em import run_em
 from pmnbmix.point.found import EM_TOLERANCE, Found
+from pmnbmix.point.newton import Climb, climb
 from pmnbmix.point.regression_starts import Ground, scattered
+from pmnbmix.point.threads import in_order
 
 Floats = NDArray[np.float64]
 
 _EM_ITERATIONS = 10
 # Kicks without a better optimum after which the search ends, and the most of all.
-_PATIENCE = 60
+_PATIENCE = 96
 _MOST = 400
+# Kicks that depart from the same optima.
+_AT_ONCE = 8
 # Optima from which kicks depart, the best most often.
 _FROM = 4
 # A gain in nats below which an optimum is no better.
@@ -57,18 +61,33 @@ def kick_on(ground: Ground, found: Found, rng: np.random.Generator) -> Iterator[
         _scattered,
         _dispersion_moved,
     )
+    rows = objective.table.values.size
     best = found.optima()[0].log_density
     done, last = 0, 0
     while done - last < _PATIENCE and done < _MOST:
         optima = found.optima()[:_FROM]
-        departed = optima[min(int(rng.geometric(0.6)) - 1, len(optima) - 1)]
-        kick = kicks[int(rng.choice(len(kicks), p=(0.3, 0.2, 0.2, 0.2, 0.1)))]
-        path = run_em(objective, kick(ground, departed.point, rng), _EM_ITERATIONS, EM_TOLERANCE)
-        done += 1
-        if path[2][-1] > best - _TOO_FAR:
-            found.climb_on(*path, "kick")
-            if found.optima()[0].log_density > best + _BETTER:
-                best, last = found.optima()[0].log_density, done
+        # What is kicked does not depend on how many cores there are.
+        departures = [
+            (optima[min(int(child.geometric(0.6)) - 1, len(optima) - 1)].point, child)
+            for child in rng.spawn(_AT_ONCE)
+        ]
+
+        def kicked(
+            departure: tuple[Floats, np.random.Generator], above: float = best - _TOO_FAR
+        ) -> tuple[tuple[Floats, Floats, Floats], Climb | None]:
+            point, own = departure
+            kick = kicks[int(own.choice(len(kicks), p=(0.3, 0.2, 0.2, 0.2, 0.1)))]
+            path = run_em(objective, kick(ground, point, own), _EM_ITERATIONS, EM_TOLERANCE)
+            if not path[2][-1] > above:
+                return path, None
+            return path, climb(objective, path[0], found.max_iter)
+
+        for path, arrived in in_order(kicked, departures, rows):
+            done += 1
+            if arrived is not None:
+                found.add_climb(arrived, *path[1:], "kick")
+        if found.optima()[0].log_density > best + _BETTER:
+            best, last = found.optima()[0].log_density, done
         yield done, min(last + _PATIENCE, _MOST)
 
 

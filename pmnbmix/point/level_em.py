@@ -351,7 +351,8 @@ def _improve_weights(
     """Weights in closed form, or one step in their logits if they follow covariates; in place."""
     k, n_terms = point.shape[1], terms.weights.shape[1]
     if n_terms == 1:
-        n = rows.frequency.sum()
+        # What starts are given need not be every row once, so it is not the number of rows.
+        n = mass.sum()
         for j in range(k):
             share = mass[j].sum()
             point[0, j] = math.log((share + prior.exponent) / (n + k * prior.exponent))

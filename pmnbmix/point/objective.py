@@ -202,9 +202,7 @@ class Objective:
         return gradient, hessian
 
 
-def likelihood_objective(
-    counts: Counts, spec: MixtureSpec | int, equal_weights: bool
-) -> Objective:
+def likelihood_objective(counts: Counts, spec: MixtureSpec | int, equal_weights: bool) -> Objective:
     """Objective of maximum likelihood."""
     problem = Problem.of(counts, as_spec(spec))
     free = problem.design.free.copy()

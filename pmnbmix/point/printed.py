@@ -17,7 +17,7 @@ class Printed:
 
     def __str__(self) -> str:
         fit: Any = self
-        table = fit.standard_errors()
+        table = _labelled(fit.standard_errors())
         numbers = _numbers(table).to_string()
         rule = "=" * max(len(line) for line in numbers.splitlines())
         facts = [f"{name}: {text}" for name, text in _facts(fit)]
@@ -25,12 +25,24 @@ class Printed:
 
     def _repr_html_(self) -> str:
         fit: Any = self
-        table = fit.standard_errors()
+        table = _labelled(fit.standard_errors())
         numbers = _numbers(table)
         rows = [(name, *row) for name, row in zip(numbers.index, numbers.to_numpy(), strict=True)]
         facts = "; ".join(f"{name}: {text}" for name, text in _facts(fit))
         head = ("parameter", *numbers.columns)
         return html_table(_title(fit), rows, head, [facts, *_notes(fit, table)])
+
+
+def _labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Table of coefficients by name, as that of parameters is."""
+    if "part" not in table:
+        return table
+    rows = zip(table["part"], table["component"], table["term"], strict=True)
+    names = [
+        f"{part} {term}" if part == "shared" else f"{part}[{component}] {term}"
+        for part, component, term in rows
+    ]
+    return table.set_axis(names, axis=0)
 
 
 def _title(fit: Any) -> str:
@@ -41,7 +53,7 @@ def _title(fit: Any) -> str:
 def _facts(fit: Any) -> list[tuple[str, str]]:
     exposed = ", with exposure" if fit.counts.has_exposure else ""
     facts = [
-        ("counts", f"{fit.counts.n:,}, {fit.counts.n_unique:,} distinct{exposed}"),
+        ("counts", f"{fit.counts.n:,}, {fit._objective.table.values.size:,} distinct{exposed}"),
         ("log likelihood", f"{fit.log_likelihood:,.2f} ({fit.n_parameters} parameters)"),
     ]
     if fit.method == "map":

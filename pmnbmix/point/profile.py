@@ -114,7 +114,9 @@ class Held:
         self.objective, self.point, self.row, self.j = objective, point, row, j
         free = objective.free
         # Other entries that have the same coefficient move with it.
-        self.alike = free[row] == free[row, j] if free[row, j] >= 0 else np.arange(free.shape[1]) == j
+        self.alike = (
+            free[row] == free[row, j] if free[row, j] >= 0 else np.arange(free.shape[1]) == j
+        )
         self.holding = objective.holding(row, j)
         self.highest = objective.value(point)
         # Points at which the profile is known, by their coordinate.

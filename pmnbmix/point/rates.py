@@ -60,7 +60,9 @@ def rate_table_at(rows: Rows, levels: Levels, quantiles: tuple[float, ...]) -> p
     means, inv_disps = (
         array[rows.level] if len(array) > 1 else array for array in (levels.means, levels.inv_disps)
     )
-    return _tabulated(_moments(rows.values, rows.exposure, held, means, 1.0 / inv_disps, inv_disps), quantiles)
+    return _tabulated(
+        _moments(rows.values, rows.exposure, held, means, 1.0 / inv_disps, inv_disps), quantiles
+    )
 
 
 def _tabulated(moments: tuple[Floats, ...], quantiles: tuple[float, ...]) -> pd.DataFrame:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pmnbmix.mixture.design import HELD
-from pmnbmix.mixture.levels import component_table, levels_of
+from pmnbmix.mixture.levels import levels_of
 from pmnbmix.point.em import run_em
 from pmnbmix.point.level_em import settle
 from pmnbmix.point.objective import Objective
+from pmnbmix.point.threads import in_order
 
 Floats = NDArray[np.float64]
 
@@ -73,7 +74,9 @@ class Ground:
         even = np.tile(table.frequency / k, (k, 1))
         self.point = self.settled(even, start, _LOOSE, _FIRST_STEPS)
         levels = levels_of(objective.terms, self.point)
-        means = levels.means[table.level if len(levels.means) > 1 else np.zeros(table.level.size, np.intp)]
+        means = levels.means[
+            table.level if len(levels.means) > 1 else np.zeros(table.level.size, np.intp)
+        ]
         alive = int(np.argmax(np.isfinite(self.point[of_weights])))
         expected = table.exposure * means[:, alive]
         self.residuals = np.sqrt(table.values + 0.375) - np.sqrt(expected + 0.375)
@@ -129,7 +132,12 @@ def regression_pool(
     for name, make in families.items():
         if name == "poisson-first" and not _has_dispersions(objective):
             continue
-        pool.extend((name, make(ground, rng)) for _ in range(_PER_FAMILY[name]))
+        made = in_order(
+            lambda own, make=make: make(ground, own),
+            rng.spawn(_PER_FAMILY[name]),
+            objective.table.values.size,
+        )
+        pool.extend((name, point) for point in made)
     return pool
 
 
@@ -168,7 +176,9 @@ def _space(ground: Ground, rng: np.random.Generator) -> Floats:
     part, level = objective.problem.design.means, objective.table.level
     columns = part.matrix[level if len(part.matrix) > 1 else np.zeros(level.size, np.intp), 1:]
     spread = ground.residuals.std() or 1.0
-    places = np.column_stack([2.0 * ground.residuals / spread, columns * rng.random(columns.shape[1])])
+    places = np.column_stack(
+        [2.0 * ground.residuals / spread, columns * rng.random(columns.shape[1])]
+    )
     share = objective.table.frequency / objective.table.n
     k = min(objective.n_components, level.size)
     chosen = places[rng.choice(level.size, size=k, replace=False, p=share)]
@@ -236,3 +246,31 @@ def _poisson_first(ground: Ground, rng: np.random.Generator) -> Floats:
     point = run_em(replace(objective, free=free), point, 10, 1e-6)[0]
     point[first, opened] = _NARROW
     return point
+
+
+def with_a_copy(point: Floats) -> Floats:
+    """The same distribution with one component more: the largest, split in two."""
+    largest = int(point[0].argmax())
+    longer = np.column_stack([point, point[:, largest]])
+    longer[0, [largest, -1]] -= np.log(2.0)
+    return longer
+
+
+def from_other(ground: Ground, point: Floats, rng: np.random.Generator) -> list[Floats]:
+    """Starts from a point with a component fewer, each split in turn, or one more, each dropped."""
+    k, pinned = ground.objective.n_components, ground.objective.problem.design.pinned
+    if point.shape[1] > k:
+        kept = [np.delete(np.arange(k + 1), j) for j in range(k + 1)]
+        made = [point[:, columns] for columns in kept]
+    elif point.shape[1] < k:
+        made = []
+        for j in range(k - 1):
+            longer = np.column_stack([point, point[:, j]])
+            longer[0, [j, -1]] -= np.log(2.0)
+            made.append(longer)
+    else:
+        return [point]
+    starts = [np.where(np.isnan(pinned), one, pinned) for one in made]
+    for one in starts:
+        one[0] -= special.logsumexp(one[0])
+    return [scattered(ground, one, 0.3, rng) if point.shape[1] < k else one for one in starts]

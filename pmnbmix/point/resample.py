@@ -77,18 +77,14 @@ def edge_flags(estimate: Floats, estimates: Floats) -> list[list[str]]:
     at_edge = (estimates == 0).mean(axis=0)
     return [
         [
-            _INCONSISTENT
-            if estimate[row, j] == 0 or at_edge[row, j] > _AT_EDGE
-            else ""
+            _INCONSISTENT if estimate[row, j] == 0 or at_edge[row, j] > _AT_EDGE else ""
             for j in range(estimate.shape[1])
         ]
         for row in range(3)
     ]
 
 
-def replicate_table(
-    coefficients: Coefficients, estimates: Floats, tail: float
-) -> pd.DataFrame:
+def replicate_table(coefficients: Coefficients, estimates: Floats, tail: float) -> pd.DataFrame:
     """Tabulate the scatter of the coefficients (n_boot, n_rows) of a regression."""
     at_edge = np.isneginf(estimates)
     inside = np.where(at_edge, np.nan, estimates)
@@ -137,7 +133,7 @@ def bootstrap_estimates(
 
     def replicate(index: int) -> Floats:
         rng = stream(entropy, index)
-        return _refit(objective, points, _redraw(objective, counts, points[0], kind, rng))
+        return refit(objective, points, _redraw(objective, counts, points[0], kind, rng))
 
     done = collect(replicate, range(n_boot), n_jobs, progressbar, f"{kind} bootstrap")
     if len(done) < 2:
@@ -169,12 +165,14 @@ def redraw_rows(objective: Objective, point: Floats, rng: np.random.Generator) -
     return collapse(values, exposure, np.ones(values.size, np.int64), level)[0]
 
 
-def _refit(objective: Objective, points: list[Floats], table: CountTable) -> Floats:
+def refit(objective: Objective, points: list[Floats], table: CountTable) -> Floats:
     """Point fitted to a replicate, its components matched to those of the fit."""
     quick, _ = squashed(objective.on(table))
     best: Climb | None = None
     for point in points:
-        start, _, _ = run_em(quick, off_edges(point, table, objective.problem.design), EM_ITERATIONS, 0.0)
+        start, _, _ = run_em(
+            quick, off_edges(point, table, objective.problem.design), EM_ITERATIONS, 0.0
+        )
         arrived = climb(quick, start, _MAX_ITER)
         arrived = escape(quick, arrived) or arrived
         if best is None or arrived.value > best.value:

@@ -117,7 +117,8 @@ class PointFit(Answers, Printed):
         return design.size - (of_weights if self.mixing == "equal" else 0)
 
     @property
-    def _is_plain(self) -> bool:
+    def is_plain(self) -> bool:
+        """Whether nothing follows covariates and every component is negative binomial."""
         return self._objective.problem.design.is_plain
 
     @property
@@ -143,7 +144,7 @@ class PointFit(Answers, Printed):
         """Entropy of the responsibilities in nats, summed over the observations; 0 is certain."""
         table = self._objective.table
         held = self._objective.responsibilities(self._optima[0].point)
-        if self._is_plain:
+        if self.is_plain:
             held = self.params.responsibilities(table.values, table.exposure)
         return float(table.frequency @ special.entr(held).sum(axis=1))
 
@@ -200,7 +201,7 @@ class PointFit(Answers, Printed):
                 "the sandwich is for maximum likelihood: under a prior the scores of the rows are "
                 'not all there is. Use kind="information", or sample().'
             )
-        if not self._is_plain:
+        if not self.is_plain:
             return coefficient_table(
                 self._objective, self._coefficients, self._optima, level, kind == "sandwich"
             )
@@ -230,7 +231,7 @@ class PointFit(Answers, Printed):
            https://doi.org/10.2307/2347496
         """
         fraction(level, "level")
-        if not self._is_plain:
+        if not self.is_plain:
             points = [optimum.point for optimum in rivals_of(self._optima)]
             se = self.standard_errors()["se"].to_numpy()
             return profile_table(self._objective, self._coefficients, points, se, level)
@@ -309,7 +310,7 @@ class PointFit(Answers, Printed):
             self._objective, points, self.counts, kind, n_boot, random_seed, n_jobs, progressbar
         )
         tail = 0.5 * (1.0 - level)
-        if not self._is_plain:
+        if not self.is_plain:
             estimates = self._coefficients.estimates_at(replicates)
             table = replicate_table(self._coefficients, estimates, tail)
             return Bootstrap(kind, table, estimates, complete)

@@ -16,7 +16,7 @@ from pmnbmix.point.local_search import from_fewer, from_more, search_on
 from pmnbmix.point.newton import information_spectrum, move, moving, spread_out
 from pmnbmix.point.objective import Objective
 from pmnbmix.point.optima import Optimum
-from pmnbmix.point.regression_starts import Ground, regression_pool
+from pmnbmix.point.regression_starts import Ground, from_other, regression_pool
 from pmnbmix.point.starts import start_pool
 from pmnbmix.progress import progress_bar
 
@@ -119,9 +119,16 @@ def search(
     quick, stage = squashed(objective, stages)
     plain = objective.problem.design.is_plain
     ground = None if plain else Ground(quick)
-    starts = start_pool(quick.table, quick.n_components, rng) if ground is None else regression_pool(quick, rng, ground)
+    starts = (
+        start_pool(quick.table, quick.n_components, rng)
+        if ground is None
+        else regression_pool(quick, rng, ground)
+    )
     for start in own_starts:
-        starts += _own(quick, start)
+        if ground is None:
+            starts += _own(quick, start)
+        else:
+            starts += [("user", one) for one in from_other(ground, start, rng)]
     if objective.equal_weights:
         for _, point in starts:
             point[0] = -np.log(objective.n_components)
@@ -129,7 +136,11 @@ def search(
     complete = True
     try:
         with progress_bar("starts", progressbar) as advance:
-            steps = _steps(quick, starts, found) if ground is None else _regression_steps(ground, starts, found, rng)
+            steps = (
+                _steps(quick, starts, found)
+                if ground is None
+                else _regression_steps(ground, starts, found, rng)
+            )
             for done, total in steps:
                 advance(done, total)
     except KeyboardInterrupt:

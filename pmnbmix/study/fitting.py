@@ -200,7 +200,10 @@ def _inside(fit: PointFit) -> list[MixtureParams]:
     """Optima of a point fit as starts under a prior, which may have no density at an edge."""
     table = fit.counts.table
     found = [MixtureParams(*row[list(PARAMETERS)]) for _, row in fit.optima.iterrows()]
-    return [unpack_point(off_edges(pack_point(params), table, Design.of(params.n_components))) for params in found]
+    return [
+        unpack_point(off_edges(pack_point(params), table, Design.of(params.n_components)))
+        for params in found
+    ]
 
 
 def _has_high_k(elpd: Any) -> bool:
