@@ -83,6 +83,19 @@ class Problem:
         """Return the same problem on other rows, for refits and squashed tables."""
         return dataclasses.replace(self, table=table)
 
+    def of_levels_seen(self) -> Problem:
+        """Return the same problem without the levels that no row has, for few of many rows."""
+        seen, level = np.unique(self.table.level, return_inverse=True)
+        table = dataclasses.replace(self.table, level=level)
+        parts = {
+            name: dataclasses.replace(part, matrix=np.ascontiguousarray(part.matrix[seen]))
+            for name in ("weights", "means", "dispersions")
+            if len((part := getattr(self.design, name)).matrix) > 1
+        }
+        return dataclasses.replace(
+            self, table=table, design=dataclasses.replace(self.design, **parts)
+        )
+
     @cached_property
     def rows(self) -> Rows:
         """The table as compiled code reads it."""

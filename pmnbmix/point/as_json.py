@@ -23,7 +23,7 @@ from pmnbmix.point.objective import (
     prior_objective,
 )
 from pmnbmix.point.optima import Optimum, Status
-from pmnbmix.point.search import Search, Squashing
+from pmnbmix.point.found import Search, Squashing
 
 Floats = NDArray[np.float64]
 

@@ -19,7 +19,8 @@ from pmnbmix.point.objective import (
     prior_objective,
 )
 from pmnbmix.point.result import PointFit, as_fit
-from pmnbmix.point.search import Search, search
+from pmnbmix.point.found import Search
+from pmnbmix.point.search import search
 from pmnbmix.seeds import as_rng
 
 Floats = NDArray[np.float64]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,16 +12,63 @@ from pmnbmix.point.em import run_em
 from pmnbmix.point.newton import Climb, climb, escape
 from pmnbmix.point.objective import Objective
 from pmnbmix.point.optima import Optimum, judge
-from pmnbmix.point.threads import in_order
 
 Floats = NDArray[np.float64]
 
 EM_ITERATIONS = 15
 EM_TOLERANCE = 1e-8
-# Of many short runs, the best are finished.
-_SHORT, _FINISHED = 10, 24
 # Two points are one optimum if values and fitted log densities agree to this many nats.
 _SAME = 1e-3
+
+
+@dataclass(frozen=True)
+class Squashing:
+    """How a table was squashed for the search, and how far it stands from the true rows.
+
+    Attributes
+    ----------
+    n_rows, n_squashed : int
+        Unique rows of the counts, and rows of the squashed table.
+    width : float
+        Width of the bins of log exposure, in natural log units.
+    nodes : int
+        Quadrature nodes in each bin.
+    error : float
+        Log likelihood on the squashed table minus that on the true rows, in nats, at the optimum
+        of the squashed table.
+    nearby_error : float
+        Largest absolute error at four points drawn around that optimum with the standard
+        deviation of its Laplace approximation.
+    """
+
+    n_rows: int
+    n_squashed: int
+    width: float
+    nodes: int
+    error: float
+    nearby_error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What a search found.
+
+    Attributes
+    ----------
+    optima : list of Optimum
+        On the true rows; highest log density first.
+    complete : bool
+        Whether every start was run.
+    squashing : Squashing or None
+        None where every step ran on the true rows.
+    quick : Objective
+        The objective on the table that was searched.
+    """
+
+    optima: list[Optimum]
+    complete: bool
+    squashing: Squashing | None
+    quick: Objective
 
 
 class Found:
@@ -161,29 +208,6 @@ def run_starts(
         found.climb_on(*reached, family, len(alike), saddles=True)
         done += len(alike)
         yield done, len(starts)
-
-
-def run_shortly(
-    objective: Objective, starts: list[tuple[str, Floats]], found: Found
-) -> Iterator[tuple[int, int]]:
-    """Run a few EM iterations from every start, and climb on from the best of them.
-
-    Yields as `run_starts`.
-    """
-    rows = objective.table.values.size
-    paths = []
-    short = in_order(lambda one: run_em(objective, one[1], _SHORT, EM_TOLERANCE), starts, rows)
-    for done, ((family, _), path) in enumerate(zip(starts, short, strict=True)):
-        paths.append((family, path))
-        yield done, len(starts)
-    # A start that is impossible has a density of minus infinity, or none.
-    possible = [one for one in paths if np.isfinite(one[1][2][-1])]
-    possible.sort(key=lambda one: -one[1][2][-1])
-    best = possible[:_FINISHED]
-    climbs = in_order(lambda one: climb(objective, one[1][0], found.max_iter), best, rows)
-    for (family, path), arrived in zip(best, climbs, strict=True):
-        found.add_climb(arrived, *path[1:], family, saddles=True)
-    yield len(starts), len(starts)
 
 
 def finish_optima(objective: Objective, optima: list[Optimum], max_iter: int) -> list[Optimum]:

@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 _EM_ITERATIONS = 10
 # Kicks without a better optimum after which the search ends, and the most of all.
 _PATIENCE = 96
+_SHORT_PATIENCE = 32
 _MOST = 400
 # Kicks that depart from the same optima.
 _AT_ONCE = 8
@@ -61,10 +62,10 @@ def kick_on(ground: Ground, found: Found, rng: np.random.Generator) -> Iterator[
         _scattered,
         _dispersion_moved,
     )
-    rows = objective.table.values.size
+    rows, patience = objective.table.values.size, _patience(found)
     best = found.optima()[0].log_density
     done, last = 0, 0
-    while done - last < _PATIENCE and done < _MOST:
+    while done - last < patience and done < _MOST:
         optima = found.optima()[:_FROM]
         # What is kicked does not depend on how many cores there are.
         departures = [
@@ -87,8 +88,14 @@ def kick_on(ground: Ground, found: Found, rng: np.random.Generator) -> Iterator[
             if arrived is not None:
                 found.add_climb(arrived, *path[1:], "kick")
         if found.optima()[0].log_density > best + _BETTER:
-            best, last = found.optima()[0].log_density, done
-        yield done, min(last + _PATIENCE, _MOST)
+            best, last, patience = found.optima()[0].log_density, done, _PATIENCE
+        yield done, min(last + patience, _MOST)
+
+
+def _patience(found: Found) -> int:
+    """Kicks without a gain after which to end: few if the finished starts agree on the best."""
+    times = [optimum.times_reached for optimum in found.optima()]
+    return _SHORT_PATIENCE if times[0] >= 0.5 * sum(times) else _PATIENCE
 
 
 def _held(ground: Ground, point: Floats) -> Floats:

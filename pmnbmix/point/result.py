@@ -25,7 +25,7 @@ from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.printed import Printed
 from pmnbmix.point.profile import Profile, profile
-from pmnbmix.point.search import Search, Squashing
+from pmnbmix.point.found import Search, Squashing
 from pmnbmix.point.uncertainty import Wald, rivals_of, wald, with_doubts, with_rivals
 
 if TYPE_CHECKING:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pmnbmix.data.squash import squash
-from pmnbmix.point.found import Found, finish_optima, run_shortly, run_starts
-from pmnbmix.point.kicks import kick_on
+from pmnbmix.point.found import Found, Search, Squashing, finish_optima, run_starts
 from pmnbmix.point.local_search import from_fewer, from_more, search_on
 from pmnbmix.point.newton import information_spectrum, move, moving, spread_out
 from pmnbmix.point.objective import Objective
 from pmnbmix.point.optima import Optimum
-from pmnbmix.point.regression_starts import Ground, from_other, regression_pool
+from pmnbmix.point.regression_search import search_regression
 from pmnbmix.point.starts import start_pool
 from pmnbmix.progress import progress_bar
 
@@ -32,56 +30,6 @@ TOLERANCE = 1e-6
 # Width of the bins of log exposure and nodes in each, from coarse to fine.
 _STAGES = ((0.5, 6), (0.5, 8), (0.5, 12), (0.25, 12))
 _NEARBY = 4
-
-
-@dataclass(frozen=True)
-class Squashing:
-    """How a table was squashed for the search, and how far it stands from the true rows.
-
-    Attributes
-    ----------
-    n_rows, n_squashed : int
-        Unique rows of the counts, and rows of the squashed table.
-    width : float
-        Width of the bins of log exposure, in natural log units.
-    nodes : int
-        Quadrature nodes in each bin.
-    error : float
-        Log likelihood on the squashed table minus that on the true rows, in nats, at the optimum
-        of the squashed table.
-    nearby_error : float
-        Largest absolute error at four points drawn around that optimum with the standard
-        deviation of its Laplace approximation.
-    """
-
-    n_rows: int
-    n_squashed: int
-    width: float
-    nodes: int
-    error: float
-    nearby_error: float
-
-
-@dataclass(frozen=True, eq=False)
-class Search:
-    """What a search found.
-
-    Attributes
-    ----------
-    optima : list of Optimum
-        On the true rows; highest log density first.
-    complete : bool
-        Whether every start was run.
-    squashing : Squashing or None
-        None where every step ran on the true rows.
-    quick : Objective
-        The objective on the table that was searched.
-    """
-
-    optima: list[Optimum]
-    complete: bool
-    squashing: Squashing | None
-    quick: Objective
 
 
 def search(
@@ -115,20 +63,15 @@ def search(
     -------
     Search
     """
+    if not objective.problem.design.is_plain:
+        return search_regression(
+            objective, rng, max_iter, own_starts, progressbar=progressbar, keep_partial=keep_partial
+        )
     stages = [] if exact else list(_STAGES)
     quick, stage = squashed(objective, stages)
-    plain = objective.problem.design.is_plain
-    ground = None if plain else Ground(quick)
-    starts = (
-        start_pool(quick.table, quick.n_components, rng)
-        if ground is None
-        else regression_pool(quick, rng, ground)
-    )
+    starts = start_pool(quick.table, quick.n_components, rng)
     for start in own_starts:
-        if ground is None:
-            starts += _own(quick, start)
-        else:
-            starts += [("user", one) for one in from_other(ground, start, rng)]
+        starts += _own(quick, start)
     if objective.equal_weights:
         for _, point in starts:
             point[0] = -np.log(objective.n_components)
@@ -136,12 +79,7 @@ def search(
     complete = True
     try:
         with progress_bar("starts", progressbar) as advance:
-            steps = (
-                _steps(quick, starts, found)
-                if ground is None
-                else _regression_steps(ground, starts, found, rng)
-            )
-            for done, total in steps:
+            for done, total in _steps(quick, starts, found):
                 advance(done, total)
     except KeyboardInterrupt:
         if not keep_partial or not found.optima():
@@ -215,15 +153,6 @@ def _steps(
     yield from run_starts(objective, starts, found)
     for done, tried in search_on(objective, found):
         yield len(starts) + done, len(starts) + tried
-
-
-def _regression_steps(
-    ground: Ground, starts: list[tuple[str, Floats]], found: Found, rng: np.random.Generator
-) -> Iterator[tuple[int, int]]:
-    """Run the pool, finish the best of it, then kick on from the best optima."""
-    yield from run_shortly(ground.objective, starts, found)
-    for done, total in kick_on(ground, found, rng):
-        yield len(starts) + done, len(starts) + total
 
 
 def _error(objective: Objective, quick: Objective, point: Floats) -> float:
