@@ -91,8 +91,6 @@ def as_column(column: Any, argument: str, n_rows: int) -> Any:
             f"{argument} must be a column of {n_rows} values; got {column!r}. Repeat a value that "
             "is the same in every row."
         )
-    if np.ma.isMaskedArray(column):
-        column = pd.Series(column.astype(object).filled(None)).infer_objects()
     try:
         cells = column if isinstance(column, pd.Series) else pd.Series(column)
     except (ValueError, TypeError, OverflowError):
@@ -164,7 +162,8 @@ def _as_numbers(cells: Any, argument: str) -> NDArray[np.float64]:
             f"{'entries are' if infinite.size > 1 else 'entry is'} not, the first is "
             f"{numbers[infinite[0]]} at index {infinite[0]}. Mend or drop these rows first."
         )
-    return _read_only(numbers)
+    checked: NDArray[np.float64] = _read_only(numbers)
+    return checked
 
 
 def _as_float(cell: Any) -> float:
@@ -184,7 +183,7 @@ def _as_categories(cells: Any, argument: str) -> Any:
         raise ValueError(
             f"{argument} has two categories that are both written {twice!r}. Rename one of them."
         )
-    return pd.Categorical.from_codes(cells.codes, categories=names)
+    return pd.Categorical.from_codes(cells.codes, categories=pd.Index(names))
 
 
 def label(category: object) -> str:

@@ -248,7 +248,7 @@ def _labels(column: Any) -> Any:
     if not isinstance(column, np.ndarray):
         return column
     codes, values = pd.factorize(column, sort=True)
-    return pd.Categorical.from_codes(codes, categories=[label(value) for value in values])
+    return pd.Categorical.from_codes(codes, categories=pd.Index([label(value) for value in values]))
 
 
 def _ordered(column: Any, factor: Factor, where: str) -> tuple[str, ...]:

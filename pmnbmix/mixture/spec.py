@@ -288,7 +288,9 @@ class MixtureSpec:
         if not isinstance(data, dict):
             raise TypeError(f"{where} must be a table; got {data!r}.")
         _check_keys(data, ("n_components", "prior", "formula", "families"), where)
-        arguments = {key: data[key] for key in ("n_components", "families") if key in data}
+        arguments: dict[str, Any] = {
+            key: data[key] for key in ("n_components", "families") if key in data
+        }
         formulas = data.get("formula", {})
         if not isinstance(formulas, dict):
             raise TypeError(f"{where}: formula must be a table; got {formulas!r}.")
