@@ -92,8 +92,8 @@ def as_column(column: Any, argument: str, n_rows: int) -> Any:
             "is the same in every row."
         )
     try:
-        cells = column if isinstance(column, pd.Series) else pd.Series(column)
-    except (ValueError, TypeError, OverflowError):
+        cells = column if isinstance(column, pd.Series) else _series(column)
+    except (ValueError, TypeError):
         raise ValueError(
             f"{argument} must be one column; got {type(column).__name__} of shape "
             f"{np.shape(column) if hasattr(column, 'shape') else (len(column),)}. Pass one flat "
@@ -126,6 +126,16 @@ def as_column(column: Any, argument: str, n_rows: int) -> Any:
     raise TypeError(
         f"{argument} must hold numbers, booleans or strings; got {_what(cells, inferred)}."
     )
+
+
+def _series(column: Any) -> Any:
+    import pandas as pd
+
+    try:
+        return pd.Series(column)
+    except OverflowError:
+        # Integers that no float can hold stay objects, and are refused by their size.
+        return pd.Series(column, dtype=object)
 
 
 def _what(cells: Any, inferred: str) -> str:

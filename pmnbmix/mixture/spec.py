@@ -58,14 +58,12 @@ class MixtureSpec:
     A formula says what depends on covariates; "1" is a constant. Each has an intercept. The
     coefficients of a term belong to each component, but those of ``shared_formula`` to all.
 
-    ====================== ============ ============ ============== ==================
-    here                   flexmix      Stata fmm    brms           Latent GOLD
-    ====================== ============ ============ ============== ==================
-    ``mean_formula``       model        the equation ``mu1``, ...   predictors
-    ``shared_formula``     fixed        lcinvariant  one ``mu``     class independent
-    ``weight_formula``     concomitant  lcprob       ``theta1``     covariates
-    ``dispersion_formula`` none         none         ``shape1``     none
-    ====================== ============ ============ ============== ==================
+    | here                 | flexmix     | Stata fmm    | brms   | Latent GOLD       |
+    |----------------------|-------------|--------------|--------|-------------------|
+    | `mean_formula`       | model       | the equation | mu1    | predictors        |
+    | `shared_formula`     | fixed       | lcinvariant  | mu     | class independent |
+    | `weight_formula`     | concomitant | lcprob       | theta1 | covariates        |
+    | `dispersion_formula` |             |              | shape1 |                   |
 
     Parameters
     ----------
