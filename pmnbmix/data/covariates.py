@@ -18,6 +18,8 @@ from pmnbmix.data.checks import refuse_other_order
 Covariates = Mapping[str, Any]
 # Codes of combined columns stay below this, so that one more column cannot overflow them.
 _LARGEST_CODE = 2**62
+# Longer whole numbers are written as floats are.
+_LONGEST_WHOLE = 1e15
 _SAME_ROWS = "Both must come from the same rows."
 
 
@@ -198,8 +200,10 @@ def _as_categories(cells: Any, argument: str) -> Any:
 
 def label(category: object) -> str:
     """A category as text; whole numbers have no decimals, so that 2 and 2.0 are the same."""
-    if isinstance(category, float | np.floating) and float(category).is_integer():
-        return str(int(category))
+    if isinstance(category, float | np.floating):
+        number = float(category)
+        if number.is_integer() and abs(number) < _LONGEST_WHOLE:
+            return str(int(number))
     return str(category)
 
 

@@ -1,4 +1,6 @@
+import copy
 import itertools
+import pickle
 from types import MappingProxyType
 
 import numpy as np
@@ -144,6 +146,16 @@ def test_counts_keep_covariates_read_only():
         pd.DataFrame(dict(counts.covariates)),
     )
     assert nb.Counts([0, 4, 2]).covariates is None
+
+
+def test_counts_with_covariates_go_to_other_processes():
+    counts = nb.Counts([0, 4, 2], covariates={"age": [31, 64, 47], "sex": SEX}, subject=SEX)
+    for again in (copy.deepcopy(counts), pickle.loads(pickle.dumps(counts))):
+        assert again.digest == counts.digest
+        assert isinstance(again.covariates, MappingProxyType)
+    plain = pickle.loads(pickle.dumps(nb.Counts([1, 2])))
+    assert plain.covariates is None
+    assert plain.digest == nb.Counts([1, 2]).digest
 
 
 def test_the_table_of_no_formula_is_that_of_values_and_exposures():

@@ -88,7 +88,10 @@ def refused(call):
         ("poly(age, 2, raw=True)", ["1", "poly(age, degree=2, raw=True)[0]",
          "poly(age, degree=2, raw=True)[1]"], [AGE, AGE**2]),
         ("bs(log(age), df=4)", ["1", *(f"bs(log(age), df=4)[{j}]" for j in range(1, 5))], None),
-        ("cr(age, df=3, constraints='center')", None, None),
+        ("cr(age, df=3)", ["1", *(f"cr(age, df=3)[{j}]" for j in range(1, 4))], None),
+        ("cs(age, knots=[30, 40], constraints='center')",
+         ["1", *(f"cs(age, knots=[30, 40])[{j}]" for j in range(1, 4))], None),
+        ("cc(age, 3)", ["1", *(f"cc(age, df=3)[{j}]" for j in range(1, 4))], None),
     ],
 )  # fmt: skip
 def test_matrices_are_those_that_the_formula_says(text, terms, columns):
@@ -309,7 +312,7 @@ def test_a_category_that_no_row_had_is_none():
 
 
 def test_splines_and_scales_keep_what_they_saw():
-    for text in ("scale(age)", "poly(age, 3)", "cr(age, df=3, constraints='center')"):
+    for text in ("scale(age)", "poly(age, 3)", "cr(age, df=3)"):
         coding, matrix = coded(text)
         np.testing.assert_allclose(coding.matrix({"age": AGE[2:4]}, 2), matrix[2:4], atol=1e-12)
     coding, _ = coded("bs(age, df=4)")
