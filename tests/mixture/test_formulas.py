@@ -1,8 +1,6 @@
 import builtins
 import os
 import string
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -406,13 +404,3 @@ def test_whatever_is_read_is_written_and_read_again():
             assert [factor.label for term in again.terms for factor in term] == [factor_label]
 
     tried()
-
-
-def test_formulaic_waits_until_a_formula_needs_it():
-    said = (
-        "import sys, pmnbmix\n"
-        "pmnbmix.MixtureSpec(mean_formula='age + C(sex)')\n"
-        "assert 'formulaic' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
