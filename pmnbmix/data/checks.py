@@ -131,7 +131,7 @@ def frequency_column(frequency: ArrayLike, rows: int) -> NDArray[np.int64]:
         )
     if float(times.sum(dtype=np.float64)) > LARGEST_COUNT:
         raise ValueError(
-            f"the frequencies sum to {times.sum(dtype=np.float64):.6g}; at most "
+            f"frequency sums to {times.sum(dtype=np.float64):.6g}; at most "
             f"2**53 = {LARGEST_COUNT} observations can be told apart. Check the column."
         )
     return times
@@ -162,7 +162,9 @@ def as_upper(upper: ArrayLike, values: NDArray[np.int64]) -> NDArray[np.float64]
     TypeError, ValueError
         Besides the reasons of `as_values`, if one is below the count of its row.
     """
-    limits = np.array(_one_dimensional(upper, "upper"), dtype=np.float64)
+    # A number too large for 64 bits becomes infinite here, which is as good as no limit.
+    with np.errstate(over="ignore"):
+        limits = np.array(_one_dimensional(upper, "upper"), dtype=np.float64)
     _same_length(limits, values.size, "upper")
     why = "It is the largest count that the record may stand for"
     _refuse(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ def read_table(
     *,
     rows_named: bool = False,
     numerals: Numerals | None = None,
+    as_stored: Collection[str] = (),
 ) -> Any:
     """Read columns of a csv, tsv (also gzipped), parquet, feather or xlsx file.
 
@@ -44,6 +45,8 @@ def read_table(
         Whether the header of a text may lack a field for the names of the rows.
     numerals : Numerals, optional
         How numbers are written, where they are text.
+    as_stored : collection of str
+        Columns of which categories and dates of parquet and feather are left as they are.
 
     Returns
     -------
@@ -72,10 +75,56 @@ def read_table(
             table.validate(full=True)
     with _in_words(kind):
         columns_read = [
-            plain(column, name, numerals)
+            column
+            if name in as_stored
+            and (pa.types.is_dictionary(column.type) or pa.types.is_temporal(column.type))
+            else plain(column, name, numerals)
             for name, column in zip(table.column_names, table.columns, strict=True)
         ]
         return pa.table(columns_read, names=table.column_names)
+
+
+def labelled(column: Any, name: str) -> Any:
+    """A column of `read_table` as numbers, true and false, or categories.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray
+    name : str
+        What errors call it.
+
+    Returns
+    -------
+    ndarray or pandas.Categorical
+        Text is trimmed, and its categories are sorted; those of parquet and feather keep their
+        order. Missing cells are NaN, None or without category.
+
+    Raises
+    ------
+    TypeError
+        If it holds something else, such as dates.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        try:
+            return column.unify_dictionaries().to_pandas().array
+        except (pa.ArrowException, ValueError, TypeError):
+            # A file may name a category twice, or not at all.
+            column = plain(column, name)
+    if pa.types.is_string(column.type):
+        return pd.Categorical(pc.utf8_trim_whitespace(column).to_pandas())
+    kind = column.type
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return column.to_numpy()
+    first = column[0].as_py() if len(column) else None
+    raise TypeError(
+        f"{name} must hold numbers, true and false, or text; data row 1 has {str(first)!r}, which "
+        f"is stored as {kind}. Turn the column into numbers, such as days since the first date, or "
+        "into text."
+    )
 
 
 def _read_parquet(file: Path, columns: Sequence[str] | None) -> Any:

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -229,6 +230,14 @@ class Counts:
     def expanded_inverse(self) -> NDArray[np.int64]:
         """Row of ``table`` for each single observation, (n,), in the order of the rows."""
         return np.repeat(self.inverse, self.frequency)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A read-only mapping cannot go to another process as it is.
+        return vars(self) | {"covariates": self.covariates and dict(self.covariates)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        covariates = state["covariates"]
+        vars(self).update(state, covariates=covariates and MappingProxyType(covariates))
 
     def refuse_observed(self, what: str) -> None:
         """Refuse these counts for something that takes each for exact and for its own unit.

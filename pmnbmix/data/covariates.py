@@ -18,6 +18,8 @@ from pmnbmix.data.checks import refuse_other_order
 Covariates = Mapping[str, Any]
 # Codes of combined columns stay below this, so that one more column cannot overflow them.
 _LARGEST_CODE = 2**62
+# Longer whole numbers are written as floats are.
+_LONGEST_WHOLE = 1e15
 _SAME_ROWS = "Both must come from the same rows."
 
 
@@ -91,11 +93,9 @@ def as_column(column: Any, argument: str, n_rows: int) -> Any:
             f"{argument} must be a column of {n_rows} values; got {column!r}. Repeat a value that "
             "is the same in every row."
         )
-    if np.ma.isMaskedArray(column):
-        column = pd.Series(column.astype(object).filled(None)).infer_objects()
     try:
-        cells = column if isinstance(column, pd.Series) else pd.Series(column)
-    except (ValueError, TypeError, OverflowError):
+        cells = column if isinstance(column, pd.Series) else _series(column)
+    except (ValueError, TypeError):
         raise ValueError(
             f"{argument} must be one column; got {type(column).__name__} of shape "
             f"{np.shape(column) if hasattr(column, 'shape') else (len(column),)}. Pass one flat "
@@ -128,6 +128,16 @@ def as_column(column: Any, argument: str, n_rows: int) -> Any:
     raise TypeError(
         f"{argument} must hold numbers, booleans or strings; got {_what(cells, inferred)}."
     )
+
+
+def _series(column: Any) -> Any:
+    import pandas as pd
+
+    try:
+        return pd.Series(column)
+    except OverflowError:
+        # Integers that no float can hold stay objects, and are refused by their size.
+        return pd.Series(column, dtype=object)
 
 
 def _what(cells: Any, inferred: str) -> str:
@@ -164,7 +174,8 @@ def _as_numbers(cells: Any, argument: str) -> NDArray[np.float64]:
             f"{'entries are' if infinite.size > 1 else 'entry is'} not, the first is "
             f"{numbers[infinite[0]]} at index {infinite[0]}. Mend or drop these rows first."
         )
-    return _read_only(numbers)
+    checked: NDArray[np.float64] = _read_only(numbers)
+    return checked
 
 
 def _as_float(cell: Any) -> float:
@@ -184,13 +195,15 @@ def _as_categories(cells: Any, argument: str) -> Any:
         raise ValueError(
             f"{argument} has two categories that are both written {twice!r}. Rename one of them."
         )
-    return pd.Categorical.from_codes(cells.codes, categories=names)
+    return pd.Categorical.from_codes(cells.codes, categories=pd.Index(names))
 
 
 def label(category: object) -> str:
     """A category as text; whole numbers have no decimals, so that 2 and 2.0 are the same."""
-    if isinstance(category, float | np.floating) and float(category).is_integer():
-        return str(int(category))
+    if isinstance(category, float | np.floating):
+        number = float(category)
+        if number.is_integer() and abs(number) < _LONGEST_WHOLE:
+            return str(int(number))
     return str(category)
 
 

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from pmnbmix.mixture.formula_terms import (
     ALLOWED,
+    CENTRED,
     CONTRASTS,
     FUNCTIONS,
     TRANSFORMS,
@@ -349,10 +350,13 @@ class _Parser:
             if why := unlike(value, wanted):
                 self.refuse(f"{function}({name}={as_text(value)}): expected {why}")
             given[name] = value
-        if function in ("cr", "cs", "cc") and not {"df", "knots"} & given.keys():
+        if function in CENTRED and not {"df", "knots"} & given.keys():
             self.refuse(
                 f"{function}() needs df=... or knots=[...], for example {function}(x, df=4)"
             )
+        if function in CENTRED:
+            # They are centred in any case.
+            given.pop("constraints", None)
         return tuple(given.items())
 
     def listed(self) -> tuple[Value, ...]:

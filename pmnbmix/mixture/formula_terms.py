@@ -54,6 +54,8 @@ TRANSFORMS: dict[str, dict[str, Any]] = {
     "cs": {**_SPLINE, "constraints": ("center",)},
     "cc": {**_SPLINE, "constraints": ("center",)},
 }
+# Without this option the columns of these splines sum to 1, which is the intercept again.
+CENTRED, CENTRE = ("cr", "cs", "cc"), "constraints='center'"
 ALLOWED = ("C", "I", *FUNCTIONS, *TRANSFORMS)
 
 Value = bool | int | float | str | tuple["Value", ...]
@@ -153,9 +155,16 @@ class Factor:
         return f"I({self.node})" if self.function else str(self.node)
 
     def call(self, argument: str) -> str:
-        """Text of the transform of an argument."""
+        """Text of the transform of an argument, as the user may write it."""
         options = "".join(f", {name}={as_text(value)}" for name, value in self.options)
         return f"{self.function}({argument}{options})"
+
+    def written(self, argument: str) -> str:
+        """Text for formulaic, where an argument has this name."""
+        if self.kind != "transform":
+            return argument
+        text = self.call(argument)
+        return f"{text[:-1]}, {CENTRE})" if self.function in CENTRED else text
 
 
 # A term is a set of factors in the order that they were written; none is the intercept.

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pmnbmix.data.covariates import as_column, label
 from pmnbmix.mixture.formula_parser import parse
-from pmnbmix.mixture.formula_terms import Factor, Term
+from pmnbmix.mixture.formula_terms import CENTRE, Factor, Term
 
 Floats = NDArray[np.float64]
 # An error lists this many names of columns or categories.
@@ -258,7 +258,7 @@ def _labels(column: Any) -> Any:
     if not isinstance(column, np.ndarray):
         return column
     codes, values = pd.factorize(column, sort=True)
-    return pd.Categorical.from_codes(codes, categories=[label(value) for value in values])
+    return pd.Categorical.from_codes(codes, categories=pd.Index([label(value) for value in values]))
 
 
 def _ordered(column: Any, factor: Factor, where: str) -> tuple[str, ...]:
@@ -325,12 +325,11 @@ def _coded(
             factor = factors[int(found[1])]
             return str(factor.node) if factor.kind == "transform" else factor.label
 
-        return re.sub(rf"_{stem}(\d+)_", word, text)
+        return re.sub(rf"_{stem}(\d+)_", word, text.replace(f", {CENTRE}", ""))
 
     if isinstance(terms, Formula):
         written = [
-            ":".join(f.call(alias[f]) if f.kind == "transform" else alias[f] for f in term)
-            for term in terms.terms
+            ":".join(factor.written(alias[factor]) for factor in term) for term in terms.terms
         ]
         terms = ModelSpec.from_spec(
             TermsOfFormulaic(["1", *written]), na_action="ignore", output="numpy"

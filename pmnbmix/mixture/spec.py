@@ -58,14 +58,12 @@ class MixtureSpec:
     A formula says what depends on covariates; "1" is a constant. Each has an intercept. The
     coefficients of a term belong to each component, but those of ``shared_formula`` to all.
 
-    ====================== ============ ============ ============== ==================
-    here                   flexmix      Stata fmm    brms           Latent GOLD
-    ====================== ============ ============ ============== ==================
-    ``mean_formula``       model        the equation ``mu1``, ...   predictors
-    ``shared_formula``     fixed        lcinvariant  one ``mu``     class independent
-    ``weight_formula``     concomitant  lcprob       ``theta1``     covariates
-    ``dispersion_formula`` none         none         ``shape1``     none
-    ====================== ============ ============ ============== ==================
+    | here                 | flexmix     | Stata fmm    | brms   | Latent GOLD       |
+    |----------------------|-------------|--------------|--------|-------------------|
+    | `mean_formula`       | model       | the equation | mu1    | predictors        |
+    | `shared_formula`     | fixed       | lcinvariant  | mu     | class independent |
+    | `weight_formula`     | concomitant | lcprob       | theta1 | covariates        |
+    | `dispersion_formula` |             |              | shape1 |                   |
 
     Parameters
     ----------
@@ -288,7 +286,9 @@ class MixtureSpec:
         if not isinstance(data, dict):
             raise TypeError(f"{where} must be a table; got {data!r}.")
         _check_keys(data, ("n_components", "prior", "formula", "families"), where)
-        arguments = {key: data[key] for key in ("n_components", "families") if key in data}
+        arguments: dict[str, Any] = {
+            key: data[key] for key in ("n_components", "families") if key in data
+        }
         formulas = data.get("formula", {})
         if not isinstance(formulas, dict):
             raise TypeError(f"{where}: formula must be a table; got {formulas!r}.")

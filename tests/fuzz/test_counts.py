@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,12 +26,29 @@ def test_counts_are_valid_or_refused(values, exposure, frequency):
 
 
 @a.budget(2)
-@given(a.values, st.sampled_from(["values", "exposure", "frequency"]), a.odd_arrays)
+@given(
+    a.values,
+    st.sampled_from(["values", "exposure", "frequency", "subject", "upper", "above"]),
+    a.odd_arrays,
+)
 def test_a_refusal_names_its_argument(values, argument, odd):
     arguments = {"values": values, argument: odd}
     text = a.refusal(lambda: nb.Counts(**arguments))
     if text is not None:
         assert argument in text
+
+
+@a.budget(2)
+@given(a.values, a.odd_arrays)
+def test_covariates_are_valid_or_refused_by_name(values, odd):
+    made = []
+    text = a.refusal(lambda: made.append(nb.Counts(values, covariates={"a": odd})))
+    if text is not None:
+        assert "'a'" in text or "values" in text
+    for counts in made:
+        cells = counts.covariates["a"]
+        assert len(cells) == counts.values.size
+        assert isinstance(cells, pd.Categorical) or np.isfinite(cells).all()
 
 
 @a.budget(1)
@@ -105,7 +123,9 @@ def test_a_path_is_text(path):
     a.refused(lambda: nb.read_counts(path), "path")
 
 
-@pytest.mark.parametrize("argument", ["column", "exposure", "frequency", "name"])
+@pytest.mark.parametrize(
+    "argument", ["column", "exposure", "frequency", "name", "subject", "upper"]
+)
 def test_the_arguments_of_a_reader_are_names(tmp_path, argument):
     file = tmp_path / "counts.csv"
     file.write_text("a,b\n1,2\n3,4\n")
