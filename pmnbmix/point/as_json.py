@@ -16,6 +16,7 @@ from pmnbmix.files import as_file, read_json, write_whole
 from pmnbmix.mixture.design import Design
 from pmnbmix.mixture.params import PARAMETERS, MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
+from pmnbmix.point.found import Search, Squashing
 from pmnbmix.point.objective import (
     Objective,
     likelihood_objective,
@@ -23,7 +24,6 @@ from pmnbmix.point.objective import (
     prior_objective,
 )
 from pmnbmix.point.optima import Optimum, Status
-from pmnbmix.point.found import Search, Squashing
 
 Floats = NDArray[np.float64]
 
@@ -150,7 +150,7 @@ def _stored_from_dict(data: dict[str, Any]) -> Stored:
     if (method, mixing) not in (("em", "estimated"), ("em", "equal"), ("map", "estimated")):
         raise ValueError(f"method {method!r} with mixing {mixing!r} is not known")
     if method == "map" and data["spec"] is None:
-        raise ValueError("a MAP has priors")
+        raise ValueError("a MAP has priors, a fit by EM has none")
     if not isinstance(data["complete"], bool):
         raise ValueError(f"complete is {data['complete']!r}, not true or false")
     if not data["optima"]:
@@ -158,7 +158,7 @@ def _stored_from_dict(data: dict[str, Any]) -> Stored:
     k = len(data["optima"][0]["weights"])
     spec = None if data["spec"] is None else MixtureSpec.from_dict(data["spec"])
     if method == "em" and spec is not None and spec.is_plain:
-        raise ValueError("a fit by EM has no priors")
+        raise ValueError("a MAP has priors, a fit by EM has none")
     if method == "map":
         assert spec is not None
         objective = prior_objective(counts, spec.resolve(counts), sampling_density=False)

@@ -12,6 +12,7 @@ from pmnbmix.data.checks import one_of, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec, as_spec, check_n_components
+from pmnbmix.point.found import Search
 from pmnbmix.point.objective import (
     Objective,
     likelihood_objective,
@@ -19,7 +20,6 @@ from pmnbmix.point.objective import (
     prior_objective,
 )
 from pmnbmix.point.result import PointFit, as_fit
-from pmnbmix.point.found import Search
 from pmnbmix.point.search import search
 from pmnbmix.seeds import as_rng
 

@@ -17,24 +17,28 @@ from numpy.typing import NDArray
 from pmnbmix.point.em import run_em
 from pmnbmix.point.found import EM_TOLERANCE, Found
 from pmnbmix.point.newton import Climb, climb
-from pmnbmix.point.regression_starts import Ground, scattered
+from pmnbmix.point.regression_starts import Ground, fresh, scattered
 from pmnbmix.point.threads import in_order
 
 Floats = NDArray[np.float64]
 
 _EM_ITERATIONS = 10
-# Kicks without a better optimum after which the search ends, and the most of all.
-_PATIENCE = 96
-_SHORT_PATIENCE = 32
-_MOST = 400
+# Kicks without a better optimum after which the search ends: as many as make this number of rows
+# times components, within limits; and the most of all kicks.
+_WORK = 300_000
+_FEWEST, _DISAGREED, _PATIENCE = 48, 96, 240
+_MOST = 800
 # Kicks that depart from the same optima.
 _AT_ONCE = 8
 # Optima from which kicks depart, the best most often.
-_FROM = 4
+_FROM = 8
+# How often each kind of kick is tried, in the order of `kick_on`. Each is the only one that reaches
+# the best optimum of some model from some other; small sets need starts made anew.
+_SHARES = (0.08, 0.15, 0.17, 0.2, 0.2, 0.05, 0.15)
 # A gain in nats below which an optimum is no better.
 _BETTER = 1e-3
 # EM that has come no closer to the best optimum than this is not climbed on.
-_TOO_FAR = 12.0
+_TOO_FAR = 30.0
 
 
 def kick_on(ground: Ground, found: Found, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
@@ -60,16 +64,18 @@ def kick_on(ground: Ground, found: Found, rng: np.random.Generator) -> Iterator[
         _drop_and_split,
         _reseeded,
         _scattered,
+        _one_scattered,
         _dispersion_moved,
+        _made_anew,
     )
-    rows, patience = objective.table.values.size, _patience(found)
+    rows, patience = objective.table.values.size, _patience(ground, found)
     best = found.optima()[0].log_density
     done, last = 0, 0
     while done - last < patience and done < _MOST:
         optima = found.optima()[:_FROM]
         # What is kicked does not depend on how many cores there are.
         departures = [
-            (optima[min(int(child.geometric(0.6)) - 1, len(optima) - 1)].point, child)
+            (optima[min(int(child.geometric(0.4)) - 1, len(optima) - 1)].point, child)
             for child in rng.spawn(_AT_ONCE)
         ]
 
@@ -77,7 +83,7 @@ def kick_on(ground: Ground, found: Found, rng: np.random.Generator) -> Iterator[
             departure: tuple[Floats, np.random.Generator], above: float = best - _TOO_FAR
         ) -> tuple[tuple[Floats, Floats, Floats], Climb | None]:
             point, own = departure
-            kick = kicks[int(own.choice(len(kicks), p=(0.3, 0.2, 0.2, 0.2, 0.1)))]
+            kick = kicks[int(own.choice(len(kicks), p=_SHARES))]
             path = run_em(objective, kick(ground, point, own), _EM_ITERATIONS, EM_TOLERANCE)
             if not path[2][-1] > above:
                 return path, None
@@ -88,14 +94,18 @@ def kick_on(ground: Ground, found: Found, rng: np.random.Generator) -> Iterator[
             if arrived is not None:
                 found.add_climb(arrived, *path[1:], "kick")
         if found.optima()[0].log_density > best + _BETTER:
-            best, last, patience = found.optima()[0].log_density, done, _PATIENCE
+            best, last = found.optima()[0].log_density, done
+            patience = max(patience, _DISAGREED)
         yield done, min(last + patience, _MOST)
 
 
-def _patience(found: Found) -> int:
-    """Kicks without a gain after which to end: few if the finished starts agree on the best."""
+def _patience(ground: Ground, found: Found) -> int:
+    """Kicks without a gain after which to end: more where they cost little, or starts disagree."""
+    objective = ground.objective
+    cheap = _WORK // (objective.table.values.size * objective.n_components)
     times = [optimum.times_reached for optimum in found.optima()]
-    return _SHORT_PATIENCE if times[0] >= 0.5 * sum(times) else _PATIENCE
+    agreed = times[0] >= 0.5 * sum(times)
+    return min(max(cheap, _FEWEST if agreed else _DISAGREED), _PATIENCE)
 
 
 def _held(ground: Ground, point: Floats) -> Floats:
@@ -157,6 +167,24 @@ def _scattered(ground: Ground, point: Floats, rng: np.random.Generator) -> Float
     """Every coefficient is moved a little, those at an edge from next to it."""
     off = np.where(np.isfinite(point) | ~(ground.objective.free >= 0), point, -4.0)
     return scattered(ground, off, float(rng.choice([0.1, 0.3, 0.8])), rng)
+
+
+def _one_scattered(ground: Ground, point: Floats, rng: np.random.Generator) -> Floats:
+    """The coefficients of one component are moved far."""
+    off = np.where(np.isfinite(point) | ~(ground.objective.free >= 0), point, -4.0)
+    moved = scattered(ground, off, float(rng.choice([0.4, 0.8, 1.5])), rng)
+    shared = (ground.objective.free == ground.objective.free[:, :1]).all(axis=1)
+    others = np.arange(point.shape[1]) != rng.integers(point.shape[1])
+    # What is shared is that of all, and the weights are of all together.
+    kept = ~shared
+    kept[0] = False
+    moved[np.ix_(kept, others)] = off[np.ix_(kept, others)]
+    return moved
+
+
+def _made_anew(ground: Ground, point: Floats, rng: np.random.Generator) -> Floats:
+    """A start that has nothing of the optimum."""
+    return fresh(ground, rng)
 
 
 def _dispersion_moved(ground: Ground, point: Floats, rng: np.random.Generator) -> Floats:

@@ -75,9 +75,14 @@ def climb(objective: Objective, start: Floats, max_iter: int = 200) -> Climb:
     -------
     Climb
     """
-    point, likelihood_path, prior_path, converged, uphill = climb_from(
-        objective.arrays, start, max_iter
-    )
+    try:
+        point, likelihood_path, prior_path, converged, uphill = climb_from(
+            objective.arrays, start, max_iter
+        )
+    except np.linalg.LinAlgError:
+        # So far out, as where a mean overflows, there are no derivatives to climb by.
+        nowhere = np.empty(0)
+        return Climb(start, objective.value(start), nowhere, nowhere, False, None)
     path = likelihood_path + prior_path + objective.constant
     return Climb(
         point,

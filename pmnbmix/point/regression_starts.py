@@ -193,6 +193,11 @@ def _random(ground: Ground, rng: np.random.Generator) -> Floats:
     return ground.settled(ground.parts(labels))
 
 
+def fresh(ground: Ground, rng: np.random.Generator) -> Floats:
+    """A start of one of the families that leave most to chance."""
+    return (_random, _jittered, _few_rows)[int(rng.integers(3))](ground, rng)
+
+
 def _jittered(ground: Ground, rng: np.random.Generator) -> Floats:
     """The coefficients of one regression, moved apart."""
     return scattered(ground, ground.point, float(rng.choice([0.3, 0.7, 1.5])), rng)

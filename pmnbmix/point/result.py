@@ -21,11 +21,11 @@ from pmnbmix.point.as_json import read_fit, write_fit
 from pmnbmix.point.as_table import optima_table, parameter_table
 from pmnbmix.point.coefficient_errors import coefficient_table
 from pmnbmix.point.coefficient_profile import profile_table
+from pmnbmix.point.found import Search, Squashing
 from pmnbmix.point.objective import Objective, unpack_point
 from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.printed import Printed
 from pmnbmix.point.profile import Profile, profile
-from pmnbmix.point.found import Search, Squashing
 from pmnbmix.point.uncertainty import Wald, rivals_of, wald, with_doubts, with_rivals
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from pmnbmix.point.found import Found, Search, Squashing, finish_optima, run_sta
 from pmnbmix.point.local_search import from_fewer, from_more, search_on
 from pmnbmix.point.newton import information_spectrum, move, moving, spread_out
 from pmnbmix.point.objective import Objective
-from pmnbmix.point.optima import Optimum
 from pmnbmix.point.regression_search import search_regression
 from pmnbmix.point.starts import start_pool
 from pmnbmix.progress import progress_bar
