@@ -84,10 +84,8 @@ def collapse(
     ``level`` is the pattern of covariates of each row; all are 0 if absent.
     """
     seen = np.flatnonzero(frequency > 0)
-    keys = (exposure[seen], values[seen])
-    if level is not None:
-        keys = (exposure[seen], level[seen], values[seen])
-    order = seen[np.lexsort(keys)]
+    levels = () if level is None else (level[seen],)
+    order = seen[np.lexsort((exposure[seen], *levels, values[seen]))]
     first = np.ones(order.size, dtype=bool)
     first[1:] = (np.diff(values[order]) != 0) | (np.diff(exposure[order]) != 0)
     if level is not None:

@@ -41,32 +41,27 @@ class Change:
 
 def changes_of(regressors: Regressors, rows: Mapping[str, Any], n_rows: int) -> list[Change]:
     """Every change that is asked about: one unit of a number, the first category to another."""
-    import pandas as pd
-
     found = []
     for name in regressors.names:
-        column = rows[name]
-        if isinstance(column, pd.Categorical):
-            names = list(column.categories)
-            pairs = [(f"{names[0]} to {other}", 0, i) for i, other in enumerate(names) if i]
-            made = [
-                (
-                    what,
-                    *(
-                        pd.Categorical.from_codes(np.full(n_rows, c), dtype=column.dtype)
-                        for c in pair
-                    ),
-                )
-                for what, *pair in pairs
-            ]
-        elif column.dtype == bool:
-            made = [("False to True", np.zeros(n_rows, bool), np.ones(n_rows, bool))]
-        else:
-            made = [("+1", column, column + 1.0)]
-        for what, before, after in made:
-            sides = [regressors.terms_at({**rows, name: side}, n_rows) for side in (before, after)]
-            found.append(Change(name, what, *sides))
+        for what, *columns in _sides(rows[name], n_rows):
+            sides = [regressors.terms_at({**rows, name: side}, n_rows) for side in columns]
+            found.append(Change(name, what, sides[0], sides[1]))
     return found
+
+
+def _sides(column: Any, n_rows: int) -> list[tuple[str, Any, Any]]:
+    """Each change of a column: what it is called, the column without it and with it."""
+    import pandas as pd
+
+    if isinstance(column, pd.Categorical):
+        names = list(column.categories)
+        same = [
+            pd.Categorical.from_codes([c] * n_rows, dtype=column.dtype) for c in range(len(names))
+        ]
+        return [(f"{names[0]} to {names[c]}", same[0], same[c]) for c in range(1, len(names))]
+    if column.dtype == bool:
+        return [("False to True", np.zeros(n_rows, bool), np.ones(n_rows, bool))]
+    return [("+1", column, column + 1.0)]
 
 
 def average_effect(change: Change, point: Floats, shares: Floats) -> Floats:

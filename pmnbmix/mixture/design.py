@@ -13,6 +13,7 @@ its part; at the plain model's one level that is 1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -91,7 +92,7 @@ class Design:
         weights: Part | None = None,
         means: Part | None = None,
         dispersions: Part | None = None,
-        families: tuple[str, ...] = (),
+        families: Sequence[str] = (),
     ) -> Design:
         """Lay out the terms; the plain model is that of no part.
 
@@ -138,7 +139,7 @@ class Design:
     def family(self) -> Whole:
         """Number of the family of each component, (k,): components of one may trade places."""
         _, means, dispersions = np.isneginf(self.at_centre(self.pinned))
-        return means.astype(np.intp) + dispersions
+        return np.asarray(means.astype(np.intp) + dispersions)
 
     @property
     def intercepts(self) -> tuple[int, int, int]:

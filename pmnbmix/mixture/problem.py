@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,8 @@ from pmnbmix.mixture.levels import Rows, rows_of
 from pmnbmix.mixture.priors import Prior
 from pmnbmix.mixture.regressors import Regressors, formula_name
 from pmnbmix.mixture.spec import MixtureSpec
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +55,7 @@ class Problem:
             coefficients, and for subjects and counts that are not exact.
         """
         resolved = spec.resolve(counts)
-        counts.refuse_observed("a mixture")
+        counts.refuse_observed("the fit")
         if spec.is_plain:
             return cls(resolved, counts.table, Design.of(spec.n_components))
         formulas, covariates = _formulas(spec), counts.covariates or {}
@@ -65,6 +68,7 @@ class Problem:
         if not names:
             design = Design.of(spec.n_components, families=spec.families)
             return cls(resolved, counts.table, design)
+        _notice_exposure(counts, names)
         rows, level = distinct_rows(covariates, names, counts.values.size, counts.frequency > 0)
         table, _ = collapse(counts.values, counts.exposure, counts.frequency, level)
         n_levels = int(level.max()) + 1
@@ -126,6 +130,23 @@ class Problem:
         """Return no prior at all, for maximum likelihood."""
         shape = self.design.free.shape
         return Prior(0.0, np.zeros(shape), np.zeros(shape))
+
+
+def _notice_exposure(counts: Counts, names: list[str]) -> None:
+    """Say of a covariate that it is the exposure, or its logarithm, which counts follow anyway."""
+    covariates = counts.covariates or {}
+    kinds = {"exposure": counts.exposure, "logarithm of the exposure": np.log(counts.exposure)}
+    for name in names:
+        column = covariates[name]
+        for what, exposure in kinds.items():
+            numbers = counts.has_exposure and isinstance(column, np.ndarray)
+            if numbers and np.array_equal(column, exposure):
+                _log.warning(
+                    "covariate %r is the %s: its coefficient says how far expected counts are from "
+                    "being in proportion to the exposure",
+                    name,
+                    what,
+                )
 
 
 def _formulas(spec: MixtureSpec) -> dict[str, tuple[tuple[Formula, bool], ...]]:

@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 # Columns that are this close to a combination of others, relatively, are made up of them.
 _DEPENDENT = 1e-10
+# An error lists at most this many columns.
+_LISTED = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ class Regressors:
         for part, codings in zip(
             (self.weights, self.means, self.dispersions), self._codings, strict=True
         ):
-            if not codings:
+            if part.centre is None or part.scale is None:
                 matrices.append(np.ones((1, 1)))
                 continue
             columns = [coding.matrix(rows, n_rows)[:, 1:] for coding in codings]
@@ -174,10 +176,9 @@ def _refuse_dependent(terms: list[str], matrix: Floats, shares: Floats, where: s
     weights = linalg.lstsq(weighted[:, kept], weighted[:, first])[0]
     makers = [terms[i] for i, weight in zip(kept, weights, strict=True) if abs(weight) > 1e-6]
     named = ["the intercept" if term == "1" else term for term in makers]
-    others = sorted(terms[i] for i in order[dependent[1:]])
-    also = f" So do {', '.join(others)}." if others else ""
+    made_of = ", ".join(named) if 0 < len(named) <= _LISTED else "the others"
     raise ValueError(
         f"{where} has {len(terms)} columns, but only {dependent[0]} are independent over the "
-        f"{matrix.shape[0]} distinct rows of covariates: {terms[first]} follows from "
-        f"{', '.join(named) or 'the others'}.{also} Leave out one of them."
+        f"{matrix.shape[0]} distinct rows of covariates: {terms[first]} follows from {made_of}. "
+        f"Leave out {dependent.size} of them."
     )

@@ -382,6 +382,25 @@ def as_spec(spec: object) -> MixtureSpec:
     return MixtureSpec(check_n_components(spec, "spec"))
 
 
+def refuse_regression(spec: MixtureSpec, what: str) -> None:
+    """Refuse formulas and families for something that knows the plain model only.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not spec.is_plain:
+        stated = ", ".join(
+            f"{name} = {getattr(spec, name)!r}"
+            for name in (*_FORMULAS.values(), "families")
+            if not spec._is_default(name)
+        )
+        raise ValueError(
+            f"{what} cannot use formulas and families yet; got {stated}. fit_em and fit_map can: "
+            "their fits have standard errors and intervals."
+        )
+
+
 def _refuse_both(own: Formula, shared: Formula) -> None:
     """Refuse a term that is in both formulas of the means."""
     terms = {frozenset(term) for term in own.terms}

@@ -349,7 +349,7 @@ def _needed_columns(covariates: Covariates, names: tuple[str, ...]) -> dict[str,
     """The columns that the fit uses; numbers on their own are columns of one row."""
     missing = [name for name in names if name not in covariates]
     if missing:
-        there = ", ".join(map(str, getattr(covariates, "columns", covariates)))
+        there = ", ".join(str(name) for name in covariates)
         raise ValueError(
             f"covariates lack {missing[0]!r}, which the fit uses; there are: {there or 'none'}."
         )

@@ -237,7 +237,9 @@ def bootstrap_lrt(
         fits = _both(counts, null, alternative, stream(entropy, -1))
         statistic = _ratio(fits)
         params = fits[0].params
-        ratio_of = partial(_plain_ratio, counts, params, null, alternative)
+        ratio_of: Callable[[np.random.Generator], float] = partial(
+            _plain_ratio, counts, params, null, alternative
+        )
     else:
         statistic, ratio_of = _of_regressions(counts, spec, null, alternative, stream(entropy, -1))
     kept: list[float] = []

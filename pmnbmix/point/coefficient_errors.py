@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 # A log dispersion with a larger standard error than this spans Poisson to geometric.
 _WIDE_LOG_DISPERSION = 3.0
 _TO_INFINITY = (
-    "{} separates the counts of {}: the likelihood keeps rising as this coefficient runs to "
-    "infinity; see optima for others, or use fit_map(), whose prior holds it"
+    "{} separates the counts of {}: this coefficient runs to infinity, or so far that the counts "
+    "do not tell how far; see optima for others, or use fit_map(), whose prior holds it"
 )
 
 
@@ -113,21 +113,21 @@ def _flag(
     if j is not None and row.part != "weights" and np.isneginf(centre[1, j]):
         return "mean 0: its other coefficients have no effect"
     if np.isneginf(estimate):
-        return "Poisson limit: no standard error there; use profile_intervals() or the posterior"
+        return "Poisson limit: no standard error there; use profile_intervals()"
     if runs:
         where = "all components" if j is None else f"component {j}"
         name = "a covariate" if row.term == "Intercept" else row.term
         return _TO_INFINITY.format(name, where)
     if unknown:
-        return "not determined by the data: fit fewer components, or use a prior or the posterior"
+        return "not determined by the data: fit fewer components, or use a prior, as fit_map() does"
     if saddle:
         return "not an optimum: standard errors mean nothing here"
     if row.part == "dispersions":
         if se > _WIDE_LOG_DISPERSION:
-            return "nearly Poisson: the Wald interval is unsafe; use the posterior"
+            return "nearly Poisson: the Wald interval is unsafe; use profile_intervals()"
         if j is not None and unclear[j]:
             return (
                 "overlaps with another component: a dispersion can look determined and be far off; "
-                "use the posterior"
+                "use profile_intervals() or bootstrap()"
             )
     return ""

@@ -26,7 +26,7 @@ _FIRST = 0.5
 _HIGHER = 1e-4
 _NOT_PROFILED = (
     "the profile of a logit that follows covariates or is of three components and more, and of an "
-    "intercept under a prior, is not followed; use bootstrap() or the posterior"
+    "intercept under a prior, is not followed; use bootstrap()"
 )
 _ELSEWHERE = (
     "the likelihood is higher elsewhere on the profile: the estimate is not the maximum; refit "
@@ -67,14 +67,16 @@ def profile_table(
     for i, row in enumerate(coefficients.rows):
         held = _held(objective, at_zero, followed, row)
         if held is None:
-            lower.append(-math.inf)
-            upper.append(math.inf)
+            lower.append(math.nan)
+            upper.append(math.nan)
             flag.append(_NOT_PROFILED)
             continue
         paths, scale = held
         width = float(se[i]) * scale
         step = _FIRST * min(max(width, 0.05), 4.0) if math.isfinite(width) else 1.0
-        ends = [[np.log(path.end(target, side)) for path in paths] for side in (-step, step)]
+        # An end at the edge is at minus infinity.
+        with np.errstate(divide="ignore"):
+            ends = [[np.log(path.end(target, side)) for path in paths] for side in (-step, step)]
         if row.part == "weights":
             # An interval of a weight, of which the logit is twice what sums to zero.
             ends = [[0.5 * special.logit(np.exp(end)) for end in side] for side in ends]

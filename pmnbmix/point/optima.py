@@ -63,9 +63,9 @@ _SENTENCES = {
         "too few distinct patterns of the covariates for so many components."
     ),
     Status.SEPARATION: (
-        "A coefficient runs to infinity and the likelihood keeps rising: a covariate separates the "
-        "counts of one component. The table of standard errors names it; look at the other optima "
-        "too, for a prior, as of fit_map, removes this one."
+        "A coefficient runs to infinity, or so far that the counts do not tell how far: a "
+        "covariate separates the counts of one component. The table of standard errors names it. Look at the "
+        "other optima too; under a prior, as that of fit_map, there is none of this kind."
     ),
     Status.DUPLICATE_COMPONENTS: (
         "Two components are the same distribution; fewer components fit as well, and the weights "

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,11 +133,8 @@ def regression_pool(
     for name, make in families.items():
         if name == "poisson-first" and not _has_dispersions(objective):
             continue
-        made = in_order(
-            lambda own, make=make: make(ground, own),
-            rng.spawn(_PER_FAMILY[name]),
-            objective.table.values.size,
-        )
+        own = rng.spawn(_PER_FAMILY[name])
+        made = in_order(partial(make, ground), own, objective.table.values.size)
         pool.extend((name, point) for point in made)
     return pool
 

@@ -152,8 +152,8 @@ def _redraw(
         return Counts(table.values, table.exposure, times).table
     if kind == "parametric":
         return redraw_rows(objective, point, rng)
-    times = rng.multinomial(counts.n, table.frequency / table.n).astype(np.float64)
-    return table.taken(np.flatnonzero(times), times[times > 0])
+    seen = rng.multinomial(counts.n, table.frequency / table.n).astype(np.float64)
+    return table.taken(np.flatnonzero(seen), seen[seen > 0])
 
 
 def redraw_rows(objective: Objective, point: Floats, rng: np.random.Generator) -> CountTable:

@@ -333,6 +333,11 @@ class PointFit(Answers, Printed):
         """
         from pmnbmix.point.as_tree import point_tree
 
+        if not self.is_plain:
+            raise ValueError(
+                "a mixture of regressions has no tree yet. Use coefficients, standard_errors() "
+                "and write()."
+            )
         return point_tree(
             self.counts, self.method, self.mixing, self._optima, self.status, self._wald()
         )

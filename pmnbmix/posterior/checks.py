@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 
 from pmnbmix.data.counts import Counts
-from pmnbmix.mixture.spec import MixtureSpec, as_spec
+from pmnbmix.mixture.spec import MixtureSpec, as_spec, refuse_regression
 
 
 def check_arguments(counts: Counts, spec: MixtureSpec | int) -> MixtureSpec:
@@ -13,6 +13,8 @@ def check_arguments(counts: Counts, spec: MixtureSpec | int) -> MixtureSpec:
     if not isinstance(counts, Counts):
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
     spec = as_spec(spec)
+    refuse_regression(spec, "sampling")
+    counts.refuse_observed("sampling")
     if not spec.is_proper:
         raise ValueError(
             "the priors of means and dispersions must be proper (finite scale) to be sampled; "

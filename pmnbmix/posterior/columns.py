@@ -23,7 +23,7 @@ from pmnbmix.data.checks import as_exposure, one_of, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.labels.diagnose import diagnose_reading
 from pmnbmix.mixture.params import PARAMETERS
-from pmnbmix.mixture.spec import MixtureSpec, as_spec
+from pmnbmix.mixture.spec import MixtureSpec, as_spec, refuse_regression
 from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.posterior.inference import sample
 from pmnbmix.posterior.laplace import approximate
@@ -133,6 +133,7 @@ def sample_columns(
     source = open_source(matrix, layer)
     wanted = _positions(source, columns)
     spec = as_spec(2 if spec is None else spec)
+    refuse_regression(spec, "sample_columns")
     if not spec.is_proper:
         raise ValueError("the priors must be proper to be sampled. Use fit_columns for flat ones.")
     one_of(method, "method", METHODS)

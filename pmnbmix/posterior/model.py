@@ -11,7 +11,7 @@ import pytensor.tensor as pt
 from pmnbmix.data.checks import one_of
 from pmnbmix.data.counts import Counts
 from pmnbmix.mixture.priors import NormalPrior
-from pmnbmix.mixture.spec import MixtureSpec, as_spec
+from pmnbmix.mixture.spec import MixtureSpec, as_spec, refuse_regression
 from pmnbmix.posterior.collapsed import CollapsedData
 from pmnbmix.posterior.distributions import NegativeBinomialMixture
 from pmnbmix.tree.writing import STORED_BYTES
@@ -62,6 +62,8 @@ def build_model(
         raise TypeError(f"counts must be a Counts; got {type(counts).__name__}.")
     one_of(likelihood, "likelihood", ("pymc", "fused"))
     resolved = as_spec(spec)
+    refuse_regression(resolved, "build_model")
+    counts.refuse_observed("build_model")
     if 8 * counts.n > STORED_BYTES:
         raise ValueError(
             f"the model would hold each of {counts.n} observations; expected at most "

@@ -82,6 +82,11 @@ def _read(fit: xr.DataTree | PointFit) -> Reading:
     if isinstance(fit, xr.DataTree):
         return read(fit)
     if isinstance(fit, PointFit):
+        if not fit.is_plain:
+            raise ValueError(
+                "a mixture of regressions has another curve at each row of covariates, so it "
+                "cannot be drawn over the counts yet. Use expected_counts()."
+            )
         params = fit.params
         arrays = (params.weights, params.means, params.dispersions)
         draws = Draws(*(array[None, None, :] for array in arrays))
