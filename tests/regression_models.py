@@ -18,7 +18,11 @@ MODELS = [name for name, one in REFERENCES.items() if "subject" not in one and "
 @cache
 def data_of(name):
     """Table of a file of the reference."""
-    return pd.read_csv(FOLDER / "data" / f"{name}.csv")
+    frame = pd.read_csv(FOLDER / "data" / f"{name}.csv")
+    if "mar" in frame:
+        # R's base category is not the first of the alphabet
+        frame["mar"] = pd.Categorical(frame["mar"], ["Single", "Married"])
+    return frame
 
 
 @cache

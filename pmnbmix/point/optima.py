@@ -64,8 +64,8 @@ _SENTENCES = {
     ),
     Status.SEPARATION: (
         "A coefficient runs to infinity, or so far that the counts do not tell how far: a "
-        "covariate separates the counts of one component. The table of standard errors names it. Look at the "
-        "other optima too; under a prior, as that of fit_map, there is none of this kind."
+        "covariate separates the counts of one component. The table of standard errors names it. "
+        "Look at the other optima too; a prior, as that of fit_map, leaves none of this kind."
     ),
     Status.DUPLICATE_COMPONENTS: (
         "Two components are the same distribution; fewer components fit as well, and the weights "

@@ -20,17 +20,14 @@ R_TERMS = {
     "log(x+10)": "log(x + 10)",
     "TreatmentYes": "Treatment[T.Yes]",
     "TreatmentYes:log(Day)": "Treatment[T.Yes]:log(Day)",
-    **{
-        f"{name}{level}": f"{name}[T.{level}]"
-        for name, level in (
-            ("Eth", "N"),
-            ("Sex", "M"),
-            ("Age", "F1"),
-            ("Age", "F2"),
-            ("Age", "F3"),
-            ("Lrn", "SL"),
-        )
-    },
+    "femWomen": "fem[T.Women]",
+    "marMarried": "mar[T.Married]",
+    "EthN": "Eth[T.N]",
+    "SexM": "Sex[T.M]",
+    "AgeF1": "Age[T.F1]",
+    "AgeF2": "Age[T.F2]",
+    "AgeF3": "Age[T.F3]",
+    "LrnSL": "Lrn[T.SL]",
 }
 
 
@@ -55,8 +52,10 @@ def test_the_best_optimum_known_is_reached_by_every_seed(name):
 def r_coefficients(name):
     """Estimates and standard errors of a reference, a row each; components in R's order."""
     rows = []
+    for term, (estimate, se) in ESTIMATES[name].get("shared_coefficients", {}).items():
+        rows.append((-1, "shared", R_TERMS.get(term, term), estimate, se))
     for j, component in enumerate(ESTIMATES[name]["components"]):
-        for term, (estimate, se) in component["coefficients"].items():
+        for term, (estimate, se) in component.get("coefficients", {}).items():
             rows.append((j, "means", R_TERMS.get(term, term), estimate, se))
         dispersion = component.get("log_dispersion")
         if dispersion and dispersion[1]:
@@ -75,10 +74,11 @@ def test_estimates_and_standard_errors_are_those_of_r(name):
     if not regular or abs(fit.log_likelihood - REFERENCES[name]["log_likelihood"]) > 0.01:
         pytest.skip("the reference is another optimum, or has no standard errors")
     intercepts = ours[(ours["part"] == "means") & (ours["term"] == "Intercept")]
-    for _, rows in theirs.groupby("component"):
-        first = rows.loc[rows["term"] == "Intercept", "estimate"].iloc[0]
-        nearest = intercepts.iloc[(intercepts["estimate"] - first).abs().argmin()]["component"]
-        own = ours[ours["component"] == nearest]
+    for j, rows in theirs.groupby("component"):
+        if j >= 0:
+            first = rows.loc[rows["term"] == "Intercept", "estimate"].iloc[0]
+            nearest = intercepts.iloc[(intercepts["estimate"] - first).abs().argmin()]["component"]
+        own = ours[ours["component"].isna() if j < 0 else ours["component"] == nearest]
         for row in rows.itertuples():
             found = own[(own["part"] == row.part) & (own["term"] == row.term)].iloc[0]
             # the reference has five decimals and four digits
@@ -193,11 +193,10 @@ def test_densities_are_those_of_the_parameters_at_each_row(fit):
         at = fit.params_at({"x": frame["x"][i]})
         one = at.logpmf([values[i]], exposure[i])
         assert fit.logpmf(values, exposure, frame)[i] == pytest.approx(one[0], abs=1e-12)
-        each = stats.nbinom.logpmf(
-            values[i],
-            1 / at.dispersions,
-            1 / (1 + at.dispersions * exposure[i] * at.means),
-        )
+        mean = exposure[i] * at.means
+        size = 1.0 / np.maximum(at.dispersions, 1e-9)
+        each = stats.nbinom.logpmf(values[i], size, size / (size + mean))
+        each = np.where(at.dispersions > 0, each, stats.poisson.logpmf(values[i], mean))
         assert one[0] == pytest.approx(np.log(at.weights @ np.exp(each)), abs=1e-9)
         np.testing.assert_allclose(
             fit.responsibilities(values, exposure, frame)[i],
@@ -280,10 +279,10 @@ def test_a_covariate_that_separates_is_named_and_a_prior_holds_it():
     fit = nb.fit_em(counts, spec)
     assert fit.status == "separation"
     flags = fit.standard_errors().set_index("term")["flag"]
-    assert flags["insured[T.True]"].startswith("insured[T.True] separates the counts")
+    assert flags["insured"].startswith("insured separates the counts")
     held = nb.fit_map(counts, spec)
     assert held.status == "converged"
-    assert held.coefficients.set_index("term")["estimate"]["insured[T.True]"] < 6.0
+    assert held.coefficients.set_index("term")["estimate"]["insured"] < 6.0
 
 
 def test_many_rows_are_searched_on_a_sample_and_finished_on_all():
