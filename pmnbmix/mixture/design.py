@@ -130,12 +130,12 @@ class Design:
         """Number of terms of all parts."""
         return int(self.free.shape[0])
 
-    @property
+    @cached_property
     def is_plain(self) -> bool:
         """Whether there is nothing but an intercept in each part, and none is pinned."""
         return self.n_terms == 3 and bool((self.free >= 0).all())
 
-    @property
+    @cached_property
     def family(self) -> Whole:
         """Number of the family of each component, (k,): components of one may trade places."""
         _, means, dispersions = np.isneginf(self.at_centre(self.pinned))
@@ -161,8 +161,10 @@ class Design:
         -------
         ndarray of int, shape (k,)
         """
-        order = np.arange(self.n_components)
         weights, means, _ = np.exp(self.at_centre(point))
+        if self.is_plain:
+            return canonical_order(weights, means)
+        order = np.arange(self.n_components)
         family = self.family
         for kind in np.unique(family):
             alike = np.flatnonzero(family == kind)
