@@ -64,7 +64,8 @@ READERS = (
                 "tree.reading",
             ),
             *("files", "hdf5", "point.as_json", "tree.storage", "batch.files", "batch.sources"),
-            *("batch.blocks", "batch.disk", "batch.store", "study.storage", "present.folder"),
+            *("batch.blocks", "batch.disk", "batch.store"),
+            *("study.storage", "study.computed", "present.folder"),
         )
     ),
 )

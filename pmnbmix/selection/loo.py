@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pmnbmix.labels.diagnose import Diagnosis
 from pmnbmix.labels.gates import Gates, judge
 from pmnbmix.mixture.row_density import RowDensity
-from pmnbmix.selection.loo_terms import terms_of
+from pmnbmix.selection.loo_terms import Terms, terms_of
 from pmnbmix.tree.reading import Reading, read
 
 if TYPE_CHECKING:
@@ -91,15 +91,24 @@ def loo(tree: xr.DataTree, reff: float | None = None, diagnosis: Diagnosis | Non
     return elpd
 
 
-def loo_of_reading(reading: Reading, density_ok: bool, reff: float | None = None) -> Any:
-    """`loo`, of a tree that has been read and whose density gate is known."""
+def loo_of_reading(
+    reading: Reading, density_ok: bool, reff: float | None = None, terms: Terms | None = None
+) -> Any:
+    """`loo`, of a tree that has been read and whose density gate and perhaps terms are known."""
+    if terms is None:
+        terms = terms_of_reading(reading, reff)
+    row, n_samples = reading.row_of_observation, reading.draws.n_samples
+    return _expanded(terms, row, n_samples, reading.variable, doubtful=not density_ok)
+
+
+def terms_of_reading(reading: Reading, reff: float | None = None) -> Terms:
+    """Terms of the unique rows of a tree that has been read."""
     density = reading.density
     refuse_too_many(reading.table.n)
     if reff is None:
         rows, judged = density.judged
         reff = relative_efficiency(rows, judged.frequency)
-    row = reading.row_of_observation
-    return elpd_of(density, row, reff, reading.variable, doubtful=not density_ok)
+    return terms_of(density, reff, _good_k(density.draws.n_samples))
 
 
 def refuse_too_many(n: float) -> None:
@@ -133,12 +142,24 @@ def elpd_of(
     -------
     arviz_stats.ELPDData
     """
+    n_samples = density.draws.n_samples
+    terms = terms_of(density, reff, _good_k(n_samples))
+    return _expanded(terms, row_of_obs, n_samples, name, doubtful)
+
+
+def _good_k(n_samples: int) -> float:
+    """Pareto k above which a term is not trusted."""
+    return float(min(1.0 - 1.0 / np.log10(n_samples), 0.7))
+
+
+def _expanded(
+    terms: Terms, row_of_obs: NDArray[np.int64], n_samples: int, name: str, doubtful: bool
+) -> Any:
+    """Terms of unique rows as ArviZ's result, with one for each observation."""
     import xarray as xr
     from arviz_stats.utils import ELPDDataLOO
 
-    n, n_samples = row_of_obs.size, density.draws.n_samples
-    good_k = min(1.0 - 1.0 / np.log10(n_samples), 0.7)
-    terms = terms_of(density, reff, good_k)
+    n, good_k = row_of_obs.size, _good_k(n_samples)
     frequency = np.bincount(row_of_obs, minlength=terms.elpd.size).astype(np.float64)
     total, elpd_i = float(frequency @ terms.elpd), terms.elpd[row_of_obs]
     obs = {"obs": np.arange(n)}

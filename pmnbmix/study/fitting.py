@@ -25,7 +25,8 @@ from pmnbmix.posterior.inference import sample
 from pmnbmix.progress import Watch, stage
 from pmnbmix.seeds import as_rng
 from pmnbmix.selection.compare import compare_readings
-from pmnbmix.selection.loo import loo_of_reading, refuse_too_many
+from pmnbmix.selection.loo import loo_of_reading, refuse_too_many, terms_of_reading
+from pmnbmix.selection.loo_terms import Terms
 from pmnbmix.selection.recording import recording_marks
 from pmnbmix.study.adequacy import Adequacy, judge_adequacy
 from pmnbmix.study.refits import Refits, refit_high_k
@@ -50,6 +51,8 @@ class Fitted:
         What was done to make ``elpd`` exact; None if the density gate failed.
     tested : Adequacy, optional
         The verdict on whether the mixture describes the counts, if it has been made already.
+    terms : Terms, optional
+        What importance sampling said of every unique row, before anything was refitted.
     """
 
     em: PointFit
@@ -60,6 +63,7 @@ class Fitted:
     estimates: pd.DataFrame = field(repr=False)
     refits: Refits | None = field(default=None, repr=False)
     tested: Adequacy | None = field(default=None, repr=False)
+    terms: Terms | None = field(default=None, repr=False)
 
     @cached_property
     def adequacy(self) -> Adequacy:
@@ -133,7 +137,8 @@ def fit_all(
     stage(watch, f"{name}: checks and LOO")
     reading = read(tree)
     diagnosis = diagnose_reading(reading, optima=em)
-    elpd, refits = loo_of_reading(reading, diagnosis.density_ok), None
+    terms = terms_of_reading(reading)
+    elpd, refits = loo_of_reading(reading, diagnosis.density_ok, terms=terms), None
     if diagnosis.density_ok:
         # Refits would be wasted on a posterior that failed its gate and must not be used.
         on_refit = stage(watch, f"{name}: exact refits") if _has_high_k(elpd) else None
@@ -149,6 +154,7 @@ def fit_all(
         estimates=compare_readings(em, map_, reading, diagnosis),
         refits=refits,
         tested=judge_adequacy(em),
+        terms=terms,
     )
 
 

@@ -23,8 +23,9 @@ from pmnbmix.point.as_json import mark_study, study_of
 from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.checks import was_interrupted
 from pmnbmix.selection.compare import compare_readings
-from pmnbmix.selection.loo import loo_of_reading
+from pmnbmix.selection.loo import loo_of_reading, terms_of_reading
 from pmnbmix.study.adequacy import Adequacy
+from pmnbmix.study.computed import Computed, computed_of, keep, taken_out
 from pmnbmix.study.fitting import Fitted
 from pmnbmix.study.refits import Refits, replace_terms
 from pmnbmix.study.thorough import Thorough
@@ -175,10 +176,8 @@ def finished(folder: Path) -> tuple[int, ...]:
 def write_fitted(folder: Path, fitted: Fitted) -> None:
     """Write the fits of one number of components: two JSON files, then the posterior."""
     k, study = fitted.n_components, study_digest(folder)
-    for fit, file in (
-        (fitted.em, folder / f"em_K{k}.json"),
-        (fitted.map, folder / f"map_K{k}.json"),
-    ):
+    points = _point_files(folder, k)
+    for fit, file in zip((fitted.em, fitted.map), points, strict=True):
         fit.write(file)
         if study is not None:
             mark_study(file, study)
@@ -191,6 +190,9 @@ def write_fitted(folder: Path, fitted: Fitted) -> None:
     if fitted.tested is not None:
         tree = tree.copy()
         tree[_TESTED] = xr.DataTree(xr.Dataset(asdict(fitted.tested)))
+    if fitted.terms is not None:
+        tree = tree.copy()
+        keep(tree, Computed(fitted.terms, fitted.estimates), points)
     # The posterior is written last, because its presence says that all files are there.
     save(tree, folder / f"posterior_K{k}.nc")
 
@@ -201,7 +203,9 @@ def read_fitted(
     counts: Counts | None = None,
     spec: MixtureSpec | None = None,
 ) -> Fitted:
-    """Read the files of `write_fitted`; what follows from them is computed again.
+    """Read the files of `write_fitted`; what follows from them is judged, or computed, again.
+
+    LOO and the comparison of the estimates are as they were written, unless a file was edited.
 
     Parameters
     ----------
@@ -223,9 +227,11 @@ def read_fitted(
         ``spec``.
     """
     k = n_components
-    em, map_ = (PointFit.read(folder / f"{name}_K{k}.json") for name in ("em", "map"))
+    points = _point_files(folder, k)
+    em, map_ = map(PointFit.read, points)
     file = folder / f"posterior_K{k}.nc"
     tree = load(file)
+    kept = taken_out(tree, points)
     exact, test = (
         tree[name].to_dataset() if name in tree.children else None for name in (_REFITS, _TESTED)
     )
@@ -243,17 +249,25 @@ def read_fitted(
     tree.attrs.pop(_STUDY, None)
     try:
         diagnosis = diagnose_reading(reading, optima=em)
-        elpd, refits = loo_of_reading(reading, diagnosis.density_ok), None
+        known = None if kept is None else computed_of(kept, reading)
+        terms = terms_of_reading(reading) if known is None else known.terms
+        elpd, refits = loo_of_reading(reading, diagnosis.density_ok, terms=terms), None
         if diagnosis.density_ok:
             refits = Refits(elpd, "none", 0, pd.DataFrame())
             if exact is not None:
                 refits = _refits_from_dataset(exact, elpd)
             elpd = refits.elpd
-        estimates = compare_readings(em, map_, reading, diagnosis)
+        estimates = (
+            compare_readings(em, map_, reading, diagnosis) if known is None else known.estimates
+        )
         tested = None if test is None else Adequacy.of(test)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file}: this is no whole posterior ({error}).") from None
-    return Fitted(em, map_, tree, diagnosis, elpd, estimates, refits, tested)
+    return Fitted(em, map_, tree, diagnosis, elpd, estimates, refits, tested, terms)
+
+
+def _point_files(folder: Path, k: int) -> tuple[Path, Path]:
+    return folder / f"em_K{k}.json", folder / f"map_K{k}.json"
 
 
 def _refuse_other_counts(
