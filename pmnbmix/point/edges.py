@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from pmnbmix.compiled import compiled, merged
+from pmnbmix.compiled import compiled, inlined, merged
 from pmnbmix.mixture.density import log_sum_exp
 from pmnbmix.mixture.levels import Rows, Terms, component_table, levels_of, row_at
 from pmnbmix.mixture.priors import Prior
@@ -30,13 +30,16 @@ def intercepts(terms: Terms) -> tuple[int, int, int]:
     return 0, of_means, of_means + terms.means.shape[1]
 
 
-@compiled
-def log_largest(rows: Rows, terms: Terms, point: np.ndarray, j: int) -> float:
-    """Logarithm of the largest count that a component expects of any row."""
+@inlined
+def log_largest(rows: Rows, terms: Terms, point: np.ndarray, j: int, log_exposure: float) -> float:
+    """Logarithm of the largest count that a component expects of any row.
+
+    ``log_exposure`` is that of the largest exposure.
+    """
     _, mean, dispersion = intercepts(terms)
     log_mean: float = point[mean, j]
     if terms.means.shape[0] == 1 or not math.isfinite(log_mean):
-        return log_mean + math.log(rows.exposure.max())
+        return log_mean + log_exposure
     largest = -math.inf
     for u in range(rows.exposure.size):
         total = log_mean
@@ -59,14 +62,15 @@ def nearest_edge(
     """Point at an edge that is no lower, if the density rises towards that edge."""
     k = point.shape[1]
     weight, mean, dispersion = intercepts(terms)
-    n = rows.frequency.sum()
+    n, log_exposure = rows.frequency.sum(), math.log(rows.exposure.max())
     # Beside a held weight, some component has to be left that takes the rest.
     emptiable = n_occupied(point) > (2 if held_weight(free) >= 0 else 1)
     for j in range(k):
         if not math.isfinite(point[weight, j]):
             continue
         share = n * math.exp(point[weight, j])
-        largest, log_dispersion = log_largest(rows, terms, point, j), point[dispersion, j]
+        largest = log_largest(rows, terms, point, j, log_exposure)
+        log_dispersion = point[dispersion, j]
         near_poisson = largest + log_dispersion < math.log(0.3)
         for row in (dispersion, mean, weight):
             slope = gradient[row * k + j]
@@ -99,11 +103,12 @@ def nearly_poisson(rows: Rows, terms: Terms, prior: Prior, point: np.ndarray) ->
     """
     tiny = np.zeros(point.shape, dtype=np.bool_)
     _, mean, dispersion = intercepts(terms)
+    log_exposure = math.log(rows.exposure.max())
     for j in range(point.shape[1]):
         log_mean, log_dispersion = point[mean, j], point[dispersion, j]
         if prior.precision[dispersion, j] == 0.0:
             finite = math.isfinite(log_dispersion) and math.isfinite(log_mean)
-            largest = log_largest(rows, terms, point, j)
+            largest = log_largest(rows, terms, point, j, log_exposure)
             tiny[dispersion, j] = finite and largest + log_dispersion < _TINY_EXCESS
     return tiny
 

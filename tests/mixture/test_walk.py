@@ -54,8 +54,8 @@ def objective_of(problem):
     return Objective(problem, problem.prior(concentration), 0.0, problem.design.free)
 
 
-def slow_log_density(problem, point):
-    """Log likelihood and log prior with thirty digits, from the formulas of the model."""
+def slow_log_density(problem, point, digits=30):
+    """Log likelihood from the formulas of the model, at a point of floats or of more digits."""
     table, design = problem.table, problem.design
     of_weights, of_means = len(design.weights.terms), len(design.means.terms)
     parts = (design.weights, design.means, design.dispersions)
@@ -64,7 +64,7 @@ def slow_log_density(problem, point):
         point[of_weights : of_weights + of_means],
         point[of_weights + of_means :],
     )
-    with mpmath.workdps(30):
+    with mpmath.workdps(digits):
         total = mpmath.mpf(0)
         for u in range(table.values.size):
             x, level = int(table.values[u]), table.level[u]
@@ -72,11 +72,11 @@ def slow_log_density(problem, point):
                 [
                     mpmath.fsum(
                         mpmath.mpf(float(part.matrix[level if len(part.matrix) > 1 else 0, t]))
-                        * mpmath.mpf(float(coefficients[t, j]))
+                        * mpmath.mpf(coefficients[t, j])
                         for t in range(len(part.terms))
-                        if np.isfinite(coefficients[t, j])
+                        if not mpmath.isinf(coefficients[t, j])
                     )
-                    if np.isfinite(coefficients[0, j])
+                    if not mpmath.isinf(coefficients[0, j])
                     else -mpmath.inf
                     for j in range(K)
                 ]
@@ -94,7 +94,7 @@ def slow_log_density(problem, point):
                     term += r * mpmath.log(r / (r + m)) + x * mpmath.log(m / (r + m))
                 density += shares[j] / mpmath.fsum(shares) * mpmath.exp(term)
             total += int(table.frequency[u]) * mpmath.log(density)
-        return float(total)
+        return total
 
 
 def slow_log_prior(problem, point):
@@ -123,7 +123,7 @@ def random_packed(problem, seed):
 def test_both_kernels_give_the_log_density_of_the_formulas(problem):
     packed = random_packed(problem, 2)
     point = problem.design.unpack(packed)
-    expected = slow_log_density(problem, point)
+    expected = float(slow_log_density(problem, point))
     objective = objective_of(problem)
     assert objective.log_likelihood(point) == pytest.approx(expected, rel=1e-13)
     value, _ = make_target(problem).log_density(packed)
@@ -164,6 +164,50 @@ def test_the_hessian_is_that_of_differences_of_the_gradient(problem):
     )
     hessian = design.pull_hessian(objective.derivatives(design.unpack(packed))[1])
     np.testing.assert_allclose(hessian, slopes, rtol=1e-6, atol=1e-6 * np.abs(hessian).max())
+
+
+def test_derivatives_agree_with_fifty_digits():
+    """Own and shared slopes, weights and dispersions that follow a covariate, one Poisson."""
+    whole = problem_of(ON_FIRST)
+    table = whole.table.taken(np.arange(0, N, 40))
+    parts = [
+        Part(part.terms, np.ascontiguousarray(part.matrix[table.level]), part.shared)
+        for part in (whole.design.weights, whole.design.means, whole.design.dispersions)
+    ]
+    table = CountTable(
+        table.values, table.exposure, np.arange(table.values.size), table.unit, table.frequency
+    )
+    problem = Problem(whole.spec, table, Design.of(K, *parts, families=("nb", "poisson")))
+    design = problem.design
+    objective = Objective(problem, problem.flat_prior(), 0.0, design.free)
+    packed = random_packed(problem, 5)
+
+    def value(*coordinates):
+        # the entries follow the coordinates linearly; the constant part is what does not move
+        point = np.where(np.isnan(design.pinned), 0.0, design.pinned).astype(object)
+        change = design._jacobian.reshape(*design.free.shape, -1)
+        for place in np.ndindex(*design.free.shape):
+            if not np.isinf(float(point[place])):
+                point[place] = mpmath.fsum(
+                    mpmath.mpf(c) * x for c, x in zip(change[place], coordinates, strict=True) if c
+                )
+        # differences are taken with more digits than they are wanted to
+        return slow_log_density(problem, point, mpmath.mp.dps)
+
+    def exact(*order):
+        n = [order.count(i) for i in range(packed.size)]
+        with mpmath.workdps(50):
+            return float(mpmath.diff(value, tuple(map(mpmath.mpf, packed)), tuple(n)))
+
+    gradient, hessian = objective.derivatives(design.unpack(packed))
+    size = range(packed.size)
+    np.testing.assert_allclose(
+        design.pull_gradient(gradient), [exact(i) for i in size], rtol=1e-10, atol=1e-12
+    )
+    pulled = design.pull_hessian(hessian)
+    of_hessian = [[exact(i, j) for j in size] for i in size]
+    scale = np.abs(pulled).max()
+    np.testing.assert_allclose(pulled, of_hessian, rtol=1e-10, atol=1e-12 * scale)
 
 
 def test_levels_that_are_the_same_give_the_plain_model_to_the_last_bit():
