@@ -1,17 +1,21 @@
-"""What a gradient of a mixture of two regressions costs, beside PyMC's own mixture.
+"""What a gradient of a mixture of two regressions costs, beside PyMC's own mixture, and fits.
 
-Run ``python benchmarks/regressions.py``. Ten coefficients of the mean in each component, no two
+Run ``python benchmarks/regressions.py [fits]``, with "fits" for fits of many rows alone: five
+numbers as covariates, no two rows the same, and three factors. Peak memory is that of the process,
+in which the smaller fit comes first. Else gradients: ten coefficients of the mean in each component, no two
 rows with the same covariates; and the same counts without covariates, by the kernel of the plain
 model. Times are of one thread's processor, least of several turns, one case after another.
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
@@ -82,8 +86,40 @@ def of_pymc(problem: Problem) -> Callable[[], object]:
     return run
 
 
+def fits() -> None:
+    """Print seconds and peak memory of `fit_em` for each number of rows."""
+    rng = np.random.default_rng(0)
+    frames = {}
+    for n in (10_000, 200_000):
+        frames[f"{n:,} rows, five numbers"] = pd.DataFrame(
+            rng.normal(size=(n, 5)), columns=list("abcde")
+        )
+    factors = {"a": list("pqrs"), "b": list("xyz"), "c": list("tuvw")}
+    frames["1,000,000 rows, three factors"] = pd.DataFrame(
+        {name: rng.choice(levels, 1_000_000) for name, levels in factors.items()}
+    )
+    warm = nb.Counts([0, 1, 5, 9, 2, 3], covariates={"a": [1.0, 2.0, 4.0, 7.0, 9.0, 3.0]})
+    nb.fit_em(warm, nb.MixtureSpec(2, mean_formula="a"), random_seed=0)
+    for name, frame in frames.items():
+        column = frame["a"].to_numpy()
+        x = column if column.dtype == float else (column == "q").astype(float)
+        first = rng.random(len(frame)) < 0.4
+        rate = np.exp(np.where(first, 0.2 + 0.3 * x, 1.5 - 0.1 * x))
+        values = rng.poisson(rate * rng.gamma(3.0, 1.0 / 3.0, len(frame)))
+        begin = time.perf_counter()
+        counts = nb.Counts(values, covariates=frame)
+        spec = nb.MixtureSpec(2, mean_formula=" + ".join(frame))
+        fit = nb.fit_em(counts, spec, random_seed=1)
+        seconds = time.perf_counter() - begin
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        sys.stdout.write(f"{name}: {seconds:.1f} s, peak {peak:.2f} GB, {fit.status}\n")
+
+
 def main() -> None:
     """Print a row for each number of rows."""
+    if sys.argv[1:] == ["fits"]:
+        fits()
+        return
     sys.stdout.write(f"{'rows':>7} {'ours':>9} {'plain':>9} {'pm.Mixture':>11}  microseconds\n")
     for n in (4406, 20190):
         runs = [
