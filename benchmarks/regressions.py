@@ -1,10 +1,12 @@
 """What a gradient of a mixture of two regressions costs, beside PyMC's own mixture, and fits.
 
-Run ``python benchmarks/regressions.py [fits]``, with "fits" for fits of many rows alone: five
-numbers as covariates, no two rows the same, and three factors. Peak memory is that of the process,
-in which the smaller fit comes first. Else gradients: ten coefficients of the mean in each component, no two
+Run ``python benchmarks/regressions.py``. Ten coefficients of the mean in each component, no two
 rows with the same covariates; and the same counts without covariates, by the kernel of the plain
 model. Times are of one thread's processor, least of several turns, one case after another.
+
+``python benchmarks/regressions.py fits`` fits many rows instead: five numbers as covariates, no two
+rows the same, and three factors. Peak memory is that of the process, in which smaller fits come
+first.
 """
 
 from __future__ import annotations

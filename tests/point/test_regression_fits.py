@@ -105,7 +105,7 @@ def test_derivatives_agree_with_differences(name):
         # differences at two steps, from which the first error is taken out
         near, far = (
             (function(packed + size * h) - function(packed - size * h)) / (2 * size)
-            for size in (1e-3, 2e-3)
+            for size in (2e-4, 4e-4)
         )
         return (4 * near - far) / 3
 
