@@ -1,6 +1,6 @@
 """The walk with covariates: values and derivatives of regressions against independent arithmetic.
 
-No public name leads here yet. Two covariates act on the means, one with a coefficient that all
+Two covariates act on the means, one with a coefficient that all
 components share; one covariate acts on the weights; one component is pinned to Poisson.
 """
 
