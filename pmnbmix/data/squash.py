@@ -47,10 +47,7 @@ def squash(table: CountTable, width: float, nodes: int) -> CountTable:
     exposure = np.exp(log_exposure)
     # A row that was not replaced keeps its exposure to the last bit.
     exposure[kept >= 0] = table.exposure[kept[kept >= 0]]
-    squashed = CountTable(values, exposure, level, np.arange(values.size), frequency)
-    for array in vars(squashed).values():
-        array.flags.writeable = False
-    return squashed
+    return CountTable(values, exposure, level, np.arange(values.size), frequency)
 
 
 @compiled

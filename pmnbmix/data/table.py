@@ -37,6 +37,13 @@ class CountTable:
     unit: Whole
     frequency: Floats
 
+    def __post_init__(self) -> None:
+        # Every table is read-only, so that one compiled version of what reads it serves them all.
+        for name, array in list(vars(self).items()):
+            view = array.view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
     @classmethod
     def plain(cls, values: Floats, exposure: Floats, frequency: Floats) -> CountTable:
         """Return rows without covariates, each its own unit."""
@@ -101,8 +108,6 @@ def collapse(
     )
     if level is not None:
         table = replace(table, level=level[kept])
-    for array in vars(table).values():
-        array.flags.writeable = False
     return table, inverse
 
 

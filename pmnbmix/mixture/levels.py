@@ -80,7 +80,7 @@ def rows_of(table: CountTable) -> Rows:
     """Rows of a table."""
     constants = count_constants(table.values)
     arrays = (table.values, table.exposure, table.frequency, constants, table.level)
-    # The arrays of every table are read-only, so that one compiled version serves them all.
+    # As the arrays of every table, those made here are read-only.
     return Rows(*map(_read_only, arrays))
 
 
