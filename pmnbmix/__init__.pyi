@@ -6,6 +6,9 @@ from .data.datasets import load_dataset as load_dataset
 from .data.datasets import simulate_droplets as simulate_droplets
 from .data.readers import read_counts as read_counts
 from .estimator.mixture import NegativeBinomialMixture as NegativeBinomialMixture
+from .estimator.regressor import (
+    NegativeBinomialMixtureRegressor as NegativeBinomialMixtureRegressor,
+)
 from .labels.coclustering import CoClustering as CoClustering
 from .labels.coclustering import co_cluster as co_cluster
 from .labels.diagnose import Diagnosis as Diagnosis
@@ -66,6 +69,7 @@ __all__ = [
     "MixtureParams",
     "MixtureSpec",
     "NegativeBinomialMixture",
+    "NegativeBinomialMixtureRegressor",
     "NormalPrior",
     "PointFit",
     "StackedChains",

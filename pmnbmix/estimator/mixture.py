@@ -7,18 +7,17 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse, special
+from scipy import special
 
-from pmnbmix.data.checks import (
-    as_array,
-    as_exposure,
-    as_frequency,
-    as_values,
-    refuse_other_order,
-    whole,
-)
+from pmnbmix.data.checks import as_values, refuse_other_order, whole
 from pmnbmix.data.counts import Counts
 from pmnbmix.estimator.protocol import Protocol, RandomState, random_seed_of
+from pmnbmix.estimator.tables import (
+    as_table,
+    checked_exposure,
+    checked_frequency,
+    refuse_entries,
+)
 from pmnbmix.point.fit import fit_em
 from pmnbmix.point.optima import Status
 from pmnbmix.point.result import PointFit
@@ -139,10 +138,10 @@ class NegativeBinomialMixture(Protocol):
         refuse_other_order(X, exposure, "exposure")
         refuse_other_order(X, sample_weight, "sample_weight")
         values = self._column(X)
-        times = _frequency(sample_weight, values.size)
+        times = checked_frequency(sample_weight, values.size)
         scale = None
         if exposure is not None:
-            scale = _exposure(exposure, values.size, f"X has {values.size} rows")
+            scale = checked_exposure(exposure, values.size, f"X has {values.size} rows")
         name = _column_name(X)
         counts = Counts(values, scale, times, name=name or "count")
         found = fit_em(
@@ -238,7 +237,7 @@ class NegativeBinomialMixture(Protocol):
         """Integrated completed likelihood on ``X``, see `PointFit.icl`; smaller is better."""
         bic = self.bic(X, exposure=exposure, sample_weight=sample_weight)
         entropy = special.entr(self.predict_proba(X, exposure=exposure)).sum(axis=1)
-        times = _frequency(sample_weight, entropy.size)
+        times = checked_frequency(sample_weight, entropy.size)
         return bic + 2.0 * float(entropy.sum() if times is None else times @ entropy)
 
     def sample(
@@ -254,7 +253,7 @@ class NegativeBinomialMixture(Protocol):
         fit = self._fitted()
         n_samples = whole(n_samples, "n_samples", 1)
         if exposure is not None:
-            exposure = _exposure(exposure, n_samples, f"n_samples is {n_samples}")
+            exposure = checked_exposure(exposure, n_samples, f"n_samples is {n_samples}")
         values, labels = fit.sample(n_samples, random_seed_of(self.random_state), exposure)
         return values[:, None], labels
 
@@ -276,7 +275,7 @@ class NegativeBinomialMixture(Protocol):
             )
         if exposure is None:
             return values, None
-        return values, _exposure(exposure, values.size, f"X has {values.size} rows")
+        return values, checked_exposure(exposure, values.size, f"X has {values.size} rows")
 
     def _log_likelihood(
         self, X: ArrayLike, exposure: ArrayLike | None, sample_weight: ArrayLike | None
@@ -284,7 +283,7 @@ class NegativeBinomialMixture(Protocol):
         """Log likelihood of rows, and how many observations they are."""
         refuse_other_order(X, sample_weight, "sample_weight")
         each = self.score_samples(X, exposure=exposure)
-        times = _frequency(sample_weight, each.size)
+        times = checked_frequency(sample_weight, each.size)
         if times is None:
             return float(each.sum()), each.size
         # A row that was never seen may have density 0, and 0 times minus infinity would be NaN.
@@ -293,34 +292,9 @@ class NegativeBinomialMixture(Protocol):
 
     def _column(self, X: ArrayLike) -> Integers:
         """Counts of a table with one column; errors use scikit-learn's words."""
-        if sparse.issparse(X):
-            raise TypeError(
-                f"Sparse data was passed for X ({type(X).__name__}), but one dense column is "
-                "required. Use X.toarray()."
-            )
-        try:
-            table = X if np.ma.isMaskedArray(X) else np.asarray(X)
-        except ValueError:
-            raise ValueError(
-                "X must have shape (n, 1); its rows have different lengths. Reshape your data."
-            ) from None
-        if table.ndim != 2:
-            raise ValueError(
-                f"Expected 2D array, got {table.ndim}D array instead (shape={table.shape}). "
-                "Reshape your data to one column: X.reshape(-1, 1), or X.to_frame() in pandas."
-            )
-        for size, thing in zip(table.shape, ("sample(s)", "feature(s)"), strict=True):
-            if size == 0:
-                raise ValueError(
-                    f"Found array with 0 {thing} (shape={table.shape}) while a minimum of 1 is "
-                    "required. Pass one column of counts."
-                )
-        if table.dtype.kind == "c":
-            raise ValueError("Complex data not supported: X must be counts. Pass their real part.")
+        table = as_table(X, type(self).__name__)
         if table.dtype.kind in "iuf":
-            _refuse(np.isnan(table), table, "Input X contains NaN", "Drop these rows first.")
-            _refuse(np.isinf(table), table, "Input X contains infinity", "Drop these rows first.")
-            _refuse(
+            refuse_entries(
                 table < 0,
                 table,
                 f"Negative values in data passed to {type(self).__name__}",
@@ -335,43 +309,7 @@ class NegativeBinomialMixture(Protocol):
         return as_values(table[:, 0], "X")
 
 
-def _refuse(wrong: NDArray[np.bool_], table: NDArray[Any], text: str, advice: str) -> None:
-    where = np.argwhere(np.asarray(wrong))
-    if where.size:
-        row, column = where[0].tolist()
-        raise ValueError(
-            f"{text}: {len(where)} in all, the first is {table[row, column].item()!r} at row "
-            f"{row}, column {column}. {advice}"
-        )
-
-
 def _column_name(X: Any) -> str | None:
     """Name of the only column of a data frame, if it is a string."""
     names = list(getattr(X, "columns", ()))
     return names[0] if names and isinstance(names[0], str) and names[0] else None
-
-
-def _exposure(exposure: ArrayLike, rows: int, whose: str) -> Floats:
-    _check_length(exposure, rows, "exposure", whose)
-    return as_exposure(exposure, rows)
-
-
-def _frequency(sample_weight: ArrayLike | None, rows: int) -> Integers | None:
-    if sample_weight is None:
-        return None
-    times = as_frequency(sample_weight, "sample_weight")
-    _check_length(times, rows, "sample_weight", f"X has {rows} rows")
-    if not times.any():
-        raise ValueError(
-            "every sample_weight is zero, so no observation is left. Check the weights, or leave "
-            "them out."
-        )
-    return times
-
-
-def _check_length(data: ArrayLike, rows: int, argument: str, whose: str) -> None:
-    if as_array(data, argument).ndim == 1 and np.size(data) != rows:
-        raise ValueError(
-            f"{argument} has {np.size(data)} entries but {whose}. Both must come from the same "
-            "rows."
-        )
