@@ -44,7 +44,13 @@ def changes_of(regressors: Regressors, rows: Mapping[str, Any], n_rows: int) -> 
     found = []
     for name in regressors.names:
         for what, *columns in _sides(rows[name], n_rows):
-            sides = [regressors.terms_at({**rows, name: side}, n_rows) for side in columns]
+            try:
+                sides = [regressors.terms_at({**rows, name: side}, n_rows) for side in columns]
+            except ValueError as error:
+                raise ValueError(
+                    f"covariate {name!r} cannot be changed ({what}) everywhere: {error} Pass "
+                    "covariates that leave room for the change."
+                ) from None
             found.append(Change(name, what, sides[0], sides[1]))
     return found
 
@@ -81,12 +87,22 @@ def average_effect(change: Change, point: Floats, shares: Floats) -> Floats:
         one unit of exposure.
     """
     before, after = (_averages(terms, point, shares) for terms in (change.before, change.after))
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        raise ValueError(
+            f"the expected counts are beyond floats where {change.covariate!r} changes "
+            f"({change.what}): the fit says nothing so far out. If one unit of it is many times its "
+            "spread, state it in smaller units and fit again."
+        )
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.column_stack([after - before, np.log(after) - np.log(before)])
+        ratio = np.log(after) - np.log(before)
+    # A point mass at zero stays one.
+    ratio[(before == 0.0) & (after == 0.0)] = 0.0
+    return np.column_stack([after - before, ratio])
 
 
 def _averages(terms: Terms, point: Floats, shares: Floats) -> Floats:
-    levels = levels_of(terms, point)
+    with np.errstate(over="ignore"):
+        levels = levels_of(terms, point)
     means = np.broadcast_to(levels.means, (shares.size, point.shape[1]))
     weights = np.exp(levels.log_weights)
     overall = (weights / weights.sum(axis=1, keepdims=True) * means).sum(axis=1)

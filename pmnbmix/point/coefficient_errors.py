@@ -70,12 +70,18 @@ def coefficient_table(
         lower = np.where(np.isfinite(se), estimate - half, -np.inf)
         upper = np.where(np.isfinite(se), estimate + half, np.inf)
     flags = _flags(objective, coefficients, estimate, se, unknown, known.saddle)
-    rivals = len(rivals_of(optima)) - 1
-    if rivals:
-        close = "another optimum lies" if rivals == 1 else f"{rivals} other optima lie"
-        reason = f"{close} within 4 nats (see optima): an interval around one of them is too short"
-        flags = [" | ".join(part for part in (flag, reason) if part) for flag in flags]
+    reason = rivals_flag(optima)
+    flags = [" | ".join(part for part in (flag, reason) if part) for flag in flags]
     return coefficients.table(se=se, lower=lower, upper=upper, flag=flags)
+
+
+def rivals_flag(optima: Sequence[Optimum]) -> str:
+    """Say that other optima are close; empty if none is."""
+    rivals = len(rivals_of(optima)) - 1
+    if not rivals:
+        return ""
+    close = "another optimum lies" if rivals == 1 else f"{rivals} other optima lie"
+    return f"{close} within 4 nats (see optima): an interval around one of them is too short"
 
 
 def _flags(

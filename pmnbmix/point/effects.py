@@ -11,6 +11,7 @@ from scipy import special
 from pmnbmix.data.checks import fraction
 from pmnbmix.data.covariates import as_covariates, distinct_rows
 from pmnbmix.mixture.average_effects import Change, average_effect, changes_of
+from pmnbmix.point.coefficient_errors import rivals_flag
 from pmnbmix.point.newton import moving
 from pmnbmix.point.result import PointFit
 from pmnbmix.point.uncertainty import entry_covariance
@@ -44,8 +45,9 @@ def effects(fit: PointFit, covariates: Any = None, *, level: float = 0.95) -> pd
     pandas.DataFrame
         A row for each change and component, and one for the mixture, where component is missing:
         covariate, change, component, difference (of the expected count at one unit of exposure),
-        se, lower, upper, and the rate ratio as ratio, ratio_lower, ratio_upper. Intervals are by
-        the delta method, on the log scale for ratios.
+        se, lower, upper, the rate ratio as ratio, ratio_lower, ratio_upper, and a flag that says
+        why the intervals are not to be used. Intervals are by the delta method, on the log scale
+        for ratios.
 
     Raises
     ------
@@ -93,10 +95,11 @@ def effects(fit: PointFit, covariates: Any = None, *, level: float = 0.95) -> pd
     for change in changes_of(regressors, rows, shares.size):
         found = average_effect(change, point, shares)
         gradient = _gradient(change, fit, point, shares)
-        se = np.sqrt(np.einsum("...i,ij,...j->...", gradient, covariance.entries, gradient))
-        se[(np.abs(gradient[..., _unknown(fit, covariance.undetermined)]) > 0).any(axis=-1)] = (
-            np.inf
-        )
+        known = np.isfinite(gradient).all(axis=-1)
+        gradient[~known] = 0.0
+        variance = np.einsum("...i,ij,...j->...", gradient, covariance.entries, gradient)
+        loads = np.abs(gradient[..., _unknown(fit, covariance.undetermined)]) > 0
+        se = np.where(known & ~loads.any(axis=-1), np.sqrt(np.maximum(variance, 0.0)), np.inf)
         k = point.shape[1]
         half = quantile * se
         tables.append(
@@ -112,6 +115,7 @@ def effects(fit: PointFit, covariates: Any = None, *, level: float = 0.95) -> pd
                     "ratio": np.exp(found[:, 1]),
                     "ratio_lower": np.exp(found[:, 1] - half[:, 1]),
                     "ratio_upper": np.exp(found[:, 1] + half[:, 1]),
+                    "flag": rivals_flag(fit._optima),
                 }
             )
         )
@@ -137,5 +141,7 @@ def _gradient(change: Change, fit: PointFit, point: Floats, shares: Floats) -> F
             moved = point.copy()
             moved.flat[entry] += sign * _STEP
             sides.append(average_effect(change, moved, shares))
-        gradient[..., entry] = (sides[0] - sides[1]) / (2.0 * _STEP)
+        # Next to the largest float a difference is none; its standard error is infinite then.
+        with np.errstate(over="ignore", invalid="ignore"):
+            gradient[..., entry] = (sides[0] - sides[1]) / (2.0 * _STEP)
     return gradient

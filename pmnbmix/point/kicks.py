@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from pmnbmix.point.em import run_em
 from pmnbmix.point.found import EM_TOLERANCE, Found
@@ -196,4 +197,7 @@ def _dispersion_moved(ground: Ground, point: Floats, rng: np.random.Generator) -
         return _rows_moved(ground, point, rng)
     moved = np.where(np.isfinite(point) | ~(free >= 0), point, -4.0)
     moved[first, rng.choice(moves)] = rng.choice([-6.0, -2.0, 1.0])
+    if (free[0] >= 0).any():
+        # A component that was empty has some weight again.
+        moved[0] -= special.logsumexp(moved[0])
     return moved

@@ -18,7 +18,7 @@ from pmnbmix.mixture.levels import Terms, component_table, levels_of, row_at
 from pmnbmix.mixture.priors import Prior, log_prior
 from pmnbmix.point.edges import intercepts
 from pmnbmix.point.level_steps import improve_components, improve_weights, inside
-from pmnbmix.point.objective import parted, weights_move
+from pmnbmix.point.objective import normalise, parted, weights_move
 
 
 @compiled
@@ -30,6 +30,8 @@ def iterate_levels(
     frequency, level_of = rows.frequency, rows.level
     n, k = frequency.size, start.shape[1]
     point = start.copy()
+    # A start whose weights sum to more than 1 would seem better than any point.
+    normalise(point, free)
     _, _, dispersion = intercepts(terms)
     for j in range(k):
         if prior.precision[dispersion, j] == 0.0 and free[dispersion, j] >= 0:

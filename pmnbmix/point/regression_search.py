@@ -112,7 +112,7 @@ def run_shortly(
     # A start that is impossible has a density of minus infinity, or none.
     possible = [one for one in paths if np.isfinite(one[1][2][-1])]
     possible.sort(key=lambda one: -one[1][2][-1])
-    best = possible[:_FINISHED]
+    best = possible[:_FINISHED] or paths[:1]
     climbs = in_order(lambda one: climb(objective, one[1][0], found.max_iter), best, rows)
     for (family, path), arrived in zip(best, climbs, strict=True):
         found.add_climb(arrived, *path[1:], family, saddles=True)
