@@ -90,7 +90,7 @@ def average_effect(change: Change, point: Floats, shares: Floats) -> Floats:
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         raise ValueError(
             f"the expected counts are beyond floats where {change.covariate!r} changes "
-            f"({change.what}): the fit says nothing so far out. If one unit of it is many times its "
+            f"({change.what}): the fit says nothing so far out. If a unit of it is many times its "
             "spread, state it in smaller units and fit again."
         )
     with np.errstate(divide="ignore", invalid="ignore"):
