@@ -72,16 +72,49 @@ def run_guide(name, **names):
     return names
 
 
-def test_guide_on_counts():
-    counts = run_guide("counts")["counts"]
-    said = f"{counts.n:,} observations, {counts.n_unique} distinct rows"
-    assert said in guide_block("counts")
+def test_guide_on_counts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = pd.DataFrame({"visits": [0, 3, 1], "years": [1.0, 2.0, 2.5], "age": [30, 41, 52]})
+    table = table.assign(sex=["f", "m", "f"], id=["a", "b", "b"])
+    table.to_csv("visits.csv", index=False)
+    names = {"nb": nb, "visits": table["visits"], "ages": table["age"], "sexes": table["sex"]}
+    names["patients"] = table["id"]
+    text = (GUIDES / "counts.md").read_text(encoding="utf-8")
+    first, second = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(first, "counts.md", "exec"), names)
+    counts = names["counts"]
+    assert f"{counts.n:,} observations, {counts.n_unique} distinct rows" in first
+    exec(compile(second, "counts.md", "exec"), names)
+    assert set(names["counts"].covariates) == {"age", "sex"}
 
 
 def test_guide_on_point_fits(crab, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_guide("point_fits", counts=crab)
     assert (tmp_path / "fit.json").exists()
+
+
+def test_guide_on_regressions_prints_what_it_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (GUIDES / "regressions.md").read_text(encoding="utf-8")
+    stream, names = io.StringIO(), {}
+    with contextlib.redirect_stdout(stream):
+        for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+            exec(compile(code, "regressions.md", "exec"), names)
+    shown = "".join(re.findall(r"```text\n(.*?)```", text, re.DOTALL))
+    assert_same_words(stream.getvalue(), shown)
+    assert len(names["fit"].optima) == 1
+
+
+def assert_same_words(printed, shown):
+    """Both are the same text, its numbers but for the last digit."""
+    pattern = r"-?\d+\.?\d*|[^\s\d]+"
+    words, expected = re.findall(pattern, printed), re.findall(pattern, shown)
+    assert len(words) == len(expected)
+    for word, other in zip(words, expected, strict=True):
+        if word != other:
+            last = 10.0 ** -len(other.partition(".")[2])
+            assert float(word) == pytest.approx(float(other), abs=1.01 * last)
 
 
 def test_guide_on_posteriors(crab, tmp_path, monkeypatch):
@@ -138,8 +171,13 @@ def test_guide_on_columns(tmp_path, monkeypatch):
 def test_guide_on_columns_explains_every_word():
     text = (GUIDES / "columns.md").read_text(encoding="utf-8")
     table = text.split("## Statuses")[1].split("## ")[0]
-    for word in (*map(str, nb.Status), *FAULTS, FAILED):
+    # columns have no covariates, so that these two are of regressions only
+    of_regressions = {nb.Status.NOT_IDENTIFIED, nb.Status.SEPARATION}
+    for word in (*map(str, set(nb.Status) - of_regressions), *FAULTS, FAILED):
         assert word in table
+    regressions = (GUIDES / "regressions.md").read_text(encoding="utf-8")
+    for word in map(str, of_regressions):
+        assert f"| `{word}` |" in regressions
     for variable in nb.fit_columns([[1], [2]], progressbar=False).data_vars:
         assert f"`{variable}`" in text
 
@@ -150,6 +188,13 @@ def test_columns_in_the_readme_are_fitted_as_it_shows(tmp_path, monkeypatch, cap
     exec(compile(code, "README.md", "exec"), {"nb": nb})
     (shown,) = re.findall(r"print\(.*\)  # (.*)", code)
     assert capsys.readouterr().out.strip() == shown
+
+
+def test_regression_in_the_readme_prints_what_it_shows():
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream):
+        exec(compile(block("python", 2), "README.md", "exec"), {"nb": nb, "np": np})
+    assert_same_words(stream.getvalue(), block("text", 1))
 
 
 def test_every_finding_is_explained():

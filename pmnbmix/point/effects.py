@@ -64,7 +64,11 @@ def effects(fit: PointFit, covariates: Any = None, *, level: float = 0.95) -> pd
     >>> counts = nb.Counts(values, covariates={"age": age})
     >>> spec = nb.MixtureSpec(2, mean_formula="1", shared_formula="age")
     >>> table = nb.effects(nb.fit_em(counts, spec, random_seed=1))
-    >>> table[["covariate", "change", "component", "ratio"]].round(2).to_string(index=False)
+    >>> print(table[["covariate", "change", "component", "ratio"]].round(2).to_string(index=False))
+    covariate change  component  ratio
+          age     +1          0   1.03
+          age     +1          1   1.03
+          age     +1       <NA>   1.03
     """
     import pandas as pd
 
