@@ -142,6 +142,11 @@ class Design:
         return np.asarray(means.astype(np.intp) + dispersions)
 
     @property
+    def terms_of(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the terms of the weights, means and dispersions."""
+        return self.weights.terms, self.means.terms, self.dispersions.terms
+
+    @property
     def intercepts(self) -> tuple[int, int, int]:
         """Rows of a point that are the intercepts of the weights, means and dispersions."""
         return 0, len(self.weights.terms), self.n_terms - len(self.dispersions.terms)
@@ -149,6 +154,10 @@ class Design:
     def at_centre(self, points: Floats) -> Floats:
         """Log weights, log means and log dispersions (..., 3, k) at the centre of covariates."""
         return points if self.n_terms == 3 else points[..., self.intercepts, :]
+
+    def slopes_of(self, point: Floats) -> Floats:
+        """Rows of a point that are no intercepts, (n_terms - 3, k)."""
+        return np.delete(point, self.intercepts, axis=0)
 
     def canonical_order(self, point: Floats) -> Whole:
         """Order of the components by mean, then weight, at the centre; families keep their places.

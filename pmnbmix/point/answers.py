@@ -183,7 +183,13 @@ class Answers:
             self._refuse_covariates(covariates)
             return self.params.quantile(probability, self._needed(exposure))
         n, levels, level, scale = self._at(covariates, self._needed(exposure))
-        wanted = np.broadcast_to(np.asarray(as_array(probability, "probability")), n)
+        wanted = np.asarray(as_array(probability, "probability"))
+        if wanted.ndim > 1 or wanted.size not in (1, n):
+            raise ValueError(
+                f"probability has {wanted.size} entries but there are {n} rows of covariates. Pass "
+                "one for each row, or one for all."
+            )
+        wanted = np.broadcast_to(wanted, n)
         out = np.empty(n, dtype=np.int64)
         for which in np.unique(level):
             rows = np.flatnonzero(level == which)
@@ -275,7 +281,7 @@ class Answers:
         """Number of rows, parameters at their distinct covariates, level and exposure of each."""
         coefficients = self._coefficients
         if coefficients.regressors is None:
-            size = size or (1 if covariates is None else _length(covariates))
+            size = size or (1 if covariates is None else n_rows_of(covariates))
             level = np.zeros(size, np.intp)
             return size, coefficients.levels_at(None, size), level, as_exposure(exposure, size)
         names = coefficients.regressors.names
@@ -284,8 +290,8 @@ class Answers:
                 f"the fit has covariates ({', '.join(names)}), so new rows need theirs: pass "
                 "covariates=..., a DataFrame or columns by name."
             )
-        n = _length(covariates) if size is None else size
-        needed = _needed_columns(covariates, names)
+        n = n_rows_of(covariates) if size is None else size
+        needed = needed_columns(covariates, names)
         rows, level = distinct_rows(as_covariates(needed, n), names, n, np.ones(n, bool))
         levels = coefficients.levels_at(rows, int(level.max()) + 1)
         return n, levels, level, as_exposure(exposure, n)
@@ -333,7 +339,8 @@ def _taken(array: Floats, level: NDArray[np.intp]) -> Floats:
     return array[level] if len(array) > 1 else np.broadcast_to(array, (level.size, array.shape[1]))
 
 
-def _length(covariates: Covariates) -> int:
+def n_rows_of(covariates: Covariates) -> int:
+    """Number of rows of covariates; a mapping of single values is one row."""
     if hasattr(covariates, "columns"):
         return len(covariates)
     if not isinstance(covariates, Mapping) or not covariates:
@@ -345,7 +352,7 @@ def _length(covariates: Covariates) -> int:
     return 1 if np.ndim(first) == 0 else len(first)
 
 
-def _needed_columns(covariates: Covariates, names: tuple[str, ...]) -> dict[str, Any]:
+def needed_columns(covariates: Covariates, names: tuple[str, ...]) -> dict[str, Any]:
     """The columns that the fit uses; numbers on their own are columns of one row."""
     missing = [name for name in names if name not in covariates]
     if missing:

@@ -222,6 +222,11 @@ def bootstrap_lrt(
         raise ValueError(
             f"alternative must be larger than null; got null={null}, alternative={alternative}."
         )
+    if spec is not None and not isinstance(spec, MixtureSpec):
+        raise TypeError(
+            f"spec must be a MixtureSpec, whose formulas both mixtures have; got {spec!r}. The "
+            "numbers of components are null and alternative."
+        )
     check_n_boot(n_boot)
     n_boot = int(n_boot)
     check_n_jobs(n_jobs)
@@ -241,6 +246,11 @@ def bootstrap_lrt(
             _plain_ratio, counts, params, null, alternative
         )
     else:
+        if len(set(spec.families)) > 1:
+            raise ValueError(
+                f"the test compares numbers of components of one family, but spec has families "
+                f"{spec.families}. Compare fits of different families by their AIC or BIC."
+            )
         statistic, ratio_of = _of_regressions(counts, spec, null, alternative, stream(entropy, -1))
     kept: list[float] = []
     if resume is not None:

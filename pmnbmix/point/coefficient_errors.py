@@ -11,7 +11,7 @@ from scipy import special
 
 from pmnbmix.mixture.coefficients import Coefficient, Coefficients, estimates_of
 from pmnbmix.point.objective import Objective
-from pmnbmix.point.optima import Optimum
+from pmnbmix.point.optima import Optimum, Status
 from pmnbmix.point.slopes import doubtful_slopes
 from pmnbmix.point.uncertainty import entry_covariance, overlapping, rivals_of
 
@@ -22,6 +22,10 @@ Floats = NDArray[np.float64]
 
 # A log dispersion with a larger standard error than this spans Poisson to geometric.
 _WIDE_LOG_DISPERSION = 3.0
+_NOT_IDENTIFIED = (
+    "not identified: other coefficients fit exactly as well (see status), so that no interval "
+    "around these says what is known; use fewer terms or components"
+)
 _TO_INFINITY = (
     "{} separates the counts of {}: this coefficient runs to infinity, or so far that the counts "
     "do not tell how far; see optima for others, or use fit_map(), whose prior holds it"
@@ -71,6 +75,8 @@ def coefficient_table(
         upper = np.where(np.isfinite(se), estimate + half, np.inf)
     flags = _flags(objective, coefficients, estimate, se, unknown, known.saddle)
     reason = rivals_flag(optima)
+    if Status.NOT_IDENTIFIED in optima[0].statuses:
+        reason = " | ".join(part for part in (_NOT_IDENTIFIED, reason) if part)
     flags = [" | ".join(part for part in (flag, reason) if part) for flag in flags]
     return coefficients.table(se=se, lower=lower, upper=upper, flag=flags)
 

@@ -11,6 +11,7 @@ from scipy import special
 from pmnbmix.data.checks import fraction
 from pmnbmix.data.covariates import as_covariates, distinct_rows
 from pmnbmix.mixture.average_effects import Change, average_effect, changes_of
+from pmnbmix.point.answers import n_rows_of, needed_columns
 from pmnbmix.point.coefficient_errors import rivals_flag
 from pmnbmix.point.newton import moving
 from pmnbmix.point.result import PointFit
@@ -86,8 +87,9 @@ def effects(fit: PointFit, covariates: Any = None, *, level: float = 0.95) -> pd
         )
     given, frequency = fit.counts.covariates, fit.counts.frequency
     if covariates is not None:
-        n = len(covariates[regressors.names[0]])
-        given = as_covariates({name: covariates[name] for name in regressors.names}, n)
+        needed = needed_columns(covariates, regressors.names)
+        n = n_rows_of(covariates)
+        given = as_covariates(needed, n)
         frequency = np.ones(n, np.int64)
     assert given is not None
     rows, which = distinct_rows(given, regressors.names, frequency.size, frequency > 0)

@@ -31,7 +31,7 @@ def fit_em(
     n_components: int | MixtureSpec = 2,
     *,
     mixing: Literal["estimated", "equal"] = "estimated",
-    start: MixtureParams | Sequence[MixtureParams] | None = None,
+    start: MixtureParams | PointFit | Sequence[MixtureParams | PointFit] | None = None,
     max_iter: int = 200,
     exact: bool = False,
     random_seed: int | np.random.Generator | None = None,
@@ -46,8 +46,9 @@ def fit_em(
         1 or above; or a specification with formulas and families, whose priors are left out.
     mixing : {"estimated", "equal"}
         "equal" fixes the weights at 1 / n_components.
-    start : MixtureParams or sequence of MixtureParams, optional
-        Starts of your own, added to the pool. One with a component fewer or more, as the fit of
+    start : MixtureParams or PointFit, or sequence of them, optional
+        Starts of your own, added to the pool; parameters are at the centre of the covariates. One
+        with a component fewer or more, as the fit of
         another number of components gives it, has its components split or merged in every way.
     max_iter : int
         Limit on the Newton steps from each start.
@@ -109,10 +110,11 @@ def fit_em(
     objective = likelihood_objective(counts, spec, mixing == "equal")
     starts = starts_of(start, n_components)
     for one in starts:
-        if mixing == "equal" and np.ptp(one.weights) > 1e-9:
+        weights = one.params.weights if isinstance(one, PointFit) else one.weights
+        if mixing == "equal" and np.ptp(weights) > 1e-9:
             raise ValueError(
                 f'mixing="equal" fixes the weights at 1/{n_components}, but start has weights '
-                f"{one.weights.tolist()}. Start from equal weights, or leave mixing out."
+                f"{weights.tolist()}. Start from equal weights, or leave mixing out."
             )
     found = _search(objective, starts, max_iter, exact, random_seed, progressbar)
     stated = None if spec.is_plain else objective.problem.spec
@@ -123,7 +125,7 @@ def fit_map(
     counts: Counts,
     spec: MixtureSpec | int,
     *,
-    start: MixtureParams | Sequence[MixtureParams] | None = None,
+    start: MixtureParams | PointFit | Sequence[MixtureParams | PointFit] | None = None,
     max_iter: int = 200,
     exact: bool = False,
     random_seed: int | np.random.Generator | None = None,
@@ -185,7 +187,7 @@ def check_counts(counts: object) -> None:
         )
 
 
-def starts_of(start: object, n_components: int) -> list[MixtureParams]:
+def starts_of(start: object, n_components: int) -> list[MixtureParams | PointFit]:
     """Check starts of the user's own, and make a list of them.
 
     Raises
@@ -199,8 +201,11 @@ def starts_of(start: object, n_components: int) -> list[MixtureParams]:
     if isinstance(start, Sequence) and not isinstance(start, str | bytes):
         starts = list(start)
     for one in starts:
-        if not isinstance(one, MixtureParams):
-            raise TypeError(f"start must be a MixtureParams, or several in a list; got {one!r}.")
+        if not isinstance(one, MixtureParams | PointFit):
+            raise TypeError(
+                "start must be a MixtureParams or a PointFit, or several in a list; got "
+                f"{type(one).__name__}."
+            )
         if abs(one.n_components - n_components) > 1:
             raise ValueError(
                 f"start has {one.n_components} components but {n_components} are fitted. Start "
@@ -211,7 +216,7 @@ def starts_of(start: object, n_components: int) -> list[MixtureParams]:
 
 def _search(
     objective: Objective,
-    starts: list[MixtureParams],
+    starts: Sequence[MixtureParams | PointFit],
     max_iter: int,
     exact: bool,
     random_seed: int | np.random.Generator | None,
@@ -228,9 +233,16 @@ def _search(
     )
 
 
-def packed_start(objective: Objective, start: MixtureParams) -> Floats:
+def packed_start(objective: Objective, start: MixtureParams | PointFit) -> Floats:
     """Point of a start; one with as many components as are fitted must be possible."""
-    point, design = pack_point(start), objective.problem.design
+    design = objective.problem.design
+    if isinstance(start, PointFit):
+        point = start._optima[0].point
+        fitted = start._objective.problem.design
+        if not design.is_plain and fitted.terms_of == design.terms_of:
+            return point
+        start = start.params
+    point = pack_point(start)
     if not design.is_plain:
         # The start is of the centre of the covariates; nothing follows them yet.
         centre = point

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pmnbmix.point.em import run_em
 from pmnbmix.point.newton import Climb, climb, escape
 from pmnbmix.point.objective import Objective
-from pmnbmix.point.optima import Optimum, judge
+from pmnbmix.point.optima import Optimum, Status, judge
+from pmnbmix.point.slopes import told_apart
 
 Floats = NDArray[np.float64]
 
@@ -147,13 +148,17 @@ class Found:
     ) -> None:
         """Add a point to those found, or count it if it is already there."""
         objective = self._objective
-        order = objective.problem.design.canonical_order(arrived.point)
+        design = objective.problem.design
+        order = design.canonical_order(arrived.point)
         # numpy orders a permuted point by columns, for which all would be compiled a second time.
         point = np.ascontiguousarray(arrived.point[:, order])
         place = len(self._optima)
         for index, other in enumerate(self._optima):
             if self._same(point, arrived.value, other):
                 times += other.times_reached
+                if not design.is_plain and told_apart(objective, point, other.point):
+                    self._add_mirrored(index, point, times)
+                    return
                 if other.log_density >= arrived.value:
                     self._optima[index] = replace(other, times_reached=times)
                     return
@@ -170,6 +175,20 @@ class Found:
             family=family,
         )
         self._optima[place : place + 1] = [new]
+
+    def _add_mirrored(self, index: int, point: Floats, times: int) -> None:
+        """Say of an optimum that other components have the same density, and keep either always.
+
+        The one of the flatter slopes is kept, so that the answer does not depend on chance.
+        """
+        other, design = self._optima[index], self._objective.problem.design
+        statuses = other.statuses
+        if Status.NOT_IDENTIFIED not in statuses:
+            kept = [status for status in statuses if status is not Status.CONVERGED]
+            statuses = (*kept, Status.NOT_IDENTIFIED)
+        sizes = [float((design.slopes_of(one) ** 2).sum()) for one in (point, other.point)]
+        chosen = point if sizes[0] < sizes[1] * (1.0 - 1e-6) else other.point
+        self._optima[index] = replace(other, point=chosen, times_reached=times, statuses=statuses)
 
     def _same(self, point: Floats, value: float, other: Optimum) -> bool:
         if not abs(other.log_density - value) < _SAME:

@@ -59,8 +59,8 @@ _SENTENCES = {
         "At least one component holds fewer than three observations; it may describe an accident."
     ),
     Status.NOT_IDENTIFIED: (
-        "The likelihood is flat in some direction: other coefficients fit as well. There may be "
-        "too few distinct patterns of the covariates for so many components."
+        "Other coefficients fit exactly as well: there are too few distinct patterns of the "
+        "covariates for so many components, or the likelihood is flat in some direction."
     ),
     Status.SEPARATION: (
         "A coefficient runs to infinity, or so far that the counts do not tell how far: a "
@@ -72,7 +72,7 @@ _SENTENCES = {
         "of the two are not determined."
     ),
     Status.POOLED: (
-        "All components are the same distribution, one negative binomial: the data do not ask for "
+        "All components are the same distribution: the data do not ask for "
         "more than one component, or the prior does not let them."
     ),
     Status.EMPTY_COMPONENT: (

@@ -14,6 +14,7 @@ from pmnbmix.labels.gates import ESS_LIMIT
 from pmnbmix.mixture.params import MixtureParams
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.fit import starts_of
+from pmnbmix.point.result import PointFit
 from pmnbmix.posterior.attempts import Outcome, Request, make_attempt, what_is_left
 from pmnbmix.posterior.checks import check_arguments
 from pmnbmix.posterior.modes import find_modes
@@ -36,7 +37,7 @@ def sample(
     chains: int = 4,
     engine: Literal["nutpie", "pymc"] = "nutpie",
     target_accept: float | None = None,
-    start: MixtureParams | Sequence[MixtureParams] | None = None,
+    start: MixtureParams | PointFit | Sequence[MixtureParams | PointFit] | None = None,
     random_seed: int | np.random.Generator | None = None,
     progressbar: bool = True,
     on_draw: Advance | None = None,
@@ -73,7 +74,7 @@ def sample(
         slowly, as a check.
     target_accept : float, optional
         Between 0 and 1.
-    start : MixtureParams or sequence of MixtureParams, optional
+    start : MixtureParams or PointFit, or sequence of them, optional
         Further starts of the search for modes, as in `fit_em`.
     random_seed : int or numpy.random.Generator, optional
         The same seed gives the same draws.

@@ -19,6 +19,7 @@ from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.mixture.target import Target
 from pmnbmix.point.fit import packed_start
 from pmnbmix.point.objective import Objective, prior_objective, unpack_point
+from pmnbmix.point.result import PointFit
 from pmnbmix.point.search import search
 from pmnbmix.seeds import as_rng
 
@@ -63,7 +64,7 @@ def find_modes(
     counts: Counts,
     spec: MixtureSpec,
     random_seed: int | np.random.Generator | None = None,
-    start: Sequence[MixtureParams] = (),
+    start: Sequence[MixtureParams | PointFit] = (),
 ) -> list[Mode]:
     """Find local maxima of the sampling density, as `fit_map` finds those of its own.
 
@@ -73,7 +74,7 @@ def find_modes(
     spec : MixtureSpec
         Resolved, with proper priors.
     random_seed : int or numpy.random.Generator, optional
-    start : sequence of MixtureParams
+    start : sequence of MixtureParams or PointFit
         Further starts, as the optima of point fits are.
 
     Returns

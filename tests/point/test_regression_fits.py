@@ -342,3 +342,30 @@ def test_the_bootstrap_test_finds_that_two_regressions_are_needed():
 def test_goodness_of_fit_of_a_regression_is_uniform_enough(fit):
     test = nb.goodness_of_fit(fit, n_boot=20, random_seed=1, n_jobs=1, progressbar=False)
     assert test.p_value > 0.05
+
+
+def test_components_that_may_trade_places_are_said_to():
+    rng = np.random.default_rng(1)
+    x = np.repeat([0, 1], 100)
+    values = rng.poisson(np.where(rng.random(200) < 0.5, 1, 8) * np.exp(0.5 * x))
+    counts = nb.Counts(values, covariates={"x": x})
+    # two mixtures, one for each x: which component of one goes with which of the other is open
+    spec = nb.MixtureSpec(2, mean_formula="x", weight_formula="x", families="poisson")
+    fits = [nb.fit_em(counts, spec, random_seed=seed) for seed in (1, 7)]
+    assert all(fit.status == "not-identified" for fit in fits)
+    pd.testing.assert_frame_equal(fits[0].coefficients, fits[1].coefficients, rtol=1e-4)
+    assert fits[0].standard_errors()["flag"].str.startswith("not identified").all()
+    # with one weight for both, the weights tell which belong together
+    fit = nb.fit_em(counts, dataclasses.replace(spec, weight_formula="1"), random_seed=1)
+    assert fit.status == "converged"
+
+
+def test_a_fit_is_a_start_for_one_component_more(fit):
+    values, exposure, frame = small()
+    counts = nb.Counts(values, exposure, covariates=frame)
+    more = nb.fit_em(counts, SPEC.with_components(3), start=fit, random_seed=1)
+    assert more.log_likelihood >= fit.log_likelihood
+    again = nb.fit_em(counts, SPEC, start=[fit, fit.params], random_seed=2)
+    assert again.log_likelihood == pytest.approx(fit.log_likelihood, abs=1e-6)
+    with pytest.raises(TypeError, match=r"MixtureParams or a PointFit.*got dict"):
+        nb.fit_em(counts, SPEC, start={})

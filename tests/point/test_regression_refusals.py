@@ -121,3 +121,13 @@ def test_effects_need_covariates():
         fitted().to_datatree()
     with pytest.raises(ValueError, match=r"another curve at each row"):
         nb.plots.plot_fit(fitted())
+
+
+def test_answers_to_other_numbers_of_rows():
+    rows = FRAME[["age", "sex"]][:2]
+    with pytest.raises(ValueError, match=r"probability has 3 entries but there are 2 rows"):
+        fitted().quantile([0.1, 0.5, 0.9], covariates=rows)
+    with pytest.raises(ValueError, match=r"lack 'sex'"):
+        nb.effects(fitted(), rows[["age"]])
+    with pytest.raises(ValueError, match=r"numbers of components of one family"):
+        nb.bootstrap_lrt(COUNTS, spec=nb.MixtureSpec(2, families=("nb", "zero")), n_boot=5)
