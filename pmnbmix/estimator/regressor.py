@@ -73,9 +73,13 @@ class NegativeBinomialMixtureRegressor(Protocol):
     >>> y = rng.poisson(np.exp(np.where(rng.random(400) < 0.5, 0.5 + X[:, 0], 3.0)))
     >>> model = nb.NegativeBinomialMixtureRegressor(n_components=2, random_state=1).fit(X, y)
     >>> model.predict([[0.0], [1.0]]).round()  # expected counts
-    array([12., 13.])
+    array([11., 12.])
     >>> model.predict_component([[0.0], [0.0]], [1, 30])
     array([0, 1])
+    >>> model.predict_component_proba([[0.0]]).round(1), model.predict_component_proba(X, y).shape
+    (array([[0.5, 0.5]]), (400, 2))
+    >>> bool(np.isclose(model.score(X, y), model.logpmf(X, y).mean()))
+    True
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """Point fits of mixtures of regressions: known optima and estimates, invariances, edges."""
 
 import dataclasses
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -31,22 +32,23 @@ R_TERMS = {
 }
 
 
-def reached(name, seed):
+@cache
+def fit_of(name):
     counts, spec = model(name)
-    return nb.fit_em(counts, spec, random_seed=seed).log_likelihood
+    return nb.fit_em(counts, spec, random_seed=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_best_optimum_known_is_reached(name):
-    assert reached(name, 0) > REFERENCES[name]["log_likelihood"] - 0.01
+    assert fit_of(name).log_likelihood > REFERENCES[name]["log_likelihood"] - 0.01
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("name", MODELS)
-def test_the_best_optimum_known_is_reached_by_other_seeds(name):
+@pytest.mark.parametrize("name", [name for name in MODELS if model(name)[1].n_components > 1])
+def test_the_best_optimum_known_is_reached_by_another_seed(name):
+    counts, spec = model(name)
     best = REFERENCES[name]["log_likelihood"]
-    missed = sum(reached(name, seed) <= best - 0.01 for seed in range(1, 4))
-    assert missed == 0
+    assert nb.fit_em(counts, spec, random_seed=1).log_likelihood > best - 0.01
 
 
 def r_coefficients(name):
@@ -65,8 +67,7 @@ def r_coefficients(name):
 
 @pytest.mark.parametrize("name", [name for name in ESTIMATES if name in MODELS])
 def test_estimates_and_standard_errors_are_those_of_r(name):
-    counts, spec = model(name)
-    fit = nb.fit_em(counts, spec, random_seed=0)
+    fit = fit_of(name)
     if fit.is_plain:
         pytest.skip("without covariates the table has means and dispersions themselves")
     ours, theirs = fit.standard_errors(), r_coefficients(name)
@@ -308,8 +309,7 @@ def test_many_rows_are_searched_on_a_sample_and_finished_on_all():
 
 
 def test_families_are_mixed_and_keep_their_places():
-    counts, spec = model("biochemists_zip_full")
-    fit = nb.fit_em(counts, spec, random_seed=0)
+    fit = fit_of("biochemists_zip_full")
     assert fit.params.dispersions[0] == 0.0
     assert fit.params.means[1] == 0.0
     parts = fit.coefficients.groupby("part")["component"].agg(lambda c: sorted(set(c)))
