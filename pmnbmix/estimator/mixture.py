@@ -19,7 +19,6 @@ from pmnbmix.estimator.tables import (
     refuse_entries,
 )
 from pmnbmix.point.fit import fit_em
-from pmnbmix.point.optima import Status
 from pmnbmix.point.result import PointFit
 
 Floats = NDArray[np.float64]
@@ -151,21 +150,10 @@ class NegativeBinomialMixture(Protocol):
             max_iter=self.max_iter,
             random_seed=random_seed_of(self.random_state),
         )
-        # The counts of an earlier fit may have had a name, which these do not have.
-        vars(self).pop("feature_names_in_", None)
-        if name is not None:
-            self.feature_names_in_ = np.array([name], dtype=object)
-        self.n_features_in_ = 1
-        self.fit_ = found
+        self._keep(found, 1, None if name is None else [name])
         self.weights_ = found.params.weights
         self.means_ = found.params.means
         self.dispersions_ = found.params.dispersions
-        self.log_likelihood_ = found.log_likelihood
-        self.status_ = str(found.status)
-        self.converged_ = not {Status.MAX_ITER, Status.SADDLE, Status.INTERRUPTED}.intersection(
-            found.statuses
-        )
-        self.n_iter_ = found.n_iter
         return self
 
     def fit_predict(

@@ -12,6 +12,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from pmnbmix.point.optima import Status
+from pmnbmix.point.result import PointFit
+
 # A user tells scikit-learn to pass an argument on (True), not to (False), to refuse it (None), or
 # to take it under another name (str).
 Request = bool | str | None
@@ -131,6 +134,21 @@ class Protocol:
 
                 raise exceptions.NotFittedError(text)
             raise NotFittedError(text)
+
+    def _keep(self, found: PointFit, n_features: int, names: list[str] | None) -> None:
+        """Set the attributes that every fitted estimator of this package has."""
+        # The columns of an earlier fit may have had names, which these do not have.
+        vars(self).pop("feature_names_in_", None)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        self.n_features_in_ = n_features
+        self.fit_ = found
+        self.log_likelihood_ = found.log_likelihood
+        self.status_ = str(found.status)
+        self.converged_ = not {Status.MAX_ITER, Status.SADDLE, Status.INTERRUPTED}.intersection(
+            found.statuses
+        )
+        self.n_iter_ = found.n_iter
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "fit_")

@@ -14,7 +14,6 @@ from pmnbmix.estimator.protocol import Protocol, RandomState, random_seed_of
 from pmnbmix.estimator.tables import as_table, checked_exposure, checked_frequency
 from pmnbmix.mixture.spec import MixtureSpec
 from pmnbmix.point.fit import fit_em
-from pmnbmix.point.optima import Status
 
 Floats = NDArray[np.float64]
 
@@ -147,17 +146,7 @@ class NegativeBinomialMixtureRegressor(Protocol):
         found = fit_em(
             counts, spec, max_iter=self.max_iter, random_seed=random_seed_of(self.random_state)
         )
-        vars(self).pop("feature_names_in_", None)
-        if names is not None:
-            self.feature_names_in_ = np.array(names, dtype=object)
-        self.n_features_in_ = len(columns)
-        self.fit_ = found
-        self.log_likelihood_ = found.log_likelihood
-        self.status_ = str(found.status)
-        self.converged_ = not {Status.MAX_ITER, Status.SADDLE, Status.INTERRUPTED}.intersection(
-            found.statuses
-        )
-        self.n_iter_ = found.n_iter
+        self._keep(found, len(columns), names)
         return self
 
     def predict(self, X: ArrayLike, *, exposure: ArrayLike | None = None) -> Floats:

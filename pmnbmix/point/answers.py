@@ -27,12 +27,13 @@ Covariates = Any
 class Answers:
     """Questions to a `PointFit`; in a mixture of regressions each takes covariates too."""
 
-    counts: Counts
-    params: MixtureParams
+    if TYPE_CHECKING:
+        # What the fit has, for type checkers.
+        counts: Counts
+        params: MixtureParams
 
-    @property
-    def _coefficients(self) -> Coefficients:
-        raise NotImplementedError
+        @property
+        def _coefficients(self) -> Coefficients: ...
 
     @property
     def coefficients(self) -> pd.DataFrame:

@@ -20,13 +20,13 @@ from pmnbmix.mixture.density import (
     component_jet,
     component_value,
     inverse_constants,
-    log_sum_exp,
 )
 from pmnbmix.mixture.levels import Rows, component_table, levels_of
 from pmnbmix.mixture.priors import Prior, log_prior, term_log_prior
 from pmnbmix.mixture.special import stirling_remainder
 from pmnbmix.point.level_em import iterate_levels
 from pmnbmix.point.objective import Objective, parted, weights_move
+from pmnbmix.point.steps import share_out
 
 Floats = NDArray[np.float64]
 
@@ -226,14 +226,7 @@ def iterate(
     best = point.copy()
     done = 0
     for iteration in range(max_iter + 1):
-        total = 0.0
-        for u in range(values.size):
-            for j in range(k):
-                logs[j] = point[0, j] + table[u, j]
-            row = log_sum_exp(logs)
-            total += frequency[u] * row
-            for j in range(k):
-                mass[j, u] = frequency[u] * math.exp(logs[j] - row)
+        total = share_out(frequency, rows.level, point[:1], table, mass, logs)
         penalised = total + log_prior(prior, point)
         if iteration > 0 and not penalised >= density_path[iteration - 1]:
             # The gain is lost in rounding, or not finite, so the last point is kept.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,8 +14,10 @@ from pmnbmix.point.newton import Climb, climb, escape
 from pmnbmix.point.objective import Objective
 from pmnbmix.point.optima import Optimum, Status, judge
 from pmnbmix.point.slopes import told_apart
+from pmnbmix.progress import progress_bar
 
 Floats = NDArray[np.float64]
+_log = logging.getLogger(__name__)
 
 EM_ITERATIONS = 15
 EM_TOLERANCE = 1e-8
@@ -93,6 +96,22 @@ class Found:
     def same(self, one: Optimum, other: Optimum) -> bool:
         """Whether two optima are the same distribution."""
         return self._same(one.point, one.log_density, other)
+
+    def run(self, steps: Iterable[tuple[int, int]], progressbar: bool, keep_partial: bool) -> bool:
+        """Run the steps of a search, each of which adds what it finds; whether all were run.
+
+        If interrupted, what was found so far is kept where ``keep_partial`` says so.
+        """
+        try:
+            with progress_bar("starts", progressbar) as advance:
+                for done, total in steps:
+                    advance(done, total)
+        except KeyboardInterrupt:
+            if not keep_partial or not self._optima:
+                raise
+            _log.warning("interrupted; keeping the best of the starts that were run")
+            return False
+        return True
 
     def climb_on(
         self,

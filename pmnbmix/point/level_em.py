@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from pmnbmix.compiled import compiled
-from pmnbmix.mixture.density import log_sum_exp
-from pmnbmix.mixture.levels import Terms, component_table, levels_of, row_at
+from pmnbmix.mixture.levels import Rows, Terms, component_table, levels_of
 from pmnbmix.mixture.priors import Prior, log_prior
 from pmnbmix.point.edges import intercepts
 from pmnbmix.point.level_steps import improve_components, improve_weights, inside
 from pmnbmix.point.objective import normalise, parted, weights_move
+from pmnbmix.point.steps import share_out
 
 
 @compiled
@@ -46,15 +46,7 @@ def iterate_levels(
     done = 0
     for iteration in range(max_iter + 1):
         log_weights = levels_of(terms, point).log_weights
-        total = 0.0
-        for u in range(n):
-            at = row_at(log_weights, level_of[u])
-            for j in range(k):
-                logs[j] = log_weights[at, j] + table[u, j]
-            row = log_sum_exp(logs)
-            total += frequency[u] * row
-            for j in range(k):
-                mass[j, u] = frequency[u] * math.exp(logs[j] - row)
+        total = share_out(frequency, level_of, log_weights, table, mass, logs)
         penalised = total + log_prior(prior, point)
         if iteration > 0 and not penalised >= density_path[iteration - 1]:
             # The gain is lost in rounding, or not finite, so the last point is kept.
@@ -67,13 +59,7 @@ def iterate_levels(
             break
         if iteration == max_iter or not math.isfinite(penalised):
             break
-        if weights_move(free):
-            improve_weights(rows, terms, prior, mass, log_weights, point)
-        if together:
-            improve_components(rows, terms, prior, free, mass, point, table, 0 * k, k)
-        else:
-            for j in range(k):
-                improve_components(rows, terms, prior, free, mass, point, table, j, j + 1)
+        _improve(rows, terms, prior, free, mass, log_weights, point, table, together)
     return best, likelihood_path[: done + 1], density_path[: done + 1]
 
 
@@ -88,6 +74,29 @@ def _any_shared(terms: Terms, free: np.ndarray) -> bool:
                     if free[row, i] == free[row, j]:
                         return True
     return False
+
+
+@compiled
+def _improve(
+    rows: Rows,
+    terms: Terms,
+    prior: Prior,
+    free: np.ndarray,
+    mass: np.ndarray,
+    log_weights: np.ndarray,
+    point: np.ndarray,
+    table: np.ndarray,
+    together: bool,
+) -> None:
+    """One M step, in place: the weights, then each component, or all where they share something."""
+    k = point.shape[1]
+    if weights_move(free):
+        improve_weights(rows, terms, prior, mass, log_weights, point)
+    if together:
+        improve_components(rows, terms, prior, free, mass, point, table, 0 * k, k)
+    else:
+        for j in range(k):
+            improve_components(rows, terms, prior, free, mass, point, table, j, j + 1)
 
 
 @compiled
@@ -117,14 +126,7 @@ def settle(
                 held.loc[row, j] = 0.0
     table = component_table(rows, levels_of(terms, point))
     together = _any_shared(terms, free)
-    k = point.shape[1]
     for _ in range(steps):
-        if weights_move(free):
-            log_weights = levels_of(terms, point).log_weights
-            improve_weights(rows, terms, held, mass, log_weights, point)
-        if together:
-            improve_components(rows, terms, held, free, mass, point, table, 0 * k, k)
-        else:
-            for j in range(k):
-                improve_components(rows, terms, held, free, mass, point, table, j, j + 1)
+        log_weights = levels_of(terms, point).log_weights
+        _improve(rows, terms, held, free, mass, log_weights, point, table, together)
     return point

@@ -17,6 +17,7 @@ from pmnbmix.mixture.levels import Levels, Rows, Terms, levels_of, row_at
 from pmnbmix.mixture.priors import Prior, log_prior
 from pmnbmix.mixture.special import stirling_remainder
 from pmnbmix.point.edges import intercepts
+from pmnbmix.point.steps import substitute
 
 # Within EM the dispersion stays in this range of logs; Newton decides whether it is exactly 0.
 _LOWEST_LOG_DISPERSION = math.log(1e-12)
@@ -255,14 +256,7 @@ def _ascent(information: np.ndarray, gradient: np.ndarray) -> tuple[bool, np.nda
             for i in range(j):
                 root[row, j] -= root[row, i] * root[j, i]
             root[row, j] = 0.0 if alone else root[row, j] / root[j, j]
-    for j in range(size):
-        for i in range(j):
-            step[j] -= root[j, i] * step[i]
-        step[j] /= root[j, j]
-    for j in range(size - 1, -1, -1):
-        for i in range(j + 1, size):
-            step[j] -= root[i, j] * step[i]
-        step[j] /= root[j, j]
+    substitute(root, step)
     return solved, step * scale
 
 

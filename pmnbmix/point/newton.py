@@ -23,6 +23,7 @@ from pmnbmix.mixture.priors import Prior, log_prior
 from pmnbmix.mixture.sums import derivatives, penalised
 from pmnbmix.point.edges import intercepts, nearest_edge, release, snap
 from pmnbmix.point.objective import Objective, held_weight, n_occupied, normalise, parted
+from pmnbmix.point.steps import substitute
 
 Floats = NDArray[np.float64]
 
@@ -234,14 +235,7 @@ def _solve(
             for i in range(j):
                 root[row, j] -= root[row, i] * root[j, i]
             root[row, j] /= root[j, j]
-    for j in range(size):
-        for i in range(j):
-            step[j] -= root[j, i] * step[i]
-        step[j] /= root[j, j]
-    for j in range(size - 1, -1, -1):
-        for i in range(j + 1, size):
-            step[j] -= root[i, j] * step[i]
-        step[j] /= root[j, j]
+    substitute(root, step)
     return True, step
 
 

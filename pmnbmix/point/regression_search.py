@@ -7,7 +7,6 @@ observations, and what it finds is finished on all of them.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -21,10 +20,8 @@ from pmnbmix.point.newton import climb
 from pmnbmix.point.objective import Objective
 from pmnbmix.point.regression_starts import Ground, from_other, regression_pool
 from pmnbmix.point.threads import in_order
-from pmnbmix.progress import progress_bar
 
 Floats = NDArray[np.float64]
-_log = logging.getLogger(__name__)
 
 # Of many short runs, the best are finished.
 _SHORT, _FINISHED = 10, 24
@@ -55,16 +52,7 @@ def search_regression(
         for _, point in starts:
             point[0] = -np.log(objective.n_components)
     found = Found(sampled, max_iter)
-    complete = True
-    try:
-        with progress_bar("starts", progressbar) as advance:
-            for done, total in _steps(ground, starts, found, rng):
-                advance(done, total)
-    except KeyboardInterrupt:
-        if not keep_partial or not found.optima():
-            raise
-        complete = False
-        _log.warning("interrupted; keeping the best of the starts that were run")
+    complete = found.run(_steps(ground, starts, found, rng), progressbar, keep_partial)
     if sampled is not objective:
         found = _on_all_rows(objective, found, max_iter)
     return Search(found.optima(), complete, None, objective)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,10 +14,8 @@ from pmnbmix.point.newton import information_spectrum, move, moving, spread_out
 from pmnbmix.point.objective import Objective
 from pmnbmix.point.regression_search import search_regression
 from pmnbmix.point.starts import start_pool
-from pmnbmix.progress import progress_bar
 
 Floats = NDArray[np.float64]
-_log = logging.getLogger(__name__)
 
 # Tables with fewer rows than this are searched in less time than squashing is worth.
 _SQUASH_FROM = 3000
@@ -75,16 +72,7 @@ def search(
         for _, point in starts:
             point[0] = -np.log(objective.n_components)
     found = Found(quick, max_iter)
-    complete = True
-    try:
-        with progress_bar("starts", progressbar) as advance:
-            for done, total in _steps(quick, starts, found):
-                advance(done, total)
-    except KeyboardInterrupt:
-        if not keep_partial or not found.optima():
-            raise
-        complete = False
-        _log.warning("interrupted; keeping the best of the starts that were run")
+    complete = found.run(_steps(quick, starts, found), progressbar, keep_partial)
     optima = found.optima()
     if stage is None:
         return Search(optima, complete, None, quick)
